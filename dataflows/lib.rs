@@ -1,0 +1,4 @@
+//! The house: from checked records to changed decisions, as one differential dataflow.
+
+pub mod model;
+pub mod policy;

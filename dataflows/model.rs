@@ -1,0 +1,381 @@
+//! The nouns that every room shares: people, dates, households, updates, decisions, faults.
+//!
+//! Inside the house a person is a `u64` (an ИИН read as a number, or the package's integer key), money is whole units of
+//! the package's currency, and a date is a count of days. What cannot be represented is refused at the door.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One durable transaction of the journal, and the only timestamp of the dataflow. Totally ordered.
+pub type Epoch = u64;
+
+/// A person, as a number. Below 2^62; zero means "nobody".
+pub type PersonId = u64;
+
+/// A calendar day: days since 1970-01-01.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Date(pub i32);
+
+impl Date {
+    /// Later than every date that a record may carry.
+    pub const NEVER: Date = Date(i32::MAX);
+    /// Earlier than every date: what "today" is before the first calendar record.
+    pub const BEFORE_ALL: Date = Date(i32::MIN);
+
+    /// The day `year-month-day` of the Gregorian calendar; `None` when there is no such day.
+    pub fn from_ymd(year: i32, month: u32, day: u32) -> Option<Date> {
+        let valid = (1..=9999).contains(&year) && (1..=12).contains(&month) && day >= 1 && day <= days_in_month(year, month);
+        valid.then(|| Date(days_from_civil(year, month, day)))
+    }
+
+    /// Year, month 1..=12 and day 1..=31.
+    pub fn ymd(self) -> (i32, u32, u32) {
+        civil_from_days(self.0)
+    }
+
+    /// Reads `YYYY-MM-DD`.
+    pub fn parse(text: &str) -> Option<Date> {
+        let bytes = text.as_bytes();
+        if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
+            return None;
+        }
+        Date::from_ymd(digits(&bytes[0..4])? as i32, digits(&bytes[5..7])?, digits(&bytes[8..10])?)
+    }
+
+    /// The same day `months` later (earlier if negative); the last day of the month where there is no such day.
+    pub fn add_months(self, months: i32) -> Date {
+        let (year, month, day) = self.ymd();
+        let index = year * 12 + month as i32 - 1 + months;
+        let (year, month) = (index.div_euclid(12), index.rem_euclid(12) as u32 + 1);
+        Date(days_from_civil(year, month, day.min(days_in_month(year, month))))
+    }
+
+    /// Full months from `self` to `later`; negative when `later` is earlier.
+    pub fn months_until(self, later: Date) -> i32 {
+        let ((from_year, from_month, _), (year, month, _)) = (self.ymd(), later.ymd());
+        let months = (year - from_year) * 12 + month as i32 - from_month as i32;
+        if self.add_months(months) > later { months - 1 } else { months }
+    }
+
+    /// The first day of the month.
+    pub fn month_start(self) -> Date {
+        let (year, month, _) = self.ymd();
+        Date(days_from_civil(year, month, 1))
+    }
+
+    /// The first day of the calendar quarter.
+    pub fn quarter_start(self) -> Date {
+        let (year, month, _) = self.ymd();
+        Date(days_from_civil(year, (month - 1) / 3 * 3 + 1, 1))
+    }
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = self.ymd();
+        write!(f, "{year:04}-{month:02}-{day:02}")
+    }
+}
+
+impl fmt::Debug for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Date::NEVER => write!(f, "never"),
+            Date::BEFORE_ALL => write!(f, "before all"),
+            date => write!(f, "{date}"),
+        }
+    }
+}
+
+fn digits(bytes: &[u8]) -> Option<u32> {
+    bytes.iter().try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0')))
+}
+
+/// Days in a month of the Gregorian calendar.
+pub fn days_in_month(year: i32, month: u32) -> u32 {
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        _ => 31,
+    }
+}
+
+// Both conversions count years from March, so that the leap day is the last of its year, in eras of 400 years.
+fn days_from_civil(year: i32, month: u32, day: u32) -> i32 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month as i32 + 9) % 12) + 2) / 5 + day as i32 - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+fn civil_from_days(days: i32) -> (i32, u32, u32) {
+    let days = i64::from(days) + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = (day_of_year - (153 * month_from_march + 2) / 5 + 1) as u32;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 } as u32;
+    let year = (year_of_era + era * 400) as i32 + i32::from(month <= 2);
+    (year, month, day)
+}
+
+/// How a package names people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PersonKind {
+    /// The 12-digit individual identification number of Kazakhstan, with its check digit.
+    Iin,
+    /// Any positive integer below 2^62.
+    Integer,
+}
+
+impl PersonKind {
+    /// Reads a person's identifier; the error says what is wrong with it.
+    pub fn parse(self, text: &str) -> Result<PersonId, &'static str> {
+        match self {
+            PersonKind::Iin => parse_iin(text),
+            PersonKind::Integer => match text.parse::<u64>() {
+                Ok(number) if number > 0 && number < 1 << 62 => Ok(number),
+                _ => Err("not a positive integer"),
+            },
+        }
+    }
+
+    /// The identifier as it is written outside.
+    pub fn format(self, person: PersonId) -> String {
+        match self {
+            PersonKind::Iin => format!("{person:012}"),
+            PersonKind::Integer => person.to_string(),
+        }
+    }
+}
+
+/// Reads an ИИН and verifies its date part's shape and check digit (two passes modulo 11; Government decree № 565 of 2003).
+fn parse_iin(text: &str) -> Result<PersonId, &'static str> {
+    let bytes = text.as_bytes();
+    if bytes.len() != 12 || !bytes.iter().all(u8::is_ascii_digit) {
+        return Err("not 12 digits");
+    }
+    let digit = |index: usize| u32::from(bytes[index] - b'0');
+    if check_digit(&std::array::from_fn(digit)) != Some(digit(11)) {
+        return Err("wrong check digit");
+    }
+    Ok(bytes.iter().fold(0, |number, byte| number * 10 + u64::from(byte - b'0')))
+}
+
+/// The check digit of an ИИН's first eleven digits; `None` for numbers that are never issued.
+pub fn check_digit(digits: &[u32; 11]) -> Option<u32> {
+    let weighted = |shift: u32| digits.iter().zip(0..).map(|(digit, index)| digit * ((index + shift) % 11 + 1)).sum::<u32>() % 11;
+    [weighted(0), weighted(2)].into_iter().find(|&check| check != 10)
+}
+
+/// Which family someone belongs to: a function of facts, the same in batch and live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HouseholdKey(pub u64);
+
+impl HouseholdKey {
+    const TAG_SHIFT: u32 = 62;
+    /// No household: dead, departed or never registered.
+    pub const NONE: HouseholdKey = HouseholdKey(0);
+
+    /// The family placed at this responsible adult.
+    pub fn family(anchor: PersonId) -> Self {
+        HouseholdKey(anchor | 1 << Self::TAG_SHIFT)
+    }
+    /// A child without any responsible adult.
+    pub fn orphan(child: PersonId) -> Self {
+        HouseholdKey(child | 2 << Self::TAG_SHIFT)
+    }
+    /// Someone alive who is not counted anywhere: full state support, prison, term service.
+    pub fn excluded(person: PersonId) -> Self {
+        HouseholdKey(person | 3 << Self::TAG_SHIFT)
+    }
+    /// The person after whom the household is named.
+    pub fn anchor(self) -> PersonId {
+        self.0 & ((1 << Self::TAG_SHIFT) - 1)
+    }
+    pub fn is_family(self) -> bool {
+        self.0 >> Self::TAG_SHIFT == 1
+    }
+    pub fn is_orphan(self) -> bool {
+        self.0 >> Self::TAG_SHIFT == 2
+    }
+    pub fn is_excluded(self) -> bool {
+        self.0 >> Self::TAG_SHIFT == 3
+    }
+    /// `F:…`, `O:…`, `X:…`; the empty string for none.
+    pub fn format(self, kind: PersonKind) -> String {
+        let prefix = match self.0 >> Self::TAG_SHIFT {
+            1 => "F:",
+            2 => "O:",
+            3 => "X:",
+            _ => return String::new(),
+        };
+        format!("{prefix}{}", kind.format(self.anchor()))
+    }
+}
+
+/// What someone is within their household.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// In no family: dead, departed, unregistered or excluded.
+    Outside,
+    /// The adult after whom the family is named.
+    Head,
+    /// The head's spouse.
+    Spouse,
+    /// Placed with a responsible adult, or alone as an orphan.
+    Child,
+    /// An adult placed with a parent (domain rule 7).
+    Dependant,
+}
+
+/// Where someone belongs, and as what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Membership {
+    pub household: HouseholdKey,
+    pub role: Role,
+}
+
+impl Membership {
+    pub const OUTSIDE: Membership = Membership { household: HouseholdKey::NONE, role: Role::Outside };
+}
+
+/// A checked record on its way into the house.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Update {
+    /// Whose file it enters; for a register of global identity, zero.
+    pub person: PersonId,
+    /// The latest date that the record itself proves its register to be alive on.
+    pub heard: Date,
+    /// The record, packed by [`crate::policy::file`].
+    pub record: Box<[u8]>,
+}
+
+/// What a right is founded on, besides its conditions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Ground {
+    /// The conditions alone.
+    Constant,
+    /// One record: register index and key.
+    Record(u16, Box<str>),
+}
+
+/// How a benefit was answered. Ineligible is the absence of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Outcome {
+    Eligible,
+    Notice,
+    Refused,
+    Undetermined,
+}
+
+impl Outcome {
+    /// The word used in files and exports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Eligible => "eligible",
+            Outcome::Notice => "notice",
+            Outcome::Refused => "refused",
+            Outcome::Undetermined => "undetermined",
+        }
+    }
+}
+
+/// A right that a person has now. Household, addressee, dates and reasons are attributes: a change in them alone is no change.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Decision {
+    /// Who has the right.
+    pub person: PersonId,
+    /// Index of the benefit in the package.
+    pub benefit: u16,
+    pub ground: Ground,
+    /// First day of the month or quarter for which the right holds; `Date::NEVER` for rights without a period.
+    pub period: Date,
+    pub outcome: Outcome,
+    /// Money as the benefit declares, in whole units of the currency; zero for notices and undetermined rights.
+    pub amount: i64,
+    pub household: HouseholdKey,
+    /// Who is written to: the person, or the adult after whom their family is named. Zero: nobody.
+    pub addressee: PersonId,
+    /// First and last day of the right where the benefit declares them, else `Date::BEFORE_ALL` and `Date::NEVER`.
+    pub from: Date,
+    pub until: Date,
+}
+
+/// The identity of a decision: a hash over person, benefit, ground, period, outcome and amount, by their outside names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DecisionId(pub u128);
+
+impl fmt::Display for DecisionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// What happened to a right within one epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ChangeKind {
+    Gained,
+    Lost,
+    /// The same right with another amount or outcome.
+    Amount,
+    /// The same decision with other attributes (household, addressee, dates): no change to the person.
+    Attributes,
+}
+
+/// A changed decision.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Change {
+    pub kind: ChangeKind,
+    pub id: DecisionId,
+    /// As it is now; as it was, if lost.
+    pub decision: Decision,
+    /// Under [`ChangeKind::Amount`] and [`ChangeKind::Attributes`]: the decision replaced.
+    pub before: Option<Box<Decision>>,
+}
+
+/// A contradiction in the data, present as long as it lasts. The engine never fails on a bad fact.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Fault {
+    pub kind: FaultKind,
+    /// Register index and key of the record concerned.
+    pub register: u16,
+    pub key: Box<str>,
+    /// In whose file it was seen; zero for none.
+    pub person: PersonId,
+}
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum FaultKind {
+    /// Two different contents under the winning version.
+    Conflict,
+    /// The event lies after today: the record waits.
+    Future,
+    /// The record speaks of somebody whom no person record describes.
+    Nobody,
+    /// A tie of a person with themselves.
+    Self_,
+    /// Somebody married twice at once: the later act counts.
+    TwoMarriages,
+    /// A guardian who is a child.
+    ChildGuardian,
+}
+
+impl FaultKind {
+    /// The word used in files, and a sentence for people.
+    pub fn describe(self) -> (&'static str, &'static str) {
+        match self {
+            FaultKind::Conflict => ("conflict", "two different contents carry the winning version; the greater one counts"),
+            FaultKind::Future => ("future", "the event lies after today; the record waits for its date"),
+            FaultKind::Nobody => ("nobody", "the record speaks of a person whom no person record describes"),
+            FaultKind::Self_ => ("self", "the record ties a person to themselves; the tie is ignored"),
+            FaultKind::TwoMarriages => ("two_marriages", "two marriages are in force at once; the later one counts"),
+            FaultKind::ChildGuardian => ("child_guardian", "the guardian is a child; the next responsible adult is taken"),
+        }
+    }
+}
