@@ -7,8 +7,10 @@
 mod blocks;
 mod mapping;
 mod quarantine;
+mod snapshot;
 
 pub use quarantine::{Quarantined, write_quarantine};
+pub use snapshot::{Difference, Held, MAX_SHRINK, Refusal, Snapshot};
 
 use crate::intake::{Contact, Decoded, Intake, Item, Rejection, Schema};
 use blocks::{Block, Bounds, Cutter, Piece};
