@@ -22,7 +22,11 @@ fn main() {
         )
     };
     let marriage = |serial: u32| {
-        let data = format!(r#"{{"man":"{}","woman":"{}","registered":"2026-02-14","ended":null}}"#, iin(serial % 400 + 9000), iin(serial % 400 + 9500));
+        let data = format!(
+            r#"{{"man":"{}","woman":"{}","registered":"2026-02-14","ended":null}}"#,
+            iin(serial % 400 + 9000),
+            iin(serial % 400 + 9500)
+        );
         format!(r#"{{"register":"zags.marriage","key":"M-77-{serial}","seq":3,"op":"upsert","event_date":"2026-02-14","data":{data}}}"#)
     };
     let person = |serial: u32| {
@@ -54,5 +58,7 @@ fn measure(register: &str, line: impl Fn(u32) -> String) {
     rounds.sort_by(f64::total_cmp);
     let bytes = lines.iter().map(String::len).sum::<usize>() / LINES;
     let (best, median) = (rounds[0], rounds[ROUNDS / 2]);
-    println!(r#"{{"bench":"intake","register":"{register}","bytes_per_line":{bytes},"best_ns_per_line":{best:.0},"median_ns_per_line":{median:.0}}}"#);
+    println!(
+        r#"{{"bench":"intake","register":"{register}","bytes_per_line":{bytes},"best_ns_per_line":{best:.0},"median_ns_per_line":{median:.0}}}"#
+    );
 }

@@ -84,7 +84,8 @@ fn the_fingerprint_knows_card_fields_but_not_the_order() {
 
 #[test]
 fn the_register_is_heard_on_the_later_of_both_dates() {
-    let with = |recorded: &str| update(&person_line().replacen("\"person\"", &format!("\"recorded_at\":\"{recorded}\",\"person\""), 1)).heard;
+    let with =
+        |recorded: &str| update(&person_line().replacen("\"person\"", &format!("\"recorded_at\":\"{recorded}\",\"person\""), 1)).heard;
     assert_eq!(with("2026-02-15T23:12:00+05:00"), day("2026-02-15"));
     assert_eq!(with("2026-03-01"), day("2026-03-01"));
     assert_eq!(with("2026-01-01T00:00:00.125Z"), day("2026-02-14"));
@@ -95,7 +96,8 @@ fn the_register_is_heard_on_the_later_of_both_dates() {
 
 #[test]
 fn a_delete_needs_no_data() {
-    let line = format!(r#"{{"op":"delete","seq":9,"key":"main","person":"{}","register":"gbdfl.person","data":{{"nonsense":1}}}}"#, iin(9001));
+    let line =
+        format!(r#"{{"op":"delete","seq":9,"key":"main","person":"{}","register":"gbdfl.person","data":{{"nonsense":1}}}}"#, iin(9001));
     let update = update(&line);
     let record = Record::read(&update.record);
     assert!(record.deleted());

@@ -69,11 +69,14 @@ fn contributions(count: usize) -> String {
     (1..=count).map(|seq| contribution(seq) + "\n").collect()
 }
 
-fn updates(chunk: &Chunk) -> Vec<&Update> {
-    let update = |item| match item {
-        &Item::Update(ref update) => update,
+fn update(item: &Item) -> &Update {
+    match item {
+        Item::Update(update) => update,
         other => panic!("{other:?}"),
-    };
+    }
+}
+
+fn updates(chunk: &Chunk) -> Vec<&Update> {
     chunk.items.iter().map(update).collect()
 }
 
@@ -111,7 +114,7 @@ fn plain_gzip_and_zstd_say_the_same_in_the_same_order() {
         text.lines().map(|line| intake.decode(line.as_bytes()).unwrap().item).collect()
     };
     for file in files {
-        let chunk = read(&registers::kz(), &[file.clone()], &[]);
+        let chunk = read(&registers::kz(), std::slice::from_ref(&file), &[]);
         assert_eq!((chunk.items == wanted, chunk.lines, chunk.rejected.len()), (true, 2000, 0), "{}", file.display());
     }
 }
@@ -123,7 +126,7 @@ fn a_directory_is_read_by_name_and_without_what_is_no_feed() {
     folder.write("a.ndjson.gz", gzip(contribution(1).as_bytes()));
     folder.write("notes.txt", "not a feed");
     std::fs::create_dir(folder.0.join("truth")).unwrap();
-    let keys: Vec<_> = rows(&read(&registers::kz(), &[folder.0.clone()], &[]), 3).into_iter().map(|(key, _)| key).collect();
+    let keys: Vec<_> = rows(&read(&registers::kz(), std::slice::from_ref(&folder.0), &[]), 3).into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, ["k1", "k2"]);
     assert!(problem(&registers::kz(), &[folder.0.join("truth")], &[]).ends_with("no file of a feed in this directory"));
     assert!(problem(&registers::kz(), &[folder.0.join("absent.ndjson")], &[]).contains("absent.ndjson: No such file"));
@@ -173,7 +176,8 @@ fn a_feed_may_be_dropped_half_way() {
 #[test]
 fn quarantine_keeps_raw_bytes() {
     let row = |raw: &[u8]| {
-        let row = Quarantined { file: Arc::from("a.ndjson"), line: 7, field: "sex".to_owned(), reason: "`X`".to_owned(), raw: raw.to_vec() };
+        let row =
+            Quarantined { file: Arc::from("a.ndjson"), line: 7, field: "sex".to_owned(), reason: "`X`".to_owned(), raw: raw.to_vec() };
         let mut out = Vec::new();
         write_quarantine(&mut out, &row).unwrap();
         String::from_utf8(out).unwrap()
@@ -270,11 +274,19 @@ fn mappings_are_checked_before_any_file_is_read() {
     let table = folder.write("income.csv", "person,year,kind,amount\n1,2014,wages,1\n");
     let with = |from: &str, to: &str| folder.write("map.toml", INCOME.replace(from, to));
     let refused = |from: &str, to: &str, words: &str| {
-        let problem = problem(&registers::us(), &[table.clone()], &[with(from, to)]);
+        let problem = problem(&registers::us(), std::slice::from_ref(&table), &[with(from, to)]);
         assert!(problem.contains(words), "{problem}");
     };
-    refused("irs.income", "irs.incomes", "map.toml: [cps.income] rows[0].register: unknown register `irs.incomes` (did you mean irs.income?)");
-    refused("amount = \"{amount_usd}\"", "amounts = \"{amount_usd}\"", "rows[0].data.amounts: irs.income has no such field (did you mean amount?)");
+    refused(
+        "irs.income",
+        "irs.incomes",
+        "map.toml: [cps.income] rows[0].register: unknown register `irs.incomes` (did you mean irs.income?)",
+    );
+    refused(
+        "amount = \"{amount_usd}\"",
+        "amounts = \"{amount_usd}\"",
+        "rows[0].data.amounts: irs.income has no such field (did you mean amount?)",
+    );
     refused(", amount = \"{amount_usd}\"", "", "rows[0].data.amount: missing");
     refused("person = \"{person}\",", "", "rows[0].person: missing");
     refused("{year}-12-31", "{year-12-31", "rows[0].event_date: `{` without `}`");
@@ -283,7 +295,7 @@ fn mappings_are_checked_before_any_file_is_read() {
     refused("income*.csv*", "incomes.csv", "income.csv: no section of a mapping serves this file");
     refused("[cps.income]", "[cps.income", "map.toml: ");
 
-    let chunk = read(&registers::us(), &[table.clone()], &[with("", "")]);
+    let chunk = read(&registers::us(), std::slice::from_ref(&table), &[with("", "")]);
     assert_eq!(refusals(&chunk), [(1, "", "the header has no column `amount_usd`, which [cps.income] needs")]);
 }
 
@@ -295,7 +307,13 @@ fn held(count: usize) -> Vec<Held> {
     };
     let held = |update: &Update| {
         let record = Record::read(&update.record);
-        Held { person: update.person, key: Box::from(record.key), seq: record.seq, fingerprint: record.fingerprint(), deleted: record.deleted() }
+        Held {
+            person: update.person,
+            key: Box::from(record.key),
+            seq: record.seq,
+            fingerprint: record.fingerprint(),
+            deleted: record.deleted(),
+        }
     };
     updates(&chunk).into_iter().map(held).collect()
 }

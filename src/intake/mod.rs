@@ -401,7 +401,10 @@ fn is_time_of_day(text: &str) -> bool {
         Some(fraction) => fraction.trim_start_matches(|digit: char| digit.is_ascii_digit()),
         None => rest,
     };
-    clock[1..3] < *"24" && clock[4..6] < *"60" && clock[7..9] <= *"60" && (zone == "Z" || matches(zone, "+00:00") || matches(zone, "-00:00"))
+    clock[1..3] < *"24"
+        && clock[4..6] < *"60"
+        && clock[7..9] <= *"60"
+        && (zone == "Z" || matches(zone, "+00:00") || matches(zone, "-00:00"))
 }
 
 /// The `data.date` of a calendar or heartbeat record.

@@ -22,7 +22,11 @@ pub(super) struct Block {
 pub(super) enum Piece {
     Block(Block),
     /// A line that is too long, or the end of what can be read.
-    Fault { line: u64, reason: String, raw: Vec<u8> },
+    Fault {
+        line: u64,
+        reason: String,
+        raw: Vec<u8>,
+    },
 }
 
 /// Opens a file, decompressing it if need be.
