@@ -2,6 +2,7 @@ use crate::registers::{self, iin};
 use dataflows::model::{Date, Update};
 use dataflows::policy::file::{ABSENT, Record, opaque};
 use flate2::{Compression, write::GzEncoder};
+use proptest::prelude::*;
 use shanyraq::intake::{Intake, Item, LINE_MAX_BYTES, Schema};
 use shanyraq::sources::{Chunk, Feed, Held, Options, Quarantined, Refusal, Snapshot, write_quarantine};
 use std::io::Write;
@@ -44,10 +45,14 @@ fn open(schema: &Arc<Schema>, paths: &[PathBuf], maps: &[PathBuf]) -> Result<Fee
     Feed::open(Arc::clone(schema), paths, maps, OPTIONS)
 }
 
-/// Everything that a feed says, in one chunk.
 fn read(schema: &Arc<Schema>, paths: &[PathBuf], maps: &[PathBuf]) -> Chunk {
+    whole(open(schema, paths, maps).unwrap())
+}
+
+/// Everything that a feed says, in one chunk.
+fn whole(feed: Feed) -> Chunk {
     let mut all = Chunk::default();
-    for chunk in open(schema, paths, maps).unwrap() {
+    for chunk in feed {
         all.items.extend(chunk.items);
         all.contacts.extend(chunk.contacts);
         all.rejected.extend(chunk.rejected);
@@ -297,6 +302,36 @@ fn mappings_are_checked_before_any_file_is_read() {
 
     let chunk = read(&registers::us(), std::slice::from_ref(&table), &[with("", "")]);
     assert_eq!(refusals(&chunk), [(1, "", "the header has no column `amount_usd`, which [cps.income] needs")]);
+}
+
+#[test]
+fn a_quote_that_is_never_closed_costs_one_row() {
+    let folder = Folder::new("quote");
+    let map = folder.write("cps.toml", INCOME);
+    let table = "person,year,kind,amount_usd\n1,2014,wages,1\n2,2014,\"wages,2\n3,2014,wages,3\n4,2014,wages,4";
+    let chunk = read(&registers::us(), &[folder.write("income.csv", table)], &[map]);
+    assert_eq!(updates(&chunk).iter().map(|update| update.person).collect::<Vec<_>>(), [1, 3, 4]);
+    assert_eq!(refusals(&chunk), [(3, "", "a quote is never closed")]);
+    assert_eq!(chunk.rejected[0].raw, b"2,2014,\"wages,2");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn where_chunks_are_cut_does_not_matter(rows in proptest::collection::vec("1,2014,(wages|\"wages\")?,[0-9\",\r\n]{0,6}", 0..40), chunk_bytes in 1..80_usize) {
+        let folder = Folder::new("cuts");
+        let map = folder.write("cps.toml", INCOME);
+        let table = folder.write("income.csv", format!("person,year,kind,amount_usd\n{}", rows.join("\n")));
+        let lines = folder.write("table.ndjson", rows.join("\n"));
+        let with = |chunk_bytes| {
+            let options = Options { threads: 2, chunk_bytes };
+            let feed = Feed::open(registers::us(), &[table.clone(), lines.clone()], std::slice::from_ref(&map), options).unwrap();
+            let chunk = whole(feed);
+            (chunk.items, chunk.rejected, chunk.lines)
+        };
+        prop_assert_eq!(with(chunk_bytes), with(1 << 20));
+    }
 }
 
 /// What is held after an ordinary feed of contributions 1 to `count`.

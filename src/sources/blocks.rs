@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 const READ_BUFFER_BYTES: usize = 128 << 10;
-/// Of a line that is too long, so much is kept for quarantine.
+/// Of a line that cannot be read, so much is kept for quarantine.
 const BEGINNING_BYTES: usize = 4 << 10;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -21,7 +21,7 @@ pub(super) struct Block {
 /// What a file consists of.
 pub(super) enum Piece {
     Block(Block),
-    /// A line that is too long, or the end of what can be read.
+    /// A line without an end, or the end of what can be read.
     Fault {
         line: u64,
         reason: String,
@@ -86,6 +86,11 @@ impl Bounds {
         }
     }
 
+    /// Whether what was scanned ends within quotes.
+    fn within_quotes(&self) -> bool {
+        matches!(self, Bounds::Rows { state: Quotes::Quoted, .. })
+    }
+
     /// What follows begins a line, whatever came before.
     fn restart(&mut self) {
         if let Bounds::Rows { delimiter, .. } = *self {
@@ -144,30 +149,36 @@ impl<R: Read> Cutter<R> {
         Block { bytes, first_line }
     }
 
-    /// Drops a line that is longer than any line may be.
-    fn skip_line(&mut self) -> Piece {
-        let raw = self.buffer[..BEGINNING_BYTES].to_vec();
+    /// Drops a line that cannot be read, and begins afresh after it.
+    fn skip_line(&mut self, reason: String) -> Piece {
+        let line_end = |bytes: &[u8]| bytes.iter().position(|byte| *byte == b'\n');
+        let mut end = line_end(&self.buffer);
+        let raw = self.buffer[..end.unwrap_or(self.buffer.len()).min(BEGINNING_BYTES)].trim_ascii_end().to_vec();
         let line = self.line;
-        let mut end = self.buffer.iter().position(|byte| *byte == b'\n');
         while end.is_none() && !self.ended {
             self.buffer.clear();
             self.read();
-            end = self.buffer.iter().position(|byte| *byte == b'\n');
+            end = line_end(&self.buffer);
         }
         self.line += u64::from(end.is_some());
         self.buffer.drain(..end.map_or(self.buffer.len(), |end| end + 1));
         self.bounds.restart();
-        Piece::Fault { line, reason: format!("longer than {LINE_MAX_BYTES} bytes; its beginning is kept"), raw }
+        Piece::Fault { line, reason, raw }
     }
 
     /// What is left at the end: an unfinished line, then the reason if there is one. A line of JSON proves by itself
     /// whether it is whole, an unfinished row does not.
     fn last(&mut self) -> Option<Piece> {
         if !self.buffer.is_empty() && (self.fault.is_none() || matches!(self.bounds, Bounds::Lines)) {
-            return Some(Piece::Block(self.cut(self.buffer.len())));
+            return Some(match self.bounds.within_quotes() {
+                true => self.skip_line("a quote is never closed".to_owned()),
+                false => Piece::Block(self.cut(self.buffer.len())),
+            });
         }
         let fault = self.fault.take()?;
-        Some(Piece::Fault { line: self.line, reason: format!("cannot be read further: {fault}"), raw: std::mem::take(&mut self.buffer) })
+        let mut raw = std::mem::take(&mut self.buffer);
+        raw.truncate(BEGINNING_BYTES);
+        Some(Piece::Fault { line: self.line, reason: format!("cannot be read further: {fault}"), raw })
     }
 }
 
@@ -176,13 +187,12 @@ impl<R: Read> Iterator for Cutter<R> {
 
     fn next(&mut self) -> Option<Piece> {
         loop {
-            if self.ended {
-                return self.last();
-            }
-            self.read();
             match self.bounds.last_end(&self.buffer) {
-                0 if self.buffer.len() > LINE_MAX_BYTES => return Some(self.skip_line()),
-                0 => {}
+                0 if self.ended => return self.last(),
+                0 if self.buffer.len() > LINE_MAX_BYTES => {
+                    return Some(self.skip_line(format!("longer than {LINE_MAX_BYTES} bytes; its beginning is kept")));
+                }
+                0 => self.read(),
                 end => return Some(Piece::Block(self.cut(end))),
             }
         }
