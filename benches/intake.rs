@@ -1,4 +1,4 @@
-//! Nanoseconds that a line costs at the door, by register: `cargo bench --bench intake`.
+//! Nanoseconds that a line costs at the door, by register, and lines a second of a compressed file: `cargo bench --bench intake`.
 
 #[path = "../tests/registers.rs"]
 #[allow(dead_code)]
@@ -6,6 +6,7 @@ mod registers;
 
 use registers::iin;
 use shanyraq::intake::Intake;
+use shanyraq::sources::{Feed, Options};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -37,6 +38,7 @@ fn main() {
         )
     };
     measure("enpf.contribution", contribution);
+    read("enpf.contribution", contribution);
     measure("zags.marriage", marriage);
     measure("gbdfl.person", person);
 }
@@ -61,4 +63,19 @@ fn measure(register: &str, line: impl Fn(u32) -> String) {
     println!(
         r#"{{"bench":"intake","register":"{register}","bytes_per_line":{bytes},"best_ns_per_line":{best:.0},"median_ns_per_line":{median:.0}}}"#
     );
+}
+
+/// Reads a file of many lines, compressed as `generate` does, through all threads.
+fn read(register: &str, line: impl Fn(u32) -> String) {
+    const FILE_LINES: u32 = 1_000_000;
+    let path = std::env::temp_dir().join(format!("shanyraq-bench-{}.ndjson.zst", std::process::id()));
+    let text: String = (0..FILE_LINES).map(|serial| line(serial) + "\n").collect();
+    std::fs::write(&path, zstd::encode_all(text.as_bytes(), 1).expect("compression")).expect("a file in the temporary directory");
+    drop(text);
+    let start = Instant::now();
+    let feed = Feed::open(registers::kz(), std::slice::from_ref(&path), &[], Options::default()).expect("the file just written");
+    let items: usize = feed.map(|chunk| chunk.items.len()).sum();
+    let seconds = start.elapsed().as_secs_f64();
+    std::fs::remove_file(&path).expect("the file just written");
+    println!(r#"{{"bench":"sources","register":"{register}","lines":{items},"lines_per_s":{:.0}}}"#, items as f64 / seconds);
 }
