@@ -3,8 +3,8 @@ use dataflows::model::{Date, Update};
 use dataflows::policy::file::{ABSENT, Record, opaque};
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
-use shanyraq::intake::{Intake, Item, LINE_MAX_BYTES, Schema};
-use shanyraq::sources::{Chunk, Feed, Held, Options, Quarantined, Refusal, Snapshot, write_quarantine};
+use shanyraq::intake::{Contact, Intake, Item, LINE_MAX_BYTES, Schema};
+use shanyraq::sources::{Chunk, Difference, Feed, Held, Options, Quarantined, Refusal, Snapshot, write_quarantine};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -340,37 +340,25 @@ fn held(count: usize) -> Vec<Held> {
         let folder = Folder::new(&format!("held-{count}-{:?}", std::thread::current().id()));
         read(&registers::kz(), &[folder.write("feed.ndjson", contributions(count))], &[])
     };
-    let held = |update: &Update| {
-        let record = Record::read(&update.record);
-        Held {
-            person: update.person,
-            key: Box::from(record.key),
-            seq: record.seq,
-            fingerprint: record.fingerprint(),
-            deleted: record.deleted(),
-        }
-    };
-    updates(&chunk).into_iter().map(held).collect()
+    updates(&chunk).into_iter().map(as_held).collect()
+}
+
+fn as_held(update: &Update) -> Held {
+    let record = Record::read(&update.record);
+    Held {
+        person: update.person,
+        key: Box::from(record.key),
+        seq: record.seq,
+        fingerprint: record.fingerprint(),
+        deleted: record.deleted(),
+    }
 }
 
 /// Compares a dump of these lines with what is held.
-fn dump(held: Vec<Held>, lines: &[String], max_shrink: f64) -> Result<shanyraq::sources::Difference, Refusal> {
-    let mut snapshot = Snapshot::new(registers::kz(), 1, held);
-    let mut intake = Intake::new(registers::kz());
-    let mut chunk = Chunk::default();
-    for line in lines {
-        match intake.decode(line.as_bytes()) {
-            Ok(decoded) => chunk.items.push(decoded.item),
-            Err(rejection) => chunk.rejected.push(Quarantined {
-                file: Arc::from("dump"),
-                line: 0,
-                field: rejection.field,
-                reason: rejection.reason,
-                raw: Vec::new(),
-            }),
-        }
-    }
-    snapshot.take(chunk);
+fn dump(register: u16, held: Vec<Held>, lines: &[String], max_shrink: f64) -> Result<Difference, Refusal> {
+    let folder = Folder::new(&format!("dump-{:?}", std::thread::current().id()));
+    let mut snapshot = Snapshot::new(registers::kz(), register, held);
+    snapshot.take(read(&registers::kz(), &[folder.write("dump.ndjson", lines.join("\n"))], &[]));
     snapshot.finish(max_shrink)
 }
 
@@ -382,7 +370,7 @@ fn a_dump_gives_only_the_difference() {
     let mut lines: Vec<String> = (2..=101).map(|seq| contribution(seq).replace(&format!(r#""seq":{seq}"#), r#""seq":1"#)).collect();
     lines[0] = lines[0].replace(r#""amount":2"#, r#""amount":20"#);
     lines.push(lines[50].clone());
-    let difference = dump(before, &lines, 0.02).unwrap();
+    let difference = dump(1, before, &lines, 0.02).unwrap();
     let counts = (difference.equal, difference.new, difference.changed, difference.deleted, difference.spared);
     assert_eq!(counts, (97, 2, 1, 1, 0));
     let versions: Vec<(&str, u64, bool)> = difference
@@ -399,14 +387,35 @@ fn a_dump_gives_only_the_difference() {
 #[test]
 fn a_dump_that_would_delete_much_is_refused() {
     let lines: Vec<String> = (4..=100).map(contribution).collect();
-    assert_eq!(dump(held(100), &lines, 0.02).unwrap_err(), Refusal { would_vanish: 3, held: 100 });
-    assert_eq!(dump(held(100), &lines, 0.03).unwrap().deleted, 3);
+    assert_eq!(dump(1, held(100), &lines, 0.02).unwrap_err(), Refusal { would_vanish: 3, held: 100 });
+    assert_eq!(dump(1, held(100), &lines, 0.03).unwrap().deleted, 3);
 }
 
 #[test]
 fn a_dump_that_was_not_read_whole_deletes_nothing() {
     let mut lines: Vec<String> = (1..=99).map(contribution).collect();
     lines[3].truncate(20);
-    let difference = dump(held(100), &lines, 0.02).unwrap();
+    let difference = dump(1, held(100), &lines, 0.02).unwrap();
     assert_eq!((difference.deleted, difference.spared, difference.equal), (0, 2, 98));
+}
+
+#[test]
+fn a_dump_of_telephones_tells_what_became_of_them() {
+    let phone = |serial: u32, number: &str| {
+        let data = format!(r#"{{"msisdn":"{number}","language":"kk"}}"#);
+        format!(r#"{{"register":"bmg.phone","key":"main","seq":5,"op":"upsert","person":"{}","data":{data}}}"#, iin(serial))
+    };
+    let before = [phone(9001, "+7701"), phone(9002, "+7702"), phone(9003, "+7703")].map(|line| {
+        let decoded = Intake::new(registers::kz()).decode(line.as_bytes()).unwrap();
+        as_held(update(&decoded.item))
+    });
+    let after = [phone(9001, "+7701"), phone(9002, "+7709")];
+    let difference = dump(0, before.to_vec(), &after, 0.5).unwrap();
+    let contact = |serial: u32, phone: &str, language: &str| Contact {
+        person: registers::number(&iin(serial)),
+        seq: 6,
+        phone: phone.to_owned(),
+        language: language.to_owned(),
+    };
+    assert_eq!(difference.contacts, [contact(9002, "+7709", "kk"), contact(9003, "", "")]);
 }

@@ -2,6 +2,21 @@
 //!
 //! A section serves the files that its pattern names; each of its rows makes one record of every row of the table, by
 //! templates over columns. All of it is checked against the registers before the first file is opened.
+//!
+//! ```toml
+//! [office.people]
+//! file      = "people*.csv*"         # by file name; `*` stands for any characters
+//! delimiter = ";"                    # a comma unless said otherwise
+//! dates     = "%d.%m.%Y"             # of columns that are dates by themselves; composed dates are YYYY-MM-DD
+//! null      = ["", "NA"]             # texts that mean "no value"; the empty one unless said otherwise
+//! rows      = [
+//!   { register = "gbdfl.person", person = "{iin}", key = "main", seq = "{version}", data = { birth_date = "{born}", sex = "{sex}" } },
+//!   # `needs`: rows of the table without these columns give no such record
+//!   { register = "zags.marriage", needs = ["spouse"], key = "{act}", seq = 1, data = { man = "{iin}", woman = "{spouse}", registered = "{since}" } },
+//! ]
+//! ```
+//!
+//! A text with a column that has no value has none itself; `op` is upsert unless said otherwise.
 
 use super::Chunk;
 use super::blocks::{Block, line_feeds};

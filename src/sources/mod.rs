@@ -23,7 +23,7 @@ use std::thread;
 /// How many chunks may wait for each thread that decodes: enough to keep it busy while another is slow.
 const CHUNKS_AHEAD: usize = 2;
 /// The names by which a directory's NDJSON files are recognised; `.gz` or `.zst` may follow.
-const NDJSON_SUFFIXES: [&str; 3] = [".ndjson", ".jsonl", ".json"];
+const NDJSON_SUFFIXES: [&str; 2] = [".ndjson", ".jsonl"];
 const COMPRESSED_SUFFIXES: [&str; 2] = [".gz", ".zst"];
 
 /// How a feed is read.
