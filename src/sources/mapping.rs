@@ -12,7 +12,8 @@
 //! rows      = [
 //!   { register = "gbdfl.person", person = "{iin}", key = "main", seq = "{version}", data = { birth_date = "{born}", sex = "{sex}" } },
 //!   # `needs`: rows of the table without these columns give no such record
-//!   { register = "zags.marriage", needs = ["spouse"], key = "{act}", seq = 1, data = { man = "{iin}", woman = "{spouse}", registered = "{since}" } },
+//!   { register = "zags.marriage", needs = ["spouse"], key = "{act}", seq = 1,
+//!     data = { man = "{iin}", woman = "{spouse}", registered = "{since}" } },
 //! ]
 //! ```
 //!
