@@ -1,0 +1,10 @@
+//! The one integration binary.
+
+/// Files in several shapes become the same ordered chunks; mappings, full dumps and quarantine.
+mod sources;
+
+/// Registers written by hand, for tests that need no package.
+mod registers;
+
+/// Every way in which a line can be wrong, and what an accepted one becomes.
+mod intake;
