@@ -234,6 +234,8 @@ pub enum HeldBack {
     Limit,
     /// The agency refused; only a new right is offered again.
     Rejected,
+    /// The recipient is dead, though the right is still held.
+    Died,
 }
 
 /// A yes, as it must be proven later.

@@ -182,6 +182,7 @@ impl Desk {
             Stage::AssignedOther => Some(HeldBack::Assigned),
             Stage::Declined | Stage::NoAnswer | Stage::NoAccount => Some(HeldBack::CoolOff),
             Stage::Rejected => Some(HeldBack::Rejected),
+            Stage::ClosedDeath => Some(HeldBack::Died),
             _ => None,
         }
     }
