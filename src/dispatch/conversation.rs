@@ -307,8 +307,6 @@ impl Conversation {
     pub fn ready(&self, context: &Context) -> Result<(), HeldBack> {
         if !self.holds() {
             Err(HeldBack::InDoubt)
-        } else if context.assigned {
-            Err(HeldBack::Assigned)
         } else if context.terms.proactive.is_none_or(|date| context.today < date) {
             Err(HeldBack::NotProactive)
         } else if !context.terms.consent && !context.tellable {

@@ -371,7 +371,6 @@ impl Desk {
         if let Some(before) = before {
             self.counts[before.stage.position()] -= 1;
             if before.standing.addressee != addressee {
-                self.touched.insert(before.standing.addressee);
                 remove(&mut self.by_addressee, before.standing.addressee, &right);
             }
             if let Some(phone) = open_phone(&before).filter(|phone| Some(*phone) != open_at) {

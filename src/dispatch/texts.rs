@@ -15,7 +15,10 @@ pub struct Filling<'a> {
     pub tag: Option<u8>,
 }
 
-/// The text in the person's language; in every language that it has, one under the other, where theirs is unknown.
+/// Languages in which somebody is written to whose own is unknown: more would be too long a text.
+const LANGUAGES_MAX: usize = 2;
+
+/// The text in the person's language; where that is unknown, in the first languages of the package, one under the other.
 /// `None` when the package has no such message.
 pub fn render(terms: &Terms, message: &str, language: Option<usize>, filling: &Filling) -> Option<String> {
     let texts = terms.messages.get(message)?;
@@ -23,7 +26,7 @@ pub fn render(terms: &Terms, message: &str, language: Option<usize>, filling: &F
     let written: Vec<String> = match preferred {
         Some(language) => vec![fill(terms, &texts[language], language, filling)],
         None => {
-            let known = terms.languages.iter().filter(|language| texts.contains_key(*language));
+            let known = terms.languages.iter().filter(|language| texts.contains_key(*language)).take(LANGUAGES_MAX);
             known.map(|language| fill(terms, &texts[language], language, filling)).collect()
         }
     };

@@ -217,7 +217,9 @@ impl Ledger {
             match action {
                 Action::Text(text) => {
                     let id = self.desk.offer_hash(&text.right, text.round, text.kind.name());
-                    effects.texts += usize::from(self.outbox.enter(id, epoch, self.today, text));
+                    let entered = self.outbox.enter(id, epoch, self.today, text);
+                    debug_assert!(entered, "a conversation says nothing twice");
+                    effects.texts += usize::from(entered);
                 }
                 Action::OpenCase(case) => effects.cases_opened.push(case),
                 Action::WithdrawCase(id) => effects.cases_withdrawn.push(id),
