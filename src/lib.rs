@@ -1,1 +1,3 @@
 //! The porch.
+
+pub mod commands;
