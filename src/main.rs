@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use shanyraq::bench::Bench;
-use shanyraq::commands::{Failure, batch, demo, generate, policy};
+use shanyraq::commands::{Failure, batch, generate};
 use std::process::ExitCode;
 
 // The system's allocator gives memory back inside merges, and a load frees what it allocates on other threads.
@@ -19,15 +19,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Everything embedded: a synthetic country, its life, pretend phones and agency.
-    Demo(demo::DemoArguments),
-    /// Write a synthetic country: its population, its life by day, and the truth beside it.
-    Generate(generate::GenerateArguments),
+    Generate(generate::Arguments),
     /// Feeds in, views out.
     Batch(batch::BatchArguments),
-    /// Look after a policy package.
-    #[command(subcommand)]
-    Policy(policy::PolicyCommand),
     /// Measure the engine.
     #[command(subcommand)]
     Bench(Bench),
@@ -45,10 +39,8 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Demo(arguments) => demo::demo(arguments),
-        Command::Generate(arguments) => generate::generate(arguments),
+        Command::Generate(arguments) => generate::run(&arguments),
         Command::Batch(arguments) => batch::batch(arguments),
-        Command::Policy(command) => policy::policy(command),
         Command::Bench(command) => shanyraq::bench::bench(command),
     }
 }

@@ -37,6 +37,13 @@ pub struct Problem {
     pub hint: Option<String>,
 }
 
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)?;
+        self.hint.iter().try_for_each(|hint| write!(f, " ({hint})"))
+    }
+}
+
 /// What a record's field holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FieldType {
