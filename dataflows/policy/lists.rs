@@ -194,11 +194,7 @@ impl Compiler<'_, '_> {
         let mut whole: Option<Reg> = None;
         for condition in conditions {
             let Condition { step, negated } = condition;
-            let before = whole.map(|before| {
-                let to = block.temporary();
-                block.ops.push(Op::Move(to, before));
-                (to, before, block.reserve())
-            });
+            let before = whole.map(|before| (block.reuse(before), block.reserve()));
             block.guards += usize::from(before.is_some());
             let holds = self.condition(step.body, scope(step.variable), block);
             block.guards -= usize::from(before.is_some());
@@ -208,10 +204,10 @@ impl Compiler<'_, '_> {
             }
             whole = Some(match before {
                 None => holds,
-                Some((to, before, skip)) => {
-                    block.ops.push(Op::And(to, before, holds));
+                Some((before, skip)) => {
+                    block.ops.push(Op::And(before, before, holds));
                     block.ops[skip] = Op::SkipIfFalse(before, block.since(skip));
-                    to
+                    before
                 }
             });
         }
