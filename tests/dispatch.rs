@@ -819,7 +819,7 @@ fn check_against<'a>(row: &Message, earlier: impl Iterator<Item = &'a Message>) 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_the_protocol_is_kept(happenings in prop::collection::vec(happening(), 1..120), live_from in 0..30usize) {

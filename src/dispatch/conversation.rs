@@ -12,7 +12,7 @@
 //!
 //! (domain.md 6.2.) [`step`] decides; whoever calls it acts. A day is a date step: 72 hours are three of them.
 
-use super::terms::{BenefitTerms, Period};
+use super::terms::BenefitTerms;
 use dataflows::model::{Date, PersonId};
 
 /// Date steps to wait for an answer, or for a lost right to come back.
@@ -450,7 +450,7 @@ fn tick(conversation: &mut Conversation, context: &Context) -> Vec<Act> {
     if let Some(lost_on) = conversation.lost {
         return if due(lost_on) && conversation.stage.is_pending() { withdraw(conversation) } else { Vec::new() };
     }
-    if !conversation.standing.certain {
+    if !conversation.standing.certain && conversation.stage.is_open() {
         return Vec::new();
     }
     match conversation.stage {
@@ -471,7 +471,7 @@ fn tick(conversation: &mut Conversation, context: &Context) -> Vec<Act> {
             conversation.stage = Stage::Eligible;
             Vec::new()
         }
-        Stage::Assigned | Stage::Paid | Stage::AssignedOther if !context.assigned && context.terms.period != Period::Once => {
+        Stage::Assigned | Stage::Paid | Stage::AssignedOther if !context.assigned => {
             conversation.stage = Stage::Eligible;
             Vec::new()
         }
