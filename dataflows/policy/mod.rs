@@ -6,10 +6,22 @@
 //! what follows from a household's sums ([`Evaluator::judge`]). Every answer is a pure function of a file or a row, the
 //! [`Environment`] (date, dated parameters, feeds that are heard) and the policy.
 
+mod builder;
+mod compile;
+pub mod evaluate;
+mod expression;
 pub mod file;
+mod graph;
+mod lists;
+mod load;
+mod program;
+mod source;
+
+pub use evaluate::{Environment, Evaluator, Trace};
+pub use program::{is_unknown, unknown};
 
 use crate::model::{Date, PersonKind};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A text in each language of the package.
 pub type Texts = BTreeMap<String, String>;
@@ -187,5 +199,252 @@ pub struct Judgement {
     pub entitlements: Vec<Entitlement>,
 }
 
-#[allow(dead_code)]
-struct Placeholder(PersonKind);
+/// A dated number that rules name in capitals.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    pub id: String,
+    pub unit: String,
+    /// From each date on, ascending.
+    pub values: Vec<(Date, i64)>,
+}
+
+impl Parameter {
+    /// The value on a day; `None` before the first.
+    pub fn on(&self, day: Date) -> Option<i64> {
+        self.values.iter().rev().find(|(from, _)| *from <= day).map(|(_, value)| *value)
+    }
+}
+
+/// Of whom something is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    Person,
+    Household,
+}
+
+/// How an indicator's number is to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValueKind {
+    Int,
+    Bool,
+    Date,
+    Enum(Vec<String>),
+}
+
+/// Something computed of a person or a household.
+#[derive(Clone, Debug)]
+pub struct Indicator {
+    pub id: String,
+    pub title: Texts,
+    pub source: String,
+    pub level: Level,
+    pub unit: String,
+    pub kind: ValueKind,
+    /// Index among the values of people, or of households.
+    pub position: usize,
+}
+
+/// Something that scores points.
+#[derive(Clone, Debug)]
+pub struct Criterion {
+    pub id: String,
+    pub title: Texts,
+    pub source: String,
+}
+
+/// Who of a household receives a right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipient {
+    /// The person whose right it is.
+    Own,
+    Head,
+    MotherElseHead,
+}
+
+/// For how long a right is one right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Period {
+    Once,
+    Month,
+    Quarter,
+    Open,
+}
+
+/// A right that the package grants.
+#[derive(Clone, Debug)]
+pub struct Benefit {
+    pub id: String,
+    pub title: Texts,
+    pub source: String,
+    pub level: Level,
+    pub recipient: Recipient,
+    /// One right for each record of this register; `None`: one right.
+    pub ground_register: Option<u16>,
+    pub period: Period,
+    pub notice: bool,
+    pub budget: String,
+    /// No offer before this day; `None`: never offered.
+    pub proactive: Option<Date>,
+    pub consent: bool,
+    pub debounce_days: i64,
+    pub priority: i64,
+    /// Unit of the amount.
+    pub unit: String,
+    /// Keys of the conditions, inherited ones first.
+    pub reasons: Vec<String>,
+}
+
+/// Which records say that a benefit is held; the numbers are positions among the packed fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    pub register: u16,
+    pub benefit: usize,
+    pub from: Option<usize>,
+    pub until: Option<usize>,
+}
+
+/// Where the dispatcher finds a telephone and a language: a register and its fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contact {
+    pub register: u16,
+    pub phone: String,
+    pub language: String,
+}
+
+/// A span of the calendar that moves with today.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    PreviousQuarter,
+    LastMonths(i32),
+    ThisYear,
+}
+
+impl Window {
+    /// First day, and the day after the last, seen from today.
+    pub fn bounds(self, today: Date) -> (Date, Date) {
+        match self {
+            Window::PreviousQuarter => (today.quarter_start().add_months(-3), today.quarter_start()),
+            Window::LastMonths(months) => (today.month_start().add_months(-months), today.month_start()),
+            Window::ThisYear => (year_start(today), year_start(today).add_months(12)),
+        }
+    }
+}
+
+/// The first day of the calendar year.
+fn year_start(day: Date) -> Date {
+    let (_, month, _) = day.ymd();
+    day.month_start().add_months(1 - month as i32)
+}
+
+/// How much a package says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub registers: usize,
+    pub parameters: usize,
+    pub person_indicators: usize,
+    pub household_indicators: usize,
+    pub criteria: usize,
+    pub levels: usize,
+    pub categories: usize,
+    pub benefits: usize,
+    pub notices: usize,
+    /// Benefits that are offered without an application.
+    pub proactive: usize,
+    pub messages: usize,
+    pub slots: usize,
+}
+
+/// A package, checked and compiled.
+#[derive(Debug)]
+pub struct Policy {
+    pub id: String,
+    pub version: String,
+    pub from: Date,
+    pub person: PersonKind,
+    pub currency: String,
+    pub languages: Vec<String>,
+    pub coverage: Option<String>,
+    /// Sorted by id; the last one is the built-in `kin`.
+    pub registers: Vec<Register>,
+    pub kin_register: u16,
+    pub parameters: Vec<Parameter>,
+    pub indicators: Vec<Indicator>,
+    pub criteria: Vec<Criterion>,
+    pub levels: Vec<Criterion>,
+    pub level_letters: Vec<String>,
+    /// The categories that are given out, ascending.
+    pub categories: Vec<u8>,
+    /// Sorted by id.
+    pub benefits: Vec<Benefit>,
+    pub messages: BTreeMap<String, Texts>,
+    pub assignment: Option<Assignment>,
+    pub contact: Option<Contact>,
+    pub story_people: Vec<toml::Table>,
+    /// Length of [`Row::values`]: 0 counts members, 1 is the head's number, 2 the mother's.
+    pub slots: usize,
+    /// What is not wrong but looks like a mistake.
+    pub warnings: Vec<Problem>,
+    pub(crate) register_index: HashMap<String, u16>,
+    pub(crate) benefit_index: HashMap<String, u16>,
+    pub(crate) programs: evaluate::Programs,
+}
+
+impl Policy {
+    /// Reads a package: `(path relative to the package, text)` of each of its files.
+    pub fn load(files: &[(String, String)]) -> Result<Policy, Vec<Problem>> {
+        load::load(files)
+    }
+
+    /// The number of a register.
+    pub fn register(&self, id: &str) -> Option<u16> {
+        self.register_index.get(id).copied()
+    }
+
+    /// The number of a benefit.
+    pub fn benefit(&self, id: &str) -> Option<u16> {
+        self.benefit_index.get(id).copied()
+    }
+
+    /// The name of a reason for not knowing.
+    pub fn reason(&self, code: u16) -> String {
+        match code {
+            program::REASON_ABSENT => "absent".into(),
+            program::REASON_UNDEFINED => "undefined".into(),
+            _ => {
+                let kind = if code % 2 == 0 { "not_connected" } else { "silent" };
+                let register = code.checked_sub(evaluate::FIRST_FEED_REASON).and_then(|code| self.registers.get(usize::from(code / 2)));
+                format!("{kind}:{}", register.map_or("?", |register| &register.id))
+            }
+        }
+    }
+
+    /// Whether each register can be relied on, by the last date on which it was heard.
+    pub fn feed_states(&self, heard: &[Option<Date>], today: Date) -> Vec<FeedState> {
+        let state = |(index, register): (usize, &Register)| match heard.get(index).copied().flatten() {
+            _ if index == usize::from(self.kin_register) => FeedState::Fresh,
+            None => FeedState::NotConnected,
+            Some(last) if i64::from(today.0) - i64::from(last.0) > i64::from(register.cadence_days) => FeedState::Silent,
+            Some(_) => FeedState::Fresh,
+        };
+        self.registers.iter().enumerate().map(state).collect()
+    }
+
+    /// How much the package says.
+    pub fn summary(&self) -> Summary {
+        let of = |level| self.indicators.iter().filter(|indicator| indicator.level == level).count();
+        Summary {
+            registers: self.registers.len() - 1,
+            parameters: self.parameters.len(),
+            person_indicators: of(Level::Person),
+            household_indicators: of(Level::Household),
+            criteria: self.criteria.len(),
+            levels: self.level_letters.len(),
+            categories: self.categories.len(),
+            benefits: self.benefits.len(),
+            notices: self.benefits.iter().filter(|benefit| benefit.notice).count(),
+            proactive: self.benefits.iter().filter(|benefit| benefit.proactive.is_some()).count(),
+            messages: self.messages.len(),
+            slots: self.slots,
+        }
+    }
+}

@@ -1,0 +1,894 @@
+//! Building what is computed: composition, kin, indicators, criteria, categories and rights, as programs.
+
+use super::compile::{Compiler, Scope, State, Type, Value};
+use super::evaluate::{BenefitProgram, CategoryProgram, Layout, Machine, Programs};
+use super::expression::parse;
+use super::file::ABSENT;
+use super::graph::{Block, Code, SUMS};
+use super::load::{LEVELS, Package, ROUNDINGS, braces, described, read_expression, texts};
+use super::program::{Bins, Op, Reg, Rounding};
+use super::source::{Entry, Node, Place, Value as Toml};
+use super::{
+    Assignment, Benefit, Contact, Criterion, Field, FieldType, Indicator, Level, Period, Recipient, Register, Texts,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+const COMPOSITION: [&str; 7] = ["exists", "female", "alive", "minor", "student", "dependant", "deprived"];
+const MESSAGES: [&str; 8] = ["offer", "repeat", "account", "assigned", "rejected", "lapsed", "unclear", "declined"];
+const PLACEHOLDERS: [&str; 6] = ["benefit", "amount", "from", "date", "reason", "tag"];
+
+/// Compiles the parts of a package in the order in which they rest on each other.
+pub struct Builder<'b, 'c, 'p> {
+    pub compiler: Compiler<'c, 'p>,
+    pub programs: Programs,
+    languages: &'b [String],
+    /// Nodes of the household machine that a judgement needs.
+    judgement: BTreeSet<usize>,
+    composition: BTreeSet<usize>,
+    kin: BTreeSet<usize>,
+    contribution: BTreeSet<usize>,
+}
+
+/// What the bins of a table stand for, in the order of their values: bounds, what they give, where that is written.
+struct Step {
+    from: i64,
+    until: i64,
+    node: Node,
+    place: Place,
+}
+
+impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
+    pub fn new(compiler: Compiler<'c, 'p>, languages: &'b [String]) -> Self {
+        let mut builder = Builder {
+            compiler,
+            programs: Programs::default(),
+            languages,
+            judgement: BTreeSet::new(),
+            composition: BTreeSet::new(),
+            kin: BTreeSet::new(),
+            contribution: BTreeSet::new(),
+        };
+        builder.keep_indicators();
+        builder
+    }
+
+    /// Gives every indicator its place, so that those of a level lie side by side.
+    fn keep_indicators(&mut self) {
+        let compiler = &mut self.compiler;
+        let count = |level| compiler.drafts.iter().filter(|draft| draft.level == level).count();
+        let (people, households) = (count(Level::Person), count(Level::Household));
+        let mut next_person = compiler.person.keep(people);
+        let mut next_household = compiler.household.keep(households);
+        self.programs.person_indicators = (next_person, people);
+        self.programs.household_indicators = (next_household, households);
+        self.programs.roles = compiler.roles.first;
+        self.programs.totals = compiler.household.keep(4);
+        for draft in &mut compiler.drafts {
+            let next = if draft.level == Level::Person { &mut next_person } else { &mut next_household };
+            draft.reg = *next;
+            *next += 1;
+        }
+    }
+
+    /// A node of the person machine that keeps a value; the answer is its register.
+    fn person_node(&mut self, node: &Node, what: &str, roles: bool, roots: fn(&mut Self) -> &mut BTreeSet<usize>) -> Option<Value> {
+        let expression = read_expression(self.compiler.problems, node)?;
+        let mut block = Block::guarded(true);
+        let value = self.compiler.expression(&expression, Scope::Person, &mut block)?;
+        let value = self.compiler.rounded(value, None, expression.place, &mut block)?;
+        let reg = self.compiler.person.keep(1);
+        block.ops.push(Op::Move(reg, value.reg));
+        self.compiler.check_length(&block, expression.place);
+        let index = self.compiler.person.add_scalar(block);
+        if !roles && self.compiler.person.nodes[index].roles {
+            let hint = "roles follow from composition, not the other way round";
+            self.compiler.problems.report_with_hint(expression.place, format!("{what} must not rest on the person's role"), hint);
+        }
+        roots(self).insert(index);
+        Some(Value { reg, ..value })
+    }
+
+    fn boolean(&mut self, value: Option<Value>, place: Place) -> Option<Reg> {
+        let value = value?;
+        if value.kind != Type::Bool {
+            self.compiler.problems.report(place, "this must be true or false");
+            return None;
+        }
+        Some(value.reg)
+    }
+
+    /// What tied people may know: compiled first, since it makes the register `kin`.
+    pub fn kin(&mut self, policy: &Node) {
+        let plain = |name: &str, kind: FieldType| Field { name: name.into(), kind, unit: String::new(), optional: false, card: false };
+        let kinds = ["spouse", "parent", "child", "guardian", "ward"].map(String::from).to_vec();
+        let mut fields = vec![plain("kind", FieldType::Enum(kinds)), plain("person", FieldType::Person)];
+        if let Some(node) = policy.get("kin") {
+            self.compiler.problems.only(node, &["when", "fields"]);
+            let place = node.place;
+            match node.get("when") {
+                Some(when) => {
+                    let value = self.person_node(when, "kin", false, |builder| &mut builder.kin);
+                    self.programs.kin_when = self.boolean(value, when.place);
+                }
+                None => self.compiler.problems.report(place, "`when` is missing: only while it is true is there anything to know"),
+            }
+            for entry in node.get("fields").map_or(&[][..], Node::entries) {
+                if let Some(value) = self.person_node(&entry.node, "kin", false, |builder| &mut builder.kin) {
+                    self.programs.kin_fields.push(value.reg);
+                    let unit = value.unit.unwrap_or_default();
+                    fields.push(Field { unit, optional: true, ..plain(&entry.name, value.kind.field()) });
+                }
+            }
+        }
+        let packed = (0..fields.len()).collect();
+        self.compiler.registers.push(Register {
+            id: "kin".into(),
+            title: Texts::new(),
+            source: "what tied people may know".into(),
+            global: false,
+            key: "{kind}-{person}".into(),
+            cadence_days: i32::MAX,
+            retain_months: None,
+            period: None,
+            fields,
+            packed,
+            ties: Vec::new(),
+        });
+    }
+
+    pub fn composition(&mut self, policy: &Node) {
+        if let Some(node) = policy.get("composition") {
+            self.compiler.problems.only(node, &COMPOSITION);
+            for (index, name) in COMPOSITION.iter().enumerate() {
+                if let Some(flag) = node.get(name) {
+                    let value = self.person_node(flag, "composition", false, |builder| &mut builder.composition);
+                    self.programs.flags[index] = self.boolean(value, flag.place);
+                    if index == 1 {
+                        // Slot 2, the mother's number, needs it too.
+                        self.contribution.extend(self.composition.last());
+                    }
+                }
+            }
+        }
+        self.compiler.kin = true;
+    }
+
+    /// The bins of criteria, for `points(..)`.
+    pub fn tables<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
+        for entry in entries {
+            if let Some(points) = entry.node.get("points")
+                && points.entries().iter().all(|bin| bin.name.starts_with(|first: char| !first.is_ascii_alphabetic()))
+                && let Some(bins) = self.integer_bins(points, &Type::Int, false)
+            {
+                self.compiler.tables.insert(entry.name.clone(), bins);
+            }
+        }
+    }
+
+    pub fn indicators(&mut self, entries: &[Entry]) -> Vec<Indicator> {
+        let mut indicators = Vec::new();
+        for index in 0..self.compiler.drafts.len() {
+            let place = self.compiler.drafts[index].place;
+            let done = self.compiler.indicator(index, place);
+            let (id, level) = (self.compiler.drafts[index].id.clone(), self.compiler.drafts[index].level);
+            let Some(entry) = entries.iter().find(|entry| entry.name == id) else {
+                continue;
+            };
+            let (title, source) = described(self.compiler.problems, self.languages, &entry.node, entry.place);
+            let Some((value, node)) = done else {
+                continue;
+            };
+            if level == Level::Household {
+                self.judgement.insert(node);
+            }
+            let first = if level == Level::Person { self.programs.person_indicators.0 } else { self.programs.household_indicators.0 };
+            let position = usize::from(self.compiler.drafts[index].reg - first);
+            let unit = self.compiler.drafts[index].unit.clone().map(|(unit, _)| unit).or(value.unit).unwrap_or_default();
+            indicators.push(Indicator { id, title, source, level, unit, kind: value.kind.kind(), position });
+        }
+        indicators
+    }
+
+    /// Criteria, or the points of the second scale.
+    pub fn criteria(&mut self, entries: &[Entry], levels: bool) -> Vec<Criterion> {
+        let mut criteria: Vec<Criterion> = Vec::new();
+        for entry in entries {
+            let (title, source) = described(self.compiler.problems, self.languages, &entry.node, entry.place);
+            if let Some(reg) = self.criterion(entry) {
+                if levels { self.programs.levels.push(reg) } else { self.programs.criteria.push(reg) }
+            }
+            criteria.push(Criterion { id: entry.name.clone(), title, source });
+        }
+        // Totals are known to what comes later.
+        let totals = self.programs.totals;
+        self.compiler.extras.push(if levels { ("level_score", totals + 1) } else { ("score", totals) });
+        if levels && !self.compiler.extras.iter().any(|(name, _)| *name == "score") {
+            self.compiler.extras.push(("score", totals));
+        }
+        criteria
+    }
+
+    fn criterion(&mut self, entry: &Entry) -> Option<Reg> {
+        let node = &entry.node;
+        self.compiler.problems.only(node, &["title", "source", "by", "points", "value", "round", "add", "unknown"]);
+        let unknown = self.compiler.problems.integer(node, "unknown");
+        if node.get("unknown").is_none() {
+            self.compiler.problems.report_with_hint(entry.place, "`unknown` is missing", "say what not knowing scores: unknown = 0");
+        }
+        let mut block = Block::guarded(true);
+        let points = match (node.get("by"), node.get("points"), node.get("value")) {
+            (Some(by), Some(points), None) => self.binned(by, points, &mut block),
+            (None, None, Some(value)) => self.direct(value, node, &mut block),
+            _ => {
+                self.compiler.problems.report(entry.place, "a criterion has either `by` and `points`, or `value`");
+                None
+            }
+        }?;
+        let unknown = self.compiler.household.constant(unknown?);
+        let reg = self.compiler.household.keep(1);
+        block.ops.push(Op::Default(reg, points, unknown));
+        for add in self.compiler.problems.list(node, "add") {
+            self.compiler.problems.only(add, &["reason", "when", "points"]);
+            let points = self.compiler.problems.integer(add, "points");
+            let when = add.get("when").and_then(|when| read_expression(self.compiler.problems, when));
+            let (Some(points), Some(when)) = (points, when) else {
+                self.compiler.problems.report(add.place, "an addition has `reason`, `when` and `points`");
+                continue;
+            };
+            if let Some(holds) = self.compiler.condition(&when, Scope::Household, &mut block) {
+                let points = self.compiler.household.constant(points);
+                block.ops.push(Op::AddIf(reg, holds, points));
+            }
+        }
+        self.compiler.check_length(&block, entry.place);
+        let index = self.compiler.household.add_scalar(block);
+        self.judgement.insert(index);
+        Some(reg)
+    }
+
+    /// Points by bins of an expression.
+    fn binned(&mut self, by: &Node, points: &Node, block: &mut Block) -> Option<Reg> {
+        let value = self.binnable(by, Scope::Household, block);
+        let kind = value.as_ref().map_or(Type::Int, |value| value.kind.clone());
+        let bins = self.integer_bins(points, &kind, false);
+        let (value, bins) = (value?, bins?);
+        let table = self.compiler.household.bins(bins);
+        let to = block.temporary();
+        block.ops.push(Op::Bins(to, value.reg, table));
+        Some(to)
+    }
+
+    /// A value that bins can be made of.
+    fn binnable(&mut self, by: &Node, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
+        let expression = read_expression(self.compiler.problems, by)?;
+        let value = self.compiler.expression(&expression, scope, block)?;
+        if value.fraction {
+            let hint = "make an indicator of it, with `round`";
+            self.compiler.problems.report_with_hint(expression.place, "bins need a whole number, not a fraction", hint);
+            return None;
+        }
+        if !matches!(value.kind, Type::Int | Type::Bool | Type::Enum(_)) {
+            self.compiler.problems.report(expression.place, "bins are of numbers, booleans and words");
+            return None;
+        }
+        Some(value)
+    }
+
+    /// Points computed by an expression.
+    fn direct(&mut self, value: &Node, node: &Node, block: &mut Block) -> Option<Reg> {
+        let expression = read_expression(self.compiler.problems, value)?;
+        let rounding = self.compiler.problems.word(node, "round", &ROUNDINGS);
+        let value = self.compiler.expression(&expression, Scope::Household, block)?;
+        self.compiler.number(&value, expression.place)?;
+        Some(self.compiler.rounded(value, rounding, expression.place, block)?.reg)
+    }
+
+    /// Bins that give integers.
+    fn integer_bins(&mut self, node: &Node, kind: &Type, gaps: bool) -> Option<Bins> {
+        self.bins(node, kind, gaps, |builder, node| match node.value {
+            Toml::Int(number) => Some(number),
+            _ => {
+                builder.compiler.problems.report(node.place, "a bin gives an integer");
+                None
+            }
+        })
+    }
+
+    /// Bins in the order of their values; gaps and overlaps are mistakes.
+    fn bins(&mut self, node: &Node, kind: &Type, gaps: bool, mut give: impl FnMut(&mut Self, &Node) -> Option<i64>) -> Option<Bins> {
+        if !matches!(node.value, Toml::Table(_)) || node.entries().is_empty() {
+            self.compiler.problems.report(node.place, "bins are a table such as { \"..10\" = 1, \"10..\" = 2 }");
+            return None;
+        }
+        let mut steps = Vec::new();
+        for entry in node.entries() {
+            if let Some((from, until)) = self.bin(entry, kind) {
+                steps.push(Step { from, until, node: entry.node.clone(), place: entry.place });
+            }
+        }
+        if steps.len() < node.entries().len() {
+            return None;
+        }
+        steps.sort_by_key(|step| step.from);
+        self.check_bins(&steps, kind, gaps);
+        let mut bins = Bins { steps: Vec::new() };
+        for (index, step) in steps.iter().enumerate() {
+            bins.steps.push((step.from, give(self, &step.node)?));
+            if step.until != i64::MAX && steps.get(index + 1).is_none_or(|next| next.from > step.until) {
+                bins.steps.push((step.until, ABSENT));
+            }
+        }
+        Some(bins)
+    }
+
+    /// The bounds of one bin.
+    fn bin(&mut self, entry: &Entry, kind: &Type) -> Option<(i64, i64)> {
+        let name = entry.name.trim();
+        let number = |text: &str| text.trim().replace('_', "").parse::<i64>().ok();
+        let bounds = match (kind, name.split_once("..")) {
+            (Type::Bool, None) => ["false", "true"].iter().position(|word| *word == name).map(|index| (index as i64, index as i64 + 1)),
+            (Type::Enum(words), None) => words.iter().position(|word| word == name).map(|index| (index as i64, index as i64 + 1)),
+            (Type::Bool | Type::Enum(_), Some(_)) => None,
+            (_, None) => number(name).map(|value| (value, value + 1)),
+            (_, Some((from, until))) => {
+                let from = if from.trim().is_empty() { Some(i64::MIN) } else { number(from) };
+                let until = if until.trim().is_empty() { Some(i64::MAX) } else { number(until) };
+                from.zip(until).filter(|(from, until)| from < until)
+            }
+        };
+        if bounds.is_none() {
+            let hint = match kind {
+                Type::Bool => "\"true\" or \"false\"".to_string(),
+                Type::Enum(words) => format!("one of {}", words.join(", ")),
+                _ => "\"3\", \"3..7\" (3 up to but not 7), \"..3\" or \"7..\"".to_string(),
+            };
+            self.compiler.problems.report_with_hint(entry.place, format!("`{name}` is no bin of this value"), hint);
+        }
+        bounds
+    }
+
+    fn check_bins(&mut self, steps: &[Step], kind: &Type, gaps: bool) {
+        for (step, next) in steps.iter().zip(&steps[1..]) {
+            if next.from < step.until {
+                self.compiler.problems.report(next.place, "this bin overlaps the one before it in value");
+            } else if next.from > step.until && !gaps {
+                let message = format!("between this bin and the one before it in value there is a gap: {}..{}", step.until, next.from);
+                self.compiler.problems.report(next.place, message);
+            }
+        }
+        let words = match kind {
+            Type::Bool => 2,
+            Type::Enum(words) => words.len(),
+            _ => return,
+        };
+        if steps.len() < words && !gaps {
+            self.compiler.problems.report(steps[0].place, "not every value has a bin");
+        }
+    }
+
+    /// A program that is run on its own; what it needs of a household joins the judgement.
+    fn household_code(&mut self, node: &Node, boolean: bool) -> Option<Code> {
+        let expression = read_expression(self.compiler.problems, node)?;
+        let mut block = Block::guarded(true);
+        let value = self.compiler.expression(&expression, Scope::Household, &mut block)?;
+        if boolean && value.kind != Type::Bool {
+            self.compiler.problems.report(expression.place, "a condition must be true or false");
+            return None;
+        }
+        self.compiler.check_length(&block, expression.place);
+        self.judgement.extend(&block.dependencies);
+        Some(Code { ops: block.ops, result: value.reg })
+    }
+
+    /// The program whose bins decide: `by`, or a total.
+    fn decider(&mut self, node: &Node, total: Reg) -> Option<Code> {
+        let Some(by) = node.get("by") else {
+            return Some(Code { ops: Vec::new(), result: total });
+        };
+        let mut block = Block::guarded(true);
+        let value = self.binnable(by, Scope::Household, &mut block)?;
+        self.judgement.extend(&block.dependencies);
+        Some(Code { ops: block.ops, result: value.reg })
+    }
+
+    pub fn category(&mut self, entry: Option<&Entry>) -> Vec<u8> {
+        let Some(Entry { node, place, .. }) = entry else {
+            return Vec::new();
+        };
+        self.compiler.problems.only(node, &["title", "source", "by", "bins", "hard", "mode", "unknown"]);
+        let totals = self.programs.totals;
+        let by = self.decider(node, totals);
+        let unknown = self.compiler.problems.integer(node, "unknown");
+        if node.get("unknown").is_none() {
+            self.compiler.problems.report_with_hint(*place, "`unknown` is missing", "say which category not knowing gives");
+        }
+        let bins = match node.get("bins") {
+            Some(bins) => self.integer_bins(bins, &Type::Int, false),
+            None => {
+                self.compiler.problems.report(*place, "`bins` is missing");
+                None
+            }
+        };
+        let modes = [("all", 0), ("score", 1), ("all_or_score", 2)];
+        let mode = self.compiler.problems.word(node, "mode", &modes).unwrap_or(2);
+        let hard = if mode == 1 { Vec::new() } else { self.hard_rules(node) };
+        let mut bins = bins.unwrap_or(Bins { steps: Vec::new() });
+        let mut given: BTreeSet<i64> = bins.steps.iter().map(|(_, category)| *category).filter(|category| *category != ABSENT).collect();
+        given.extend(hard.iter().map(|(_, category)| i64::from(*category)));
+        given.extend(unknown);
+        if given.iter().any(|category| !(1..=255).contains(category)) {
+            self.compiler.problems.report(*place, "categories are numbers from 1 to 255");
+        }
+        if mode == 0 && bins.steps.len() > 1 {
+            bins.steps.pop();
+        }
+        if let (Some(by), Some(unknown)) = (by, unknown) {
+            self.programs.category = Some(CategoryProgram { by, bins, hard, unknown });
+        }
+        self.compiler.extras.push(("category", totals + 2));
+        given.into_iter().map(|category| category as u8).collect()
+    }
+
+    fn hard_rules(&mut self, node: &Node) -> Vec<(Code, u8)> {
+        let mut rules = Vec::new();
+        for rule in self.compiler.problems.list(node, "hard") {
+            self.compiler.problems.only(rule, &["reason", "when", "category"]);
+            let category = self.compiler.problems.integer(rule, "category");
+            let when = rule.get("when").and_then(|when| self.household_code(when, true));
+            match (when, category) {
+                (Some(when), Some(category)) => rules.push((when, category.clamp(0, 255) as u8)),
+                _ => self.compiler.problems.report(rule.place, "a hard rule has `reason`, `when` and `category`"),
+            }
+        }
+        rules
+    }
+
+    pub fn level(&mut self, entry: Option<&Entry>) -> Vec<String> {
+        let Some(Entry { node, place, .. }) = entry else {
+            return Vec::new();
+        };
+        self.compiler.problems.only(node, &["title", "source", "by", "bins"]);
+        let by = self.decider(node, self.programs.totals + 1);
+        let Some(bins) = node.get("bins") else {
+            self.compiler.problems.report(*place, "`bins` is missing");
+            return Vec::new();
+        };
+        let letter = |entry: &Entry| match &entry.node.value {
+            Toml::Text(letter) => Some(letter.clone()),
+            _ => None,
+        };
+        let letters: Vec<String> = bins.entries().iter().filter_map(letter).collect::<BTreeSet<_>>().into_iter().collect();
+        let bins = self.bins(bins, &Type::Int, false, |builder, node| match &node.value {
+            Toml::Text(letter) => letters.iter().position(|known| known == letter).map(|index| index as i64),
+            _ => {
+                builder.compiler.problems.report(node.place, "a level is a letter in quotes");
+                None
+            }
+        });
+        self.programs.level = by.zip(bins);
+        self.compiler.extras.push(("level", self.programs.totals + 3));
+        letters
+    }
+
+    /// The field of a register that a section of policy.toml names.
+    fn named_field(&mut self, register: u16, node: &Node, key: &str, packed: bool) -> Option<usize> {
+        let (name, place) = self.compiler.problems.text(node, key)?;
+        let register = &self.compiler.registers[usize::from(register)];
+        let found = match packed {
+            true => register.packed.iter().position(|index| register.fields[*index].name == name),
+            false => register.fields.iter().position(|field| field.name == name),
+        };
+        if found.is_none() {
+            let known: Vec<&str> = register.fields.iter().map(|field| field.name.as_str()).collect();
+            self.compiler.problems.unknown_name(place, format!("{} has no field `{name}`", register.id), name, known);
+        }
+        found
+    }
+
+    fn named_register(&mut self, name: &str, place: Place) -> Option<u16> {
+        let found = self.compiler.registers.iter().position(|register| register.id == name);
+        if found.is_none() {
+            let known: Vec<&str> = self.compiler.registers.iter().map(|register| register.id.as_str()).collect();
+            self.compiler.problems.unknown_name(place, format!("no register is called `{name}`"), name, known);
+        }
+        found.map(|index| index as u16)
+    }
+
+    pub fn assignment(&mut self, policy: &Node) -> Option<Assignment> {
+        let node = policy.get("assignment")?;
+        self.compiler.problems.only(node, &["register", "benefit", "from", "until"]);
+        let (name, place) = self.compiler.problems.required(node, node.place, "register")?;
+        let register = self.named_register(name, place)?;
+        self.compiler.problems.required(node, node.place, "benefit");
+        let benefit = self.named_field(register, node, "benefit", true)?;
+        let declared = &self.compiler.registers[usize::from(register)];
+        if !matches!(declared.fields[declared.packed[benefit]].kind, FieldType::Enum(_)) {
+            self.compiler.problems.report(node.place, "`benefit` must name an enum field of benefit ids");
+            return None;
+        }
+        let from = self.named_field(register, node, "from", true);
+        let until = self.named_field(register, node, "until", true);
+        Some(Assignment { register, benefit, from, until })
+    }
+
+    /// `register.field`, where the field may be shown only.
+    pub fn contact(&mut self, policy: &Node) -> Option<Contact> {
+        let node = policy.get("contact")?;
+        self.compiler.problems.only(node, &["phone", "language"]);
+        let mut found = Vec::new();
+        for key in ["phone", "language"] {
+            let (path, place) = self.compiler.problems.required(node, node.place, key)?;
+            let (register, field) = path.rsplit_once('.').unwrap_or((path, ""));
+            let register = self.named_register(register, place)?;
+            let fields = &self.compiler.registers[usize::from(register)].fields;
+            if !fields.iter().any(|known| known.name == field) {
+                let known: Vec<String> = fields.iter().map(|field| field.name.clone()).collect();
+                let message = format!("this register has no field `{field}`");
+                self.compiler.problems.unknown_name(place, message, field, known.iter().map(String::as_str));
+                return None;
+            }
+            found.push((register, field.to_string()));
+        }
+        let (language, phone) = (found.pop()?, found.pop()?);
+        if language.0 != phone.0 {
+            self.compiler.problems.report(node.place, "`phone` and `language` must be of one register");
+        }
+        Some(Contact { register: phone.0, phone: phone.1, language: language.1 })
+    }
+
+    pub fn messages(&mut self, entries: &[Entry], benefits: &[Benefit]) -> BTreeMap<String, Texts> {
+        let notices: Vec<&str> = benefits.iter().filter(|benefit| benefit.notice).map(|benefit| benefit.id.as_str()).collect();
+        let mut messages = BTreeMap::new();
+        for entry in entries {
+            if !MESSAGES.contains(&entry.name.as_str()) && !notices.contains(&entry.name.as_str()) {
+                let known = MESSAGES.iter().chain(&notices).copied();
+                self.compiler.problems.unknown_name(entry.place, format!("there is no message `{}`", entry.name), &entry.name, known);
+            }
+            for text in entry.node.entries() {
+                if let Toml::Text(content) = &text.node.value {
+                    for name in braces(content).filter(|name| !PLACEHOLDERS.contains(name)) {
+                        let message = format!("there is no placeholder `{{{name}}}`");
+                        self.compiler.problems.unknown_name(text.node.place, message, name, PLACEHOLDERS);
+                    }
+                }
+            }
+            let texts = texts(self.compiler.problems, self.languages, entry, &format!("the message `{}`", entry.name));
+            messages.insert(entry.name.clone(), texts);
+        }
+        let offered = benefits.iter().any(|benefit| benefit.proactive.is_some() && !benefit.notice);
+        let needed = MESSAGES.iter().filter(|_| offered).chain(&notices);
+        let missing: Vec<&str> = needed.filter(|name| !messages.contains_key(**name)).copied().collect();
+        if !missing.is_empty() {
+            let place = entries.first().map_or(Place { file: u32::MAX, at: 0 }, |entry| Place { at: 0, ..entry.place });
+            self.compiler.problems.report(place, format!("messages.toml has no {}", missing.join(", ")));
+        }
+        messages
+    }
+
+    /// Rights, sorted by id.
+    pub fn benefits(&mut self, package: &Package, assignment: Option<Assignment>) -> Vec<Benefit> {
+        let mut files: Vec<&(String, Node)> = package.benefits.iter().collect();
+        files.sort_by(|a, b| a.0.cmp(&b.0));
+        let inherited = package.policy.get("inherit");
+        let mut benefits = Vec::new();
+        let mut excludes = Vec::new();
+        for (name, node) in files {
+            let (benefit, program) = self.benefit(name, node, inherited, assignment);
+            excludes.push(self.compiler.problems.texts(node, "excludes"));
+            benefits.push(benefit);
+            self.programs.benefits.push(program);
+        }
+        for (index, names) in excludes.iter().enumerate() {
+            for (name, place) in names {
+                match benefits.iter().position(|other| other.id == *name) {
+                    Some(other) if benefits[other].level == benefits[index].level => {
+                        self.programs.benefits[index].excludes.push(other as u16);
+                    }
+                    Some(_) => self.compiler.problems.report(*place, format!("`{name}` is of another level; rights exclude their like")),
+                    None => {
+                        let known = benefits.iter().map(|benefit| benefit.id.as_str());
+                        self.compiler.problems.unknown_name(*place, format!("no benefit is called `{name}`"), name, known);
+                    }
+                }
+            }
+        }
+        self.order(&benefits, &excludes);
+        benefits
+    }
+
+    /// Puts every right after those that it excludes.
+    fn order(&mut self, benefits: &[Benefit], excludes: &[Vec<(&str, Place)>]) {
+        let mut order: Vec<u16> = Vec::new();
+        while order.len() < benefits.len() {
+            let ready = |index: &u16| {
+                let program = &self.programs.benefits[usize::from(*index)];
+                !order.contains(index) && program.excludes.iter().all(|other| order.contains(other))
+            };
+            let Some(next) = (0..benefits.len() as u16).find(ready) else {
+                let stuck = (0..benefits.len()).find(|index| !order.contains(&(*index as u16))).unwrap_or_default();
+                let place = excludes[stuck].first().map_or(Place::default(), |(_, place)| *place);
+                self.compiler.problems.report(place, format!("`{}` excludes itself through others", benefits[stuck].id));
+                break;
+            };
+            order.push(next);
+        }
+        let of = |level| order.iter().copied().filter(|index| benefits[usize::from(*index)].level == level).collect();
+        self.programs.person_order = of(Level::Person);
+        self.programs.household_order = of(Level::Household);
+    }
+
+    fn benefit(&mut self, name: &str, node: &Node, inherited: Option<&Node>, assignment: Option<Assignment>) -> (Benefit, BenefitProgram) {
+        let place = node.place;
+        let problems = &mut *self.compiler.problems;
+        problems.only(
+            node,
+            &[
+                "id", "title", "source", "of", "recipient", "ground", "period", "kind", "budget", "inherit", "proactive", "consent",
+                "debounce_days", "priority", "from", "until", "excludes", "when", "amount",
+            ],
+        );
+        if let Some((id, at)) = problems.required(node, place, "id")
+            && id != name
+        {
+            problems.report_with_hint(at, format!("`id` is \"{id}\", but the file is {name}.toml"), "make them equal");
+        }
+        let (title, source) = described(problems, self.languages, node, place);
+        problems.required(node, place, "of");
+        let level = problems.word(node, "of", &LEVELS).unwrap_or(Level::Person);
+        let recipients = [("head", Recipient::Head), ("mother, else head", Recipient::MotherElseHead)];
+        let recipient = match level {
+            Level::Person => problems.word(node, "recipient", &[("self", Recipient::Own)]).unwrap_or(Recipient::Own),
+            Level::Household => {
+                problems.required(node, place, "recipient");
+                problems.word(node, "recipient", &recipients).unwrap_or(Recipient::Head)
+            }
+        };
+        let periods = [("once", Period::Once), ("month", Period::Month), ("quarter", Period::Quarter), ("open", Period::Open)];
+        problems.required(node, place, "period");
+        let period = problems.word(node, "period", &periods).unwrap_or(Period::Open);
+        let notice = problems.word(node, "kind", &[("payment", false), ("notice", true)]).unwrap_or(false);
+        let budget = problems.text(node, "budget").map(|(text, _)| text.to_string()).unwrap_or_default();
+        let proactive = problems.date(node, "proactive");
+        let consent = problems.boolean(node, "consent").unwrap_or(false);
+        let debounce_days = problems.integer(node, "debounce_days").unwrap_or(0);
+        let priority = problems.integer(node, "priority").unwrap_or(0);
+        let ground_register = self.ground(node, level);
+        let scope = match (level, ground_register) {
+            (Level::Household, _) => Scope::Household,
+            (Level::Person, Some(register)) => Scope::Record { variable: "r", register, lists: true },
+            (Level::Person, None) => Scope::Person,
+        };
+        let (reasons, conditions) = self.conditions(node, inherited, level, scope);
+        let mut program = BenefitProgram { conditions, ..BenefitProgram::default() };
+        let unit = self.amount(node, notice, scope, &mut program);
+        program.from = node.get("from").and_then(|from| self.date_code(from, scope));
+        program.until = node.get("until").and_then(|until| self.date_code(until, scope));
+        program.held = assignment.and_then(|assignment| self.held(name, level, notice, assignment, place));
+        let id = name.to_string();
+        let benefit = Benefit {
+            id,
+            title,
+            source,
+            level,
+            recipient,
+            ground_register,
+            period,
+            notice,
+            budget,
+            proactive,
+            consent,
+            debounce_days,
+            priority,
+            unit,
+            reasons,
+        };
+        (benefit, program)
+    }
+
+    fn ground(&mut self, node: &Node, level: Level) -> Option<u16> {
+        let (ground, place) = self.compiler.problems.text(node, "ground")?;
+        if ground == "constant" {
+            return None;
+        }
+        if level == Level::Household {
+            self.compiler.problems.report(place, "a household's right has `ground = \"constant\"`; only people have records");
+            return None;
+        }
+        self.named_register(ground, place)
+    }
+
+    /// Remembers what a program of a right needs.
+    fn right_code(&mut self, block: Block, result: Reg, scope: Scope<'_>, place: Place) -> Code {
+        self.compiler.check_length(&block, place);
+        match scope {
+            Scope::Household => self.judgement.extend(&block.dependencies),
+            _ => self.contribution.extend(&block.dependencies),
+        }
+        Code { ops: block.ops, result }
+    }
+
+    /// The conditions of a right, inherited ones first.
+    fn conditions(&mut self, node: &Node, inherited: Option<&Node>, level: Level, scope: Scope<'_>) -> (Vec<String>, Vec<Code>) {
+        let mut entries: Vec<&Entry> = Vec::new();
+        if let Some((name, place)) = self.compiler.problems.text(node, "inherit") {
+            let group = inherited.and_then(|inherited| inherited.get(name));
+            match group {
+                Some(group) => {
+                    self.compiler.problems.only(group, &["person", "household"]);
+                    let side = if level == Level::Person { "person" } else { "household" };
+                    entries.extend(group.get(side).map_or(&[][..], Node::entries));
+                }
+                None => {
+                    let known = inherited.map_or(&[][..], Node::entries).iter().map(|entry| entry.name.as_str());
+                    self.compiler.problems.unknown_name(place, format!("policy.toml has no [inherit.{name}]"), name, known);
+                }
+            }
+        }
+        entries.extend(node.get("when").map_or(&[][..], Node::entries));
+        if entries.is_empty() {
+            self.compiler.problems.report(node.place, "`when` is missing: a right has at least one condition");
+        }
+        let (mut reasons, mut conditions): (Vec<String>, Vec<Code>) = (Vec::new(), Vec::new());
+        for entry in entries {
+            if reasons.contains(&entry.name) {
+                self.compiler.problems.report(entry.place, format!("the condition `{}` is there twice", entry.name));
+            }
+            reasons.push(entry.name.clone());
+            let Some(expression) = read_expression(self.compiler.problems, &entry.node) else {
+                continue;
+            };
+            let mut block = Block::default();
+            if let Some(result) = self.compiler.condition(&expression, scope, &mut block) {
+                conditions.push(self.right_code(block, result, scope, expression.place));
+            }
+        }
+        (reasons, conditions)
+    }
+
+    fn date_code(&mut self, node: &Node, scope: Scope<'_>) -> Option<Code> {
+        let expression = read_expression(self.compiler.problems, node)?;
+        let mut block = Block::guarded(true);
+        let value = self.compiler.expression(&expression, scope, &mut block)?;
+        if value.kind != Type::Date {
+            self.compiler.problems.report(expression.place, "a date is needed here");
+            return None;
+        }
+        Some(self.right_code(block, value.reg, scope, expression.place))
+    }
+
+    /// What a right pays; the answer is the unit.
+    fn amount(&mut self, node: &Node, notice: bool, scope: Scope<'_>, program: &mut BenefitProgram) -> String {
+        let amount = match (node.get("amount"), notice) {
+            (Some(amount), false) => amount,
+            (Some(amount), true) => {
+                self.compiler.problems.report(amount.place, "a notice pays nothing and has no amount");
+                return String::new();
+            }
+            (None, notice) => {
+                if !notice {
+                    self.compiler.problems.report(node.place, "`[amount]` is missing; a right without one is `kind = \"notice\"`");
+                }
+                return String::new();
+            }
+        };
+        let place = amount.place;
+        self.compiler.problems.only(amount, &["unit", "round", "by", "pay", "value"]);
+        let unit = self.compiler.problems.required(amount, place, "unit").map(|(unit, _)| unit.to_string()).unwrap_or_default();
+        let rounding = self.compiler.problems.word(amount, "round", &ROUNDINGS);
+        let mut block = Block::guarded(true);
+        self.compiler.decimals = true;
+        let result = match (amount.get("value"), amount.get("by"), amount.get("pay")) {
+            (Some(value), None, None) => self.sum_of_money(value, &unit, rounding, scope, &mut block),
+            (None, Some(by), Some(pay)) => self.paid_by(by, pay, &unit, rounding, scope, &mut block),
+            _ => {
+                self.compiler.problems.report(place, "an amount has either `value`, or `by` and `pay`");
+                None
+            }
+        };
+        self.compiler.decimals = false;
+        program.amount = result.map(|result| self.right_code(block, result, scope, place));
+        unit
+    }
+
+    fn sum_of_money(&mut self, node: &Node, unit: &str, rounding: Option<Rounding>, scope: Scope<'_>, block: &mut Block) -> Option<Reg> {
+        let expression = read_expression(self.compiler.problems, node)?;
+        let value = self.compiler.expression(&expression, scope, block)?;
+        self.compiler.number(&value, expression.place)?;
+        if let Some(actual) = value.unit.clone()
+            && actual != unit
+        {
+            self.compiler.problems.report(expression.place, format!("the amount is in {unit}, but this is in {actual}"));
+        }
+        Some(self.compiler.rounded(value, rounding, expression.place, block)?.reg)
+    }
+
+    /// An amount by bins; between them nothing is paid.
+    fn paid_by(&mut self, by: &Node, pay: &Node, unit: &str, rounding: Option<Rounding>, scope: Scope<'_>, block: &mut Block) -> Option<Reg> {
+        let value = self.binnable(by, scope, block)?;
+        let mut given: Vec<Node> = Vec::new();
+        let bins = self.bins(pay, &value.kind, true, |_, node| {
+            given.push(node.clone());
+            Some(given.len() as i64 - 1)
+        })?;
+        let (chosen, to) = (block.temporary(), block.temporary());
+        let graph = if matches!(scope, Scope::Household) { &mut self.compiler.household } else { &mut self.compiler.person };
+        let (table, zero) = (graph.bins(bins), graph.constant(0));
+        block.ops.extend([Op::Bins(chosen, value.reg, table), Op::Move(to, zero)]);
+        for (index, node) in given.iter().enumerate() {
+            let index = self.compiler.constant(scope, index as i64);
+            let equal = self.compiler.emit(block, |to| Op::Eq(to, chosen, index)).reg;
+            // Unknown, or another bin: pay nothing from this one.
+            let here = self.compiler.emit(block, |to| Op::Default(to, equal, zero)).reg;
+            let skip = block.reserve();
+            let amount = self.sum_of_money(node, unit, rounding, scope, block)?;
+            block.ops.push(Op::Move(to, amount));
+            block.ops[skip] = Op::SkipIfFalse(here, block.since(skip));
+        }
+        Some(to)
+    }
+
+    /// Where it stands whether a right is held by an assignment in force: of the person, or of how many members.
+    fn held(&mut self, benefit: &str, level: Level, notice: bool, assignment: Assignment, place: Place) -> Option<Reg> {
+        let register = &self.compiler.registers[usize::from(assignment.register)];
+        let name = |position: usize| register.fields[register.packed[position]].name.clone();
+        let kind = &register.fields[register.packed[assignment.benefit]].kind;
+        if !matches!(kind, FieldType::Enum(words) if words.iter().any(|word| word == benefit)) {
+            if !notice {
+                let message = format!("`{benefit}` is not among the words of {}.{}", register.id, name(assignment.benefit));
+                self.compiler.problems.report_with_hint(place, message, "add it to the enum, so that it can be held");
+            }
+            return None;
+        }
+        let mut text = format!("{}.exists(r, r.{} == '{benefit}'", register.id, name(assignment.benefit));
+        text += &match (assignment.from.map(name), assignment.until.map(name)) {
+            (Some(from), Some(until)) => format!(" && active(r.{from}, r.{until})"),
+            (Some(from), None) => format!(" && past(r.{from})"),
+            (None, Some(until)) => format!(" && (!has(r.{until}) || !past(r.{until}))"),
+            (None, None) => String::new(),
+        };
+        text.push(')');
+        let expression = parse(&text, place, self.compiler.problems)?;
+        let mut block = Block::guarded(true);
+        let value = self.compiler.expression(&expression, Scope::Person, &mut block)?;
+        if level == Level::Person {
+            self.contribution.extend(&block.dependencies);
+            return Some(value.reg);
+        }
+        let source = self.compiler.person.keep(1);
+        block.ops.push(Op::Move(source, value.reg));
+        Some(SUMS + self.compiler.add_slot(block, source, None, place))
+    }
+
+    /// Turns what was compiled into what runs.
+    pub fn finish_plans(&mut self) {
+        let compiler = &mut self.compiler;
+        if compiler.person.too_large() || compiler.household.too_large() {
+            compiler.problems.report(Place { file: u32::MAX, at: 0 }, "the package computes more values than the engine has room for");
+        }
+        let registers = compiler.registers.len();
+        let done = |draft: &super::compile::Draft| match draft.state {
+            State::Done(_, node) if draft.level == Level::Person => Some(node),
+            _ => None,
+        };
+        let indicators: BTreeSet<usize> = compiler.drafts.iter().filter_map(done).collect();
+        self.contribution.extend(&compiler.slot_nodes);
+        let programs = &mut self.programs;
+        programs.composition = compiler.person.plan(&self.composition, registers);
+        programs.kin = compiler.person.plan(&self.kin, registers);
+        programs.person_values = compiler.person.plan(&indicators, registers);
+        programs.contribution = compiler.person.plan(&self.contribution, registers);
+        let judgement = compiler.household.plan(&self.judgement, 0);
+        programs.judgement = judgement.stages.into_iter().flat_map(|stage| stage.scalars).collect();
+        programs.person = Machine { inputs: compiler.person.inputs(), bins: std::mem::take(&mut compiler.person.bins) };
+        programs.household = Machine { inputs: compiler.household.inputs(), bins: std::mem::take(&mut compiler.household.bins) };
+        programs.slots = compiler.slots.clone();
+        programs.windows = compiler.windows.clone();
+        programs.years = compiler.years;
+        let layout = |register: &Register| Layout {
+            fields: register.packed.len(),
+            period: register.period,
+            retain_months: register.retain_months,
+        };
+        programs.layouts = compiler.registers.iter().map(layout).collect();
+    }
+}

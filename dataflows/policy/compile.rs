@@ -1,0 +1,972 @@
+//! From expressions to programs: names, types, units and the shapes of list macros.
+
+use super::expression::{Expression, Kind};
+use super::file::opaque;
+use super::graph::{Block, FIELDS, Graph, Input, SLOT_COUNT, SLOTS};
+use super::program::{Bins, Op, Reg, Rounding};
+use super::source::{Place, Problems};
+use super::{FieldType, Level, Parameter, Register, ValueKind, Window};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+
+/// What a value is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Type {
+    Int,
+    Bool,
+    Date,
+    Enum(Rc<Vec<String>>),
+    Id,
+    Person,
+    /// A quoted word, which gets its meaning from what it is compared with.
+    Word(String),
+}
+
+impl Type {
+    /// The type of a field's values.
+    pub fn of(field: &FieldType) -> Type {
+        match field {
+            FieldType::Text | FieldType::Id => Type::Id,
+            FieldType::Person => Type::Person,
+            FieldType::Date | FieldType::Month => Type::Date,
+            FieldType::Int | FieldType::Money => Type::Int,
+            FieldType::Bool => Type::Bool,
+            FieldType::Enum(words) => Type::Enum(Rc::new(words.clone())),
+        }
+    }
+
+    /// The field type of these values.
+    pub fn field(&self) -> FieldType {
+        match self {
+            Type::Int => FieldType::Int,
+            Type::Bool => FieldType::Bool,
+            Type::Date => FieldType::Date,
+            Type::Enum(words) => FieldType::Enum(words.to_vec()),
+            Type::Id | Type::Word(_) => FieldType::Id,
+            Type::Person => FieldType::Person,
+        }
+    }
+
+    /// The kind that indicators of this type are shown as.
+    pub fn kind(&self) -> ValueKind {
+        match self {
+            Type::Bool => ValueKind::Bool,
+            Type::Date => ValueKind::Date,
+            Type::Enum(words) => ValueKind::Enum(words.to_vec()),
+            Type::Int | Type::Id | Type::Person | Type::Word(_) => ValueKind::Int,
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Type::Int => "a number".into(),
+            Type::Bool => "a boolean".into(),
+            Type::Date => "a date".into(),
+            Type::Enum(words) => format!("one of {}", words.join(" | ")),
+            Type::Id => "an id".into(),
+            Type::Person => "a person".into(),
+            Type::Word(word) => format!("the word '{word}'"),
+        }
+    }
+}
+
+/// A compiled expression.
+#[derive(Clone, Debug)]
+pub struct Value {
+    pub reg: Reg,
+    /// It occupies two registers: see [`super::program`].
+    pub fraction: bool,
+    pub kind: Type,
+    /// A bare number goes with any unit.
+    pub unit: Option<String>,
+    /// It may be absent.
+    pub optional: bool,
+}
+
+impl Value {
+    pub fn new(reg: Reg, kind: Type) -> Value {
+        Value { reg, fraction: false, kind, unit: None, optional: false }
+    }
+
+    pub fn flag(reg: Reg) -> Value {
+        Value::new(reg, Type::Bool)
+    }
+
+    pub fn number(reg: Reg) -> Value {
+        Value::new(reg, Type::Int)
+    }
+}
+
+/// Where an expression stands: what it may name.
+#[derive(Clone, Copy)]
+pub enum Scope<'s> {
+    Person,
+    /// Inside a macro over a register, or, with `lists`, a right for each of its records.
+    Record {
+        variable: &'s str,
+        register: u16,
+        lists: bool,
+    },
+    /// Inside a macro over members.
+    Member {
+        variable: &'s str,
+    },
+    Household,
+}
+
+/// How a slot is filled from a member's registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    pub source: Reg,
+    /// For a histogram: the class counted by this slot, and how many there are.
+    pub class: Option<(u16, u16)>,
+}
+
+/// An indicator on its way.
+pub struct Draft {
+    pub id: String,
+    pub place: Place,
+    pub level: Level,
+    pub value: Option<Expression>,
+    pub unit: Option<(String, Place)>,
+    pub rounding: Option<Rounding>,
+    pub unknown: Option<Expression>,
+    pub classes: Option<u16>,
+    /// Where its value is kept.
+    pub reg: Reg,
+    pub state: State,
+}
+
+/// How far an indicator has come.
+pub enum State {
+    Waiting,
+    Working,
+    Failed,
+    Done(Value, usize),
+}
+
+/// The six roles, as registers of the person machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Roles {
+    /// counted, head, spouse, child, dependant, adult; then the person's number.
+    pub first: Reg,
+}
+
+const ROLES: [&str; 6] = ["counted", "head", "spouse", "child", "dependant", "adult"];
+const FUNCTIONS: [&str; 19] = [
+    "age", "age_months", "past", "active", "within", "add_days", "add_months", "year", "today_year", "min", "max", "points", "has",
+    "previous_quarter", "last_months", "this_year", "filter", "map", "exists",
+];
+
+/// Compiles a package's expressions into two machines: one for people, one for households.
+pub struct Compiler<'c, 'p> {
+    pub problems: &'c mut Problems<'p>,
+    pub warnings: &'c mut Problems<'p>,
+    pub registers: Vec<Register>,
+    pub parameters: &'c [Parameter],
+    pub drafts: Vec<Draft>,
+    pub by_name: HashMap<String, usize>,
+    pub person: Graph,
+    pub household: Graph,
+    pub roles: Roles,
+    pub windows: Vec<Window>,
+    /// Whether `today_year()` is used.
+    pub years: bool,
+    pub slots: Vec<Slot>,
+    pub slot_nodes: BTreeSet<usize>,
+    pub slot_keys: HashMap<String, (u16, Value)>,
+    pub folds: HashMap<String, (usize, Value)>,
+    /// Bins of criteria, for `points`.
+    pub tables: BTreeMap<String, Bins>,
+    /// What benefits and categories may also name: `score` and the like.
+    pub extras: Vec<(&'static str, Reg)>,
+    /// Whether decimals are allowed here.
+    pub decimals: bool,
+    /// Whether `kin` is there; it is not while it is being declared.
+    pub kin: bool,
+}
+
+impl<'c, 'p> Compiler<'c, 'p> {
+    pub fn new(
+        problems: &'c mut Problems<'p>,
+        warnings: &'c mut Problems<'p>,
+        registers: Vec<Register>,
+        parameters: &'c [Parameter],
+        drafts: Vec<Draft>,
+    ) -> Self {
+        let (mut person, household) = (Graph::new(), Graph::new());
+        let roles = Roles { first: person.keep(7) };
+        let by_name = drafts.iter().enumerate().map(|(index, draft)| (draft.id.clone(), index)).collect();
+        // Slots 0, 1 and 2 are filled by the evaluator itself.
+        let slots = vec![Slot { source: roles.first, class: None }; 3];
+        Compiler {
+            problems,
+            warnings,
+            registers,
+            parameters,
+            drafts,
+            by_name,
+            person,
+            household,
+            roles,
+            windows: Vec::new(),
+            years: false,
+            slots,
+            slot_nodes: BTreeSet::new(),
+            slot_keys: HashMap::new(),
+            folds: HashMap::new(),
+            tables: BTreeMap::new(),
+            extras: Vec::new(),
+            decimals: false,
+            kin: false,
+        }
+    }
+
+    pub fn graph(&mut self, scope: Scope<'_>) -> &mut Graph {
+        match scope {
+            Scope::Household => &mut self.household,
+            _ => &mut self.person,
+        }
+    }
+
+    pub fn constant(&mut self, scope: Scope<'_>, value: i64) -> Reg {
+        self.graph(scope).constant(value)
+    }
+
+    /// Compiles an indicator, if it has not been; `None` if it cannot be.
+    pub fn indicator(&mut self, index: usize, place: Place) -> Option<(Value, usize)> {
+        match &self.drafts[index].state {
+            State::Done(value, node) => return Some((value.clone(), *node)),
+            State::Failed => return None,
+            State::Working => {
+                let id = self.drafts[index].id.clone();
+                self.problems.report(place, format!("`{id}` is computed from itself"));
+                return None;
+            }
+            State::Waiting => {}
+        }
+        self.drafts[index].state = State::Working;
+        let expression = self.drafts[index].value.take();
+        let done = expression.and_then(|expression| self.finish_indicator(index, &expression));
+        self.drafts[index].state = done.clone().map_or(State::Failed, |(value, node)| State::Done(value, node));
+        done
+    }
+
+    fn finish_indicator(&mut self, index: usize, expression: &Expression) -> Option<(Value, usize)> {
+        let scope = match self.drafts[index].level {
+            Level::Person => Scope::Person,
+            Level::Household => Scope::Household,
+        };
+        let mut block = Block::default();
+        let guarded = self.drafts[index].unknown.is_some();
+        block.guards += usize::from(guarded);
+        let (rounding, reg) = (self.drafts[index].rounding, self.drafts[index].reg);
+        let mut value = self.expression(expression, scope, &mut block)?;
+        if let Type::Word(word) = &value.kind {
+            self.problems.report(expression.place, format!("'{word}' alone says nothing; words are only compared"));
+            return None;
+        }
+        value = self.rounded(value, rounding, expression.place, &mut block)?;
+        self.check_unit(index, &mut value);
+        match self.drafts[index].unknown.take() {
+            Some(other) => {
+                let other = self.expression(&other, scope, &mut block)?;
+                let other = self.alike(&other, &value, expression.place)?;
+                block.ops.push(Op::Default(reg, value.reg, other));
+                value.optional = false;
+            }
+            None => block.ops.push(Op::Move(reg, value.reg)),
+        }
+        value.reg = reg;
+        self.check_length(&block, expression.place);
+        let node = self.graph(scope).add_scalar(block);
+        Some((value, node))
+    }
+
+    pub fn check_length(&mut self, block: &Block, place: Place) {
+        if block.too_long() {
+            self.problems.report(place, "this expression is too long; make an indicator of a part of it");
+        }
+    }
+
+    /// An `unknown =` value as the register of a value like another.
+    fn alike(&mut self, other: &Value, value: &Value, place: Place) -> Option<Reg> {
+        match (&other.kind, &value.kind) {
+            (Type::Word(word), Type::Enum(words)) => {
+                let index = self.word(word, words, place)?;
+                Some(self.person.constant(index))
+            }
+            (a, b) if a == b && !other.fraction => Some(other.reg),
+            (a, b) => {
+                self.problems.report(place, format!("`unknown` is {}, but the value is {}", a.describe(), b.describe()));
+                None
+            }
+        }
+    }
+
+    /// The declared unit must fit the value's.
+    fn check_unit(&mut self, index: usize, value: &mut Value) {
+        let Some((unit, place)) = self.drafts[index].unit.clone() else {
+            return;
+        };
+        let wrong = match (&value.kind, unit.as_str()) {
+            (Type::Bool, "bool") | (Type::Date, "date") => false,
+            (Type::Bool | Type::Date, _) | (_, "bool" | "date") => true,
+            (Type::Int, _) => value.unit.as_ref().is_some_and(|actual| *actual != unit),
+            _ => false,
+        };
+        if wrong {
+            let actual = value.unit.clone().unwrap_or_else(|| value.kind.describe());
+            self.problems.report(place, format!("the unit is declared as {unit}, but the value is {actual}"));
+        }
+        if value.kind == Type::Int {
+            value.unit = Some(unit);
+        }
+    }
+
+    /// A fraction rounded as declared.
+    pub fn rounded(&mut self, value: Value, rounding: Option<Rounding>, place: Place, block: &mut Block) -> Option<Value> {
+        if !value.fraction {
+            return Some(value);
+        }
+        let Some(rounding) = rounding else {
+            self.problems.report_with_hint(place, "this is a fraction", "say how it is rounded: round = \"down\", \"up\" or \"nearest\"");
+            return None;
+        };
+        let reg = block.temporary();
+        block.ops.push(Op::Round(reg, value.reg, rounding));
+        Some(Value { reg, fraction: false, ..value })
+    }
+
+    /// Compiles a condition.
+    pub fn condition(&mut self, expression: &Expression, scope: Scope<'_>, block: &mut Block) -> Option<Reg> {
+        let value = self.expression(expression, scope, block)?;
+        if value.kind != Type::Bool {
+            self.problems.report(expression.place, format!("a condition must be true or false; this is {}", value.kind.describe()));
+            return None;
+        }
+        Some(value.reg)
+    }
+
+    /// Compiles an expression into a block.
+    pub fn expression(&mut self, expression: &Expression, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
+        let place = expression.place;
+        match &expression.kind {
+            Kind::Int(number) => Some(Value::number(self.constant(scope, *number))),
+            Kind::Bool(flag) => Some(Value::flag(self.constant(scope, i64::from(*flag)))),
+            Kind::Word(word) => Some(Value::new(self.constant(scope, opaque(word)), Type::Word(word.clone()))),
+            Kind::Decimal { numerator, denominator } => self.decimal(*numerator, *denominator, place, scope, block),
+            Kind::List(_) => {
+                self.problems.report(place, "a list in brackets stands only to the right of `in`");
+                None
+            }
+            Kind::Name(name) => self.name(name, place, scope, block),
+            Kind::Call(name, arguments) => self.call(name, arguments, place, scope, block),
+            Kind::Method(target, name, arguments) => self.list(target, name, arguments, place, scope, block),
+        }
+    }
+
+    fn decimal(&mut self, numerator: i64, denominator: i64, place: Place, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
+        if !self.decimals {
+            self.problems.report_with_hint(place, "decimals stand only in amounts", "write a fraction: 3 / 2");
+            return None;
+        }
+        let reg = block.temporary();
+        let (numerator, denominator) = (self.constant(scope, numerator), self.constant(scope, denominator));
+        let divisor = block.temporary();
+        block.ops.push(Op::Fraction(reg, numerator));
+        block.ops.push(Op::Fraction(divisor, denominator));
+        block.ops.push(Op::FDiv(reg, reg, divisor));
+        Some(Value { fraction: true, ..Value::number(reg) })
+    }
+
+    fn name(&mut self, name: &str, place: Place, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
+        if let Some((head, rest)) = name.split_once('.') {
+            match scope {
+                Scope::Record { variable, register, .. } if head == variable => return self.field(register, rest, place),
+                Scope::Member { variable } if head == variable => return self.of_member(rest, place, block),
+                Scope::Household if head == "head" => return self.of_head(rest, place, block),
+                _ => {}
+            }
+        }
+        if let Some(index) = self.parameters.iter().position(|parameter| parameter.id == name) {
+            let reg = self.graph(scope).input(Input::Parameter(index as u16));
+            let unit = Some(self.parameters[index].unit.clone()).filter(|unit| !unit.is_empty());
+            return Some(Value { unit, ..Value::number(reg) });
+        }
+        match scope {
+            Scope::Person | Scope::Record { .. } => self.person_name(name, place, block),
+            Scope::Household => self.household_name(name, place, block),
+            Scope::Member { variable } => {
+                let hint = format!("inside a macro over members only `{variable}.indicator` and parameters are known; take it outside the macro");
+                self.problems.report_with_hint(place, format!("`{name}` does not belong to a member, so this is no sum over members"), hint);
+                None
+            }
+        }
+    }
+
+    /// A role or an indicator of the person whose file this is.
+    fn person_name(&mut self, name: &str, place: Place, block: &mut Block) -> Option<Value> {
+        if let Some(role) = ROLES.iter().position(|role| *role == name) {
+            block.roles = true;
+            return Some(Value::flag(self.roles.first + role as Reg));
+        }
+        if name == "self" {
+            return Some(Value::new(self.roles.first + 6, Type::Person));
+        }
+        match self.by_name.get(name).copied() {
+            Some(index) if self.drafts[index].level == Level::Person => {
+                let (value, node) = self.indicator(index, place)?;
+                block.dependencies.insert(node);
+                Some(value)
+            }
+            Some(_) => {
+                let hint = "people know nothing of their household's sums; only households do";
+                self.problems.report_with_hint(place, format!("`{name}` is an indicator of households"), hint);
+                None
+            }
+            None => {
+                self.unknown_name(name, place, Level::Person);
+                None
+            }
+        }
+    }
+
+    fn household_name(&mut self, name: &str, place: Place, block: &mut Block) -> Option<Value> {
+        if let Some((_, reg)) = self.extras.iter().find(|(extra, _)| *extra == name) {
+            return Some(Value::number(*reg));
+        }
+        match self.by_name.get(name).copied() {
+            Some(index) if self.drafts[index].level == Level::Household => {
+                let (value, node) = self.indicator(index, place)?;
+                block.dependencies.insert(node);
+                Some(value)
+            }
+            Some(_) => {
+                let hint = format!("say whose: members.map(m, m.{name}).sum(), or head.{name}");
+                self.problems.report_with_hint(place, format!("`{name}` is an indicator of people"), hint);
+                None
+            }
+            None => {
+                self.unknown_name(name, place, Level::Household);
+                None
+            }
+        }
+    }
+
+    fn unknown_name(&mut self, name: &str, place: Place, level: Level) {
+        let known = self.drafts.iter().filter(|draft| draft.level == level).map(|draft| draft.id.as_str());
+        let parameters = self.parameters.iter().map(|parameter| parameter.id.as_str());
+        let registers = self.registers.iter().map(|register| register.id.as_str()).filter(|_| level == Level::Person);
+        let others: &[&str] = if level == Level::Person { &ROLES } else { &["members", "score", "category", "level", "level_score"] };
+        let all: Vec<&str> = known.chain(parameters).chain(registers).chain(others.iter().copied()).collect();
+        let message = match self.registers.iter().any(|register| register.id == name) {
+            true => format!("`{name}` is a register; a list must end in .size(), .sum(), .exists(..) or the like"),
+            false => format!("nothing is called `{name}` here"),
+        };
+        self.problems.unknown_name(place, message, name, all);
+    }
+
+    /// A field of the record at hand.
+    fn field(&mut self, register: u16, name: &str, place: Place) -> Option<Value> {
+        let register = &self.registers[usize::from(register)];
+        let position = register.packed.iter().position(|field| register.fields[*field].name == name);
+        match position {
+            Some(position) => {
+                let field = &register.fields[register.packed[position]];
+                let unit = Some(field.unit.clone()).filter(|unit| !unit.is_empty());
+                let value = Value::new(FIELDS + position as Reg, Type::of(&field.kind));
+                Some(Value { unit, optional: field.optional, ..value })
+            }
+            None if register.fields.iter().any(|field| field.name == name) => {
+                self.problems.report(place, format!("`{name}` is only shown; rules do not see it"));
+                None
+            }
+            None => {
+                let message = format!("{} has no field `{name}`", register.id);
+                let names: Vec<&str> = register.packed.iter().map(|field| register.fields[*field].name.as_str()).collect();
+                self.problems.unknown_name(place, message, name, names);
+                None
+            }
+        }
+    }
+
+    /// An indicator or role of the member at hand.
+    fn of_member(&mut self, name: &str, place: Place, block: &mut Block) -> Option<Value> {
+        self.person_name(name, place, block)
+    }
+
+    /// An indicator of the head: a slot to which nobody else adds.
+    fn of_head(&mut self, name: &str, place: Place, block: &mut Block) -> Option<Value> {
+        let mut member = Block::default();
+        let value = self.person_name(name, place, &mut member)?;
+        let key = format!("head|{name}");
+        let slot = match self.slot_keys.get(&key) {
+            Some((slot, _)) => *slot,
+            None => {
+                let reg = self.person.keep(1);
+                member.roles = true;
+                let head = self.roles.first + 1;
+                member.ops.extend([Op::Move(reg, head), Op::SkipIfFalse(head, 1), Op::Move(reg, value.reg)]);
+                let slot = self.add_slot(member, reg, None, place);
+                self.slot_keys.insert(key, (slot, value.clone()));
+                slot
+            }
+        };
+        let mut reg = SLOTS + slot;
+        if value.optional {
+            reg = block.temporary();
+            block.ops.push(Op::Absent(reg, SLOTS + slot));
+        }
+        Some(Value { reg, ..value })
+    }
+
+    /// Adds a slot, or one for each class, that the block's last operation fills; the answer is the first one's number.
+    pub fn add_slot(&mut self, member: Block, source: Reg, classes: Option<u16>, place: Place) -> u16 {
+        self.check_length(&member, place);
+        let node = self.person.add_scalar(member);
+        self.slot_nodes.insert(node);
+        let first = self.slots.len();
+        match classes {
+            None => self.slots.push(Slot { source, class: None }),
+            Some(count) => self.slots.extend((0..count).map(|class| Slot { source, class: Some((class, count)) })),
+        }
+        if self.slots.len() > SLOT_COUNT {
+            self.problems.report(place, format!("more than {SLOT_COUNT} sums over members"));
+            self.slots.truncate(SLOT_COUNT);
+        }
+        first.min(SLOT_COUNT - 1) as u16
+    }
+
+    fn call(&mut self, name: &str, arguments: &[Expression], place: Place, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
+        match (name, arguments) {
+            ("_&&_" | "_||_", [left, right]) => self.junction(name == "_&&_", left, right, scope, block),
+            ("!_", [operand]) => {
+                let operand = self.condition(operand, scope, block)?;
+                Some(self.emit(block, |to| Op::Not(to, operand)))
+            }
+            ("_?_:_", [condition, yes, no]) => self.choice(condition, yes, no, place, scope, block),
+            ("-_", [operand]) => self.negative(operand, scope, block),
+            ("_+_" | "_-_" | "_*_" | "_/_" | "_%_" | "min" | "max", [left, right]) => self.arithmetic(name, left, right, place, scope, block),
+            ("_==_" | "_!=_", [left, right]) => {
+                let (left, right) = self.two(left, right, scope, block)?;
+                self.equal(left, right, name == "_==_", place, scope, block)
+            }
+            ("_<_" | "_<=_" | "_>_" | "_>=_", [left, right]) => self.ordered(name, left, right, place, scope, block),
+            ("@in", [value, Expression { kind: Kind::List(items), .. }]) => self.one_of(value, items, scope, block),
+            ("@in", _) => {
+                self.problems.report(place, "`in` needs a list of words or numbers in brackets on its right");
+                None
+            }
+            ("has", [operand]) => {
+                if !matches!(operand.kind, Kind::Name(_)) {
+                    self.problems.report(place, "has(..) asks after a field or an indicator by its name");
+                    return None;
+                }
+                let value = self.expression(operand, scope, block)?;
+                Some(self.emit(block, |to| Op::Has(to, value.reg)))
+            }
+            ("points", [Expression { kind: Kind::Name(criterion), place: at }, value]) => self.points(criterion, *at, value, scope, block),
+            _ => self.time(name, arguments, place, scope, block),
+        }
+    }
+
+    pub fn emit(&mut self, block: &mut Block, op: impl FnOnce(Reg) -> Op) -> Value {
+        let to = block.temporary();
+        block.ops.push(op(to));
+        Value::flag(to)
+    }
+
+    /// Compiles both sides, so that the mistakes of both are reported.
+    fn two(&mut self, left: &Expression, right: &Expression, scope: Scope<'_>, block: &mut Block) -> Option<(Value, Value)> {
+        let left = self.operand(left, scope, block);
+        let right = self.operand(right, scope, block);
+        Some((left?, right?))
+    }
+
+    /// A value that an operation needs: warns where it may be absent and nothing guards it.
+    fn operand(&mut self, expression: &Expression, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
+        let value = self.expression(expression, scope, block)?;
+        if value.optional && block.guards == 0 && value.kind == Type::Int {
+            let hint = "guard it with has(..) && or a count > 0 &&, or declare unknown = …";
+            self.warnings.report_with_hint(expression.place, "this may be absent, and then the whole is unknown", hint);
+        }
+        Some(value)
+    }
+
+    fn junction(&mut self, both: bool, left: &Expression, right: &Expression, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
+        let first = self.condition(left, scope, block);
+        let to = block.temporary();
+        if let Some(first) = first {
+            block.ops.push(Op::Move(to, first));
+        }
+        let skip = block.reserve();
+        block.guards += 1;
+        let second = self.condition(right, scope, block);
+        block.guards -= 1;
+        let (first, second) = (first?, second?);
+        block.ops.push(if both { Op::And(to, first, second) } else { Op::Or(to, first, second) });
+        let count = block.since(skip);
+        block.ops[skip] = if both { Op::SkipIfFalse(first, count) } else { Op::SkipIfTrue(first, count) };
+        Some(Value::flag(to))
+    }
+
+    fn choice(
+        &mut self,
+        condition: &Expression,
+        yes: &Expression,
+        no: &Expression,
+        place: Place,
+        scope: Scope<'_>,
+        block: &mut Block,
+    ) -> Option<Value> {
+        let condition = self.condition(condition, scope, block)?;
+        let to = block.temporary();
+        let unknown = block.reserve();
+        let skip = block.reserve();
+        block.guards += 1;
+        let yes = self.expression(yes, scope, block);
+        let keep_yes = block.reserve();
+        let done = block.reserve();
+        block.ops[skip] = Op::SkipIfFalse(condition, block.since(skip));
+        let no = self.expression(no, scope, block);
+        let keep_no = block.reserve();
+        block.guards -= 1;
+        block.ops[done] = Op::Skip(block.since(done));
+        block.ops[unknown] = Op::SkipIfUnknown(to, condition, block.since(unknown));
+        let (yes, no) = (yes?, no?);
+        if yes.kind != no.kind {
+            let message = format!("either {} or {}: both sides of `:` must be alike", yes.kind.describe(), no.kind.describe());
+            self.problems.report(place, message);
+            return None;
+        }
+        let fraction = yes.fraction || no.fraction;
+        for (index, side) in [(keep_yes, &yes), (keep_no, &no)] {
+            block.ops[index] = match (fraction, side.fraction) {
+                (true, true) => Op::FMove(to, side.reg),
+                (true, false) => Op::Fraction(to, side.reg),
+                _ => Op::Move(to, side.reg),
+            };
+        }
+        let unit = self.common_unit(&yes, &no, place);
+        Some(Value { reg: to, fraction, unit, optional: yes.optional || no.optional, kind: yes.kind })
+    }
+
+    /// The unit that two values share; a bare number takes the other's.
+    fn common_unit(&mut self, left: &Value, right: &Value, place: Place) -> Option<String> {
+        match (&left.unit, &right.unit) {
+            (Some(one), Some(other)) if one != other => {
+                self.problems.report(place, format!("{one} and {other} do not go together"));
+                None
+            }
+            (Some(unit), _) | (None, Some(unit)) => Some(unit.clone()),
+            (None, None) => None,
+        }
+    }
+
+    fn negative(&mut self, operand: &Expression, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
+        let place = operand.place;
+        let value = self.operand(operand, scope, block)?;
+        self.number(&value, place)?;
+        let to = block.temporary();
+        block.ops.push(if value.fraction { Op::FNeg(to, value.reg) } else { Op::Neg(to, value.reg) });
+        Some(Value { reg: to, optional: false, ..value })
+    }
+
+    pub fn number(&mut self, value: &Value, place: Place) -> Option<()> {
+        if value.kind != Type::Int {
+            self.problems.report(place, format!("a number is needed here, not {}", value.kind.describe()));
+            return None;
+        }
+        Some(())
+    }
+
+    fn arithmetic(
+        &mut self,
+        name: &str,
+        left: &Expression,
+        right: &Expression,
+        place: Place,
+        scope: Scope<'_>,
+        block: &mut Block,
+    ) -> Option<Value> {
+        let (a, b) = self.two(left, right, scope, block)?;
+        if matches!(name, "min" | "max") && a.kind == Type::Date && b.kind == Type::Date {
+            let to = block.temporary();
+            block.ops.push(if name == "min" { Op::Min(to, a.reg, b.reg) } else { Op::Max(to, a.reg, b.reg) });
+            return Some(Value { reg: to, optional: false, ..a });
+        }
+        if a.kind == Type::Date && matches!(name, "_+_" | "_-_") {
+            self.problems.report_with_hint(place, "dates are not added", "use add_days(date, n), add_months(date, n) or age_months(date)");
+            return None;
+        }
+        let (first, second) = (self.number(&a, left.place), self.number(&b, right.place));
+        (first?, second?);
+        let unit = match name {
+            "_*_" | "_/_" => None,
+            "_%_" => a.unit.clone(),
+            _ => self.common_unit(&a, &b, place),
+        };
+        let fraction = a.fraction || b.fraction || name == "_/_";
+        if fraction && name == "_%_" {
+            self.problems.report(place, "a remainder needs whole numbers");
+            return None;
+        }
+        let (a, b) = if fraction { (self.as_fraction(&a, block), self.as_fraction(&b, block)) } else { (a.reg, b.reg) };
+        let to = block.temporary();
+        block.ops.push(match (name, fraction) {
+            ("_+_", false) => Op::Add(to, a, b),
+            ("_-_", false) => Op::Sub(to, a, b),
+            ("_*_", false) => Op::Mul(to, a, b),
+            ("_%_", _) => Op::Rem(to, a, b),
+            ("min", false) => Op::Min(to, a, b),
+            ("max", false) => Op::Max(to, a, b),
+            ("_+_", true) => Op::FAdd(to, a, b),
+            ("_-_", true) => Op::FSub(to, a, b),
+            ("_*_", true) => Op::FMul(to, a, b),
+            ("min", true) => Op::FMin(to, a, b),
+            ("max", true) => Op::FMax(to, a, b),
+            _ => Op::FDiv(to, a, b),
+        });
+        Some(Value { reg: to, fraction, unit, kind: Type::Int, optional: false })
+    }
+
+    fn as_fraction(&mut self, value: &Value, block: &mut Block) -> Reg {
+        if value.fraction {
+            return value.reg;
+        }
+        let to = block.temporary();
+        block.ops.push(Op::Fraction(to, value.reg));
+        to
+    }
+
+    /// The number of a word in an enumeration.
+    fn word(&mut self, word: &str, words: &[String], place: Place) -> Option<i64> {
+        let index = words.iter().position(|known| known == word);
+        if index.is_none() {
+            let message = format!("'{word}' is not one of {}", words.join(" | "));
+            self.problems.unknown_name(place, message, word, words.iter().map(String::as_str));
+        }
+        index.map(|index| index as i64)
+    }
+
+    fn equal(&mut self, a: Value, b: Value, positive: bool, place: Place, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
+        let (a, b) = match (&a.kind, &b.kind) {
+            (Type::Word(word), Type::Enum(words)) => {
+                let index = self.word(word, words, place)?;
+                (Value::number(self.constant(scope, index)), b)
+            }
+            (Type::Enum(words), Type::Word(word)) => {
+                let index = self.word(word, words, place)?;
+                (a, Value::number(self.constant(scope, index)))
+            }
+            (Type::Word(_), Type::Id) | (Type::Id, Type::Word(_)) => (a, b),
+            (one, other) if one == other && !matches!(one, Type::Word(_)) => (a, b),
+            (one, other) => {
+                self.problems.report(place, format!("{} cannot be compared with {}", one.describe(), other.describe()));
+                return None;
+            }
+        };
+        self.common_unit(&a, &b, place);
+        let to = block.temporary();
+        let fraction = a.fraction || b.fraction;
+        let (a, b) = if fraction { (self.as_fraction(&a, block), self.as_fraction(&b, block)) } else { (a.reg, b.reg) };
+        block.ops.push(match (fraction, positive) {
+            (false, true) => Op::Eq(to, a, b),
+            (false, false) => Op::Ne(to, a, b),
+            (true, true) => Op::FEq(to, a, b),
+            (true, false) => Op::FNe(to, a, b),
+        });
+        Some(Value::flag(to))
+    }
+
+    fn ordered(
+        &mut self,
+        name: &str,
+        left: &Expression,
+        right: &Expression,
+        place: Place,
+        scope: Scope<'_>,
+        block: &mut Block,
+    ) -> Option<Value> {
+        if let Some(value) = self.age_limit(name, left, right, scope, block) {
+            return Some(value);
+        }
+        let (a, b) = self.two(left, right, scope, block)?;
+        if a.kind != b.kind || !matches!(a.kind, Type::Int | Type::Date) {
+            let message = format!("{} cannot be compared with {} this way", a.kind.describe(), b.kind.describe());
+            self.problems.report(place, message);
+            return None;
+        }
+        self.common_unit(&a, &b, place);
+        let fraction = a.fraction || b.fraction;
+        let (a, b) = if fraction { (self.as_fraction(&a, block), self.as_fraction(&b, block)) } else { (a.reg, b.reg) };
+        Some(self.emit(block, |to| match (name, fraction) {
+            ("_<_", false) => Op::Lt(to, a, b),
+            ("_<=_", false) => Op::Le(to, a, b),
+            ("_>_", false) => Op::Lt(to, b, a),
+            ("_>=_", false) => Op::Le(to, b, a),
+            ("_<_", true) => Op::FLt(to, a, b),
+            ("_<=_", true) => Op::FLe(to, a, b),
+            ("_>_", true) => Op::FLt(to, b, a),
+            _ => Op::FLe(to, b, a),
+        }))
+    }
+
+    /// `age(d) >= 18` asks whether a date is past, and so wakes the person once instead of at every birthday.
+    fn age_limit(&mut self, name: &str, left: &Expression, right: &Expression, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
+        let (Kind::Call(function, arguments), Kind::Int(limit)) = (&left.kind, &right.kind) else {
+            return None;
+        };
+        let months = match function.as_str() {
+            "age" => 12,
+            "age_months" => 1,
+            _ => return None,
+        };
+        if matches!(scope, Scope::Household) || arguments.len() != 1 || !(0..=10_000).contains(limit) {
+            return None;
+        }
+        let date = self.expression(&arguments[0], scope, block).filter(|date| date.kind == Type::Date)?;
+        let months = self.constant(scope, (limit + i64::from(matches!(name, "_>_" | "_<=_"))) * months);
+        let reached = self.emit(block, |to| Op::Reached(to, date.reg, months));
+        Some(if matches!(name, "_>_" | "_>=_") { reached } else { self.emit(block, |to| Op::Not(to, reached.reg)) })
+    }
+
+    fn one_of(&mut self, value: &Expression, items: &[Expression], scope: Scope<'_>, block: &mut Block) -> Option<Value> {
+        let place = value.place;
+        let value = self.operand(value, scope, block)?;
+        if let Type::Enum(words) = value.kind.clone()
+            && words.len() < 63
+        {
+            let mut mask = 0;
+            for item in items {
+                match &item.kind {
+                    Kind::Word(word) => mask |= 1 << self.word(word, &words, item.place)?,
+                    _ => self.problems.report(item.place, "a word is needed here"),
+                }
+            }
+            let mask = self.constant(scope, mask);
+            return Some(self.emit(block, |to| Op::In(to, value.reg, mask)));
+        }
+        let zero = self.constant(scope, 0);
+        let mut any = Value::flag(zero);
+        for item in items {
+            let item = self.expression(item, scope, block)?;
+            let equal = self.equal(value.clone(), item, true, place, scope, block)?;
+            any = self.emit(block, |to| Op::Or(to, any.reg, equal.reg));
+        }
+        Some(any)
+    }
+
+    fn points(&mut self, criterion: &str, at: Place, value: &Expression, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
+        let Some(bins) = self.tables.get(criterion).cloned() else {
+            let known: Vec<String> = self.tables.keys().cloned().collect();
+            self.problems.unknown_name(at, format!("no criterion with bins is called `{criterion}`"), criterion, known.iter().map(String::as_str));
+            return None;
+        };
+        let place = value.place;
+        let value = self.operand(value, scope, block)?;
+        self.number(&value, place)?;
+        if value.fraction {
+            self.problems.report_with_hint(place, "bins need a whole number", "make an indicator of it, with `round`");
+            return None;
+        }
+        let table = self.graph(scope).bins(bins);
+        let to = block.temporary();
+        block.ops.push(Op::Bins(to, value.reg, table));
+        Some(Value::number(to))
+    }
+
+    /// Functions of time, the only ones through which it enters.
+    fn time(&mut self, name: &str, arguments: &[Expression], place: Place, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
+        if matches!(scope, Scope::Household) && matches!(name, "age" | "age_months" | "past" | "active") {
+            let hint = "make an indicator of the person and use it through members or head";
+            self.problems.report_with_hint(place, format!("`{name}` waits for a person's date; households have none"), hint);
+            return None;
+        }
+        match (name, arguments) {
+            ("age" | "age_months" | "past" | "year", [date]) => {
+                let date = self.date(date, scope, block)?;
+                let to = block.temporary();
+                let (op, kind) = match name {
+                    "age" => (Op::Age(to, date), Type::Int),
+                    "age_months" => (Op::AgeMonths(to, date), Type::Int),
+                    "past" => (Op::Past(to, date), Type::Bool),
+                    _ => (Op::Year(to, date), Type::Int),
+                };
+                block.ops.push(op);
+                Some(Value::new(to, kind))
+            }
+            ("active", [from, until]) => {
+                let (from, until) = (self.date(from, scope, block), self.date(until, scope, block));
+                let (from, until) = (from?, until?);
+                Some(self.emit(block, |to| Op::Active(to, from, until)))
+            }
+            ("within", [date, window]) => {
+                let date = self.date(date, scope, block);
+                let window = self.window(window)?;
+                let window = self.graph(scope).window(window);
+                let date = date?;
+                Some(self.emit(block, |to| Op::Within(to, date, window)))
+            }
+            ("add_days" | "add_months", [date, count]) => {
+                let date = self.date(date, scope, block);
+                let value = self.operand(count, scope, block)?;
+                self.number(&value, count.place)?;
+                if value.fraction {
+                    self.problems.report(count.place, "a whole number is needed here");
+                    return None;
+                }
+                let (date, to) = (date?, block.temporary());
+                block.ops.push(if name == "add_days" { Op::AddDays(to, date, value.reg) } else { Op::AddMonths(to, date, value.reg) });
+                Some(Value::new(to, Type::Date))
+            }
+            ("today_year", []) => {
+                self.years = true;
+                Some(Value::number(self.graph(scope).input(Input::TodayYear)))
+            }
+            ("previous_quarter" | "last_months" | "this_year", _) => {
+                self.problems.report(place, format!("`{name}` is a window; it stands only in within(date, {name}(..))"));
+                None
+            }
+            _ if FUNCTIONS.contains(&name) => {
+                self.problems.report(place, format!("`{name}` is not used like this"));
+                None
+            }
+            _ => {
+                self.problems.unknown_name(place, format!("there is no function `{}`", name.trim_matches('_')), name, FUNCTIONS);
+                None
+            }
+        }
+    }
+
+    fn date(&mut self, expression: &Expression, scope: Scope<'_>, block: &mut Block) -> Option<Reg> {
+        let value = self.expression(expression, scope, block)?;
+        if value.kind != Type::Date {
+            self.problems.report(expression.place, format!("a date is needed here, not {}", value.kind.describe()));
+            return None;
+        }
+        Some(value.reg)
+    }
+
+    fn window(&mut self, expression: &Expression) -> Option<u16> {
+        let window = match &expression.kind {
+            Kind::Call(name, arguments) => match (name.as_str(), arguments.as_slice()) {
+                ("previous_quarter", []) => Some(Window::PreviousQuarter),
+                ("this_year", []) => Some(Window::ThisYear),
+                ("last_months", [Expression { kind: Kind::Int(months @ 1..=1200), .. }]) => Some(Window::LastMonths(*months as i32)),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some(window) = window else {
+            self.problems.report(expression.place, "a window is needed here: previous_quarter(), last_months(12) or this_year()");
+            return None;
+        };
+        let index = self.windows.iter().position(|known| *known == window).unwrap_or(self.windows.len());
+        if index == self.windows.len() {
+            self.windows.push(window);
+        }
+        Some(index as u16)
+    }
+}

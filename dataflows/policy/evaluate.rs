@@ -1,0 +1,717 @@
+//! Evaluation: what follows from a file or a row on a day.
+//!
+//! An [`Evaluator`] holds the registers of two machines, one for people and one for households, and scratch space; once it is
+//! warm, only entitlements allocate. A person's programs run in stages: scalars, then one pass over the packed file that serves
+//! all folds of the stage. Every answer comes with a *horizon*, the first later date on which it may change by itself; a record
+//! whose date is still to come, a term, a birthday, the end of a record's retention lower it.
+
+use super::file::{ABSENT, Record, records};
+use super::graph::{Code, FIELDS, Group, Input, Item, FoldKind, Plan, SLOTS, SUMS};
+use super::program::{Bins, Clock, Op, Reg, Registers, is_unknown, reason_of, registers, run, unknown};
+use super::{
+    Benefit, Composition, Contribution, Entitlement, FeedState, Judgement, Period, Policy, Recipient, Row, Window, year_start,
+};
+use crate::model::{Date, Ground, HouseholdKey, Outcome, PersonId, Role};
+use std::sync::Arc;
+
+/// Reasons from here on say which register is silent or not connected.
+pub const FIRST_FEED_REASON: u16 = 16;
+
+/// What is the same for everybody on a day: the date, parameters, windows, and which registers can be relied on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    pub today: Date,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Shared {
+    year: i64,
+    parameters: Vec<i64>,
+    windows: Vec<(Date, Date)>,
+    /// By register: zero if it can be relied on, else the value that everything resting on it has.
+    doubts: Vec<i64>,
+    /// By register with a retention: the last period that has expired.
+    expired: Vec<i64>,
+}
+
+impl Environment {
+    fn value(&self, input: Input) -> i64 {
+        match input {
+            Input::Constant(value) => value,
+            Input::TodayYear => self.shared.year,
+            Input::Parameter(index) => self.shared.parameters[usize::from(index)],
+            Input::WindowFrom(index) => i64::from(self.shared.windows[usize::from(index)].0.0),
+            Input::WindowUntil(index) => i64::from(self.shared.windows[usize::from(index)].1.0),
+        }
+    }
+}
+
+/// A machine's constants and tables.
+#[derive(Debug, Default)]
+pub(crate) struct Machine {
+    pub inputs: Vec<(Reg, Input)>,
+    pub bins: Vec<Bins>,
+}
+
+/// How rules see the records of a register.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    pub fields: usize,
+    pub period: Option<usize>,
+    pub retain_months: Option<i32>,
+}
+
+/// How a right is decided.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BenefitProgram {
+    pub conditions: Vec<Code>,
+    pub amount: Option<Code>,
+    pub from: Option<Code>,
+    pub until: Option<Code>,
+    /// Above zero if the right is held by an assignment.
+    pub held: Option<Reg>,
+    pub excludes: Vec<u16>,
+}
+
+/// What decides a category.
+#[derive(Clone, Debug)]
+pub(crate) struct CategoryProgram {
+    pub by: Code,
+    pub bins: Bins,
+    pub hard: Vec<(Code, u8)>,
+    pub unknown: i64,
+}
+
+/// All programs of a package.
+#[derive(Debug, Default)]
+pub(crate) struct Programs {
+    pub person: Machine,
+    pub household: Machine,
+    pub layouts: Vec<Layout>,
+    pub windows: Vec<Window>,
+    pub years: bool,
+    pub composition: Plan,
+    /// exists, female, alive, minor, student, dependant, deprived.
+    pub flags: [Option<Reg>; 7],
+    pub kin: Plan,
+    pub kin_when: Option<Reg>,
+    pub kin_fields: Vec<Reg>,
+    pub person_values: Plan,
+    pub contribution: Plan,
+    /// Six roles, then the person's number.
+    pub roles: Reg,
+    pub person_indicators: (Reg, usize),
+    pub slots: Vec<super::compile::Slot>,
+    pub judgement: Vec<Op>,
+    pub household_indicators: (Reg, usize),
+    pub criteria: Vec<Reg>,
+    pub levels: Vec<Reg>,
+    /// Where score, level score, category and level are for benefits.
+    pub totals: Reg,
+    pub category: Option<CategoryProgram>,
+    pub level: Option<(Code, Bins)>,
+    pub benefits: Vec<BenefitProgram>,
+    /// Benefits of people and of households, each after those that it excludes.
+    pub person_order: Vec<u16>,
+    pub household_order: Vec<u16>,
+}
+
+/// The truth of every condition of a benefit, for stories and explanations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    pub benefit: u16,
+    pub ground: Ground,
+    /// As [`Benefit::reasons`]: 1, 0, or unknown.
+    pub conditions: Vec<i64>,
+    /// What would be paid, whatever the conditions say; zero for notices.
+    pub amount: i64,
+}
+
+impl Policy {
+    /// What is the same for everybody on this day.
+    pub fn environment(&self, today: Date, feeds: &[FeedState]) -> Environment {
+        let day = calendar(today);
+        let doubt = |(register, state): (u16, &FeedState)| match state {
+            FeedState::Fresh => 0,
+            FeedState::NotConnected => unknown(FIRST_FEED_REASON + 2 * register),
+            FeedState::Silent => unknown(FIRST_FEED_REASON + 2 * register + 1),
+        };
+        let missing = FeedState::NotConnected;
+        let feeds = (0..self.registers.len()).map(|index| feeds.get(index).unwrap_or(&missing));
+        let expired = self.registers.iter().map(|register| register.retain_months.map_or(i64::MIN, |months| last_expired(day, months)));
+        let parameter = |parameter: &super::Parameter| parameter.on(today).unwrap_or(unknown(super::program::REASON_UNDEFINED));
+        let shared = Shared {
+            year: i64::from(day.ymd().0),
+            parameters: self.parameters.iter().map(parameter).collect(),
+            windows: self.programs.windows.iter().map(|window| window.bounds(day)).collect(),
+            doubts: (0..).zip(feeds).map(doubt).collect(),
+            expired: expired.collect(),
+        };
+        Environment { today, shared: Arc::new(shared) }
+    }
+
+    /// The first later date on which something changes for everybody at once; [`Date::NEVER`] if none does.
+    pub fn next_boundary(&self, after: Date) -> Date {
+        let day = calendar(after);
+        let (month, quarter) = (day.month_start().add_months(1), day.quarter_start().add_months(3));
+        let windows = self.programs.windows.iter().map(|window| match window {
+            Window::PreviousQuarter => quarter,
+            Window::LastMonths(_) => month,
+            Window::ThisYear => year_start(day).add_months(12),
+        });
+        let periods = self.benefits.iter().filter_map(|benefit| match benefit.period {
+            Period::Month => Some(month),
+            Period::Quarter => Some(quarter),
+            Period::Once | Period::Open => None,
+        });
+        let years = self.programs.years.then(|| year_start(day).add_months(12));
+        let parameters = self.parameters.iter().flat_map(|parameter| &parameter.values).map(|(from, _)| *from);
+        let dates = windows.chain(periods).chain(years).chain(parameters);
+        dates.filter(|date| *date > after).min().unwrap_or(Date::NEVER)
+    }
+}
+
+/// A day on which calendar arithmetic is possible.
+fn calendar(day: Date) -> Date {
+    let first = Date::from_ymd(1, 1, 1).unwrap_or(day);
+    let last = Date::from_ymd(9999, 12, 31).unwrap_or(day);
+    Date(day.0.clamp(first.0, last.0))
+}
+
+/// The last day from which so many months are over today.
+fn last_expired(today: Date, months: i32) -> i64 {
+    let mut day = today.add_months(-months);
+    while Date(day.0 + 1).add_months(months) <= today {
+        day = Date(day.0 + 1);
+    }
+    while day.add_months(months) > today {
+        day = Date(day.0 - 1);
+    }
+    i64::from(day.0)
+}
+
+/// Registers filled from an environment; filled anew only when that changes.
+struct Loaded {
+    regs: Box<Registers>,
+    environment: Option<Arc<Shared>>,
+}
+
+impl Loaded {
+    fn new() -> Self {
+        Loaded { regs: registers(), environment: None }
+    }
+
+    fn load(&mut self, machine: &Machine, environment: &Environment) {
+        if self.environment.as_ref().is_some_and(|known| Arc::ptr_eq(known, &environment.shared)) {
+            return;
+        }
+        for (reg, input) in &machine.inputs {
+            self.regs[usize::from(*reg)] = environment.value(*input);
+        }
+        self.environment = Some(environment.shared.clone());
+    }
+}
+
+/// Answers the questions that the rooms ask of a policy.
+pub struct Evaluator {
+    policy: Arc<Policy>,
+    person: Loaded,
+    household: Loaded,
+    kin: Vec<i64>,
+    /// Values met by folds that count different ones, by result register.
+    distinct: Vec<(Reg, i64)>,
+}
+
+impl Evaluator {
+    pub fn new(policy: Arc<Policy>) -> Self {
+        Evaluator { policy, person: Loaded::new(), household: Loaded::new(), kin: Vec::new(), distinct: Vec::new() }
+    }
+
+    /// What composition needs of a person, and the first date on which it may change by itself.
+    pub fn composition(&mut self, environment: &Environment, person: PersonId, file: &[u8]) -> (Composition, Date) {
+        let policy = self.policy.clone();
+        let mut pass = self.pass(&policy, environment, person, file, Role::Outside);
+        pass.run(&policy.programs.composition);
+        let flag = |index: usize, doubt: bool| match policy.programs.flags[index].map(|reg| pass.regs[usize::from(reg)]) {
+            Some(value) if !is_unknown(value) => value == 1,
+            _ => doubt,
+        };
+        let composition = Composition {
+            exists: flag(0, true),
+            female: flag(1, false),
+            alive: flag(2, true),
+            minor: flag(3, false),
+            student: flag(4, false),
+            dependant: flag(5, false),
+            deprived: flag(6, false),
+        };
+        (composition, pass.clock.horizon())
+    }
+
+    /// What tied people may know of a person: the values of the declared fields, while there is anything to know.
+    pub fn kin(&mut self, environment: &Environment, person: PersonId, file: &[u8]) -> (Option<&[i64]>, Date) {
+        let policy = self.policy.clone();
+        let Some(when) = policy.programs.kin_when else {
+            return (None, Date::NEVER);
+        };
+        let mut kin = std::mem::take(&mut self.kin);
+        kin.clear();
+        let mut pass = self.pass(&policy, environment, person, file, Role::Outside);
+        pass.run(&policy.programs.kin);
+        let known = pass.regs[usize::from(when)] == 1;
+        kin.extend(policy.programs.kin_fields.iter().map(|reg| match pass.regs[usize::from(*reg)] {
+            value if is_unknown(value) => ABSENT,
+            value => value,
+        }));
+        let horizon = pass.clock.horizon();
+        self.kin = kin;
+        (known.then_some(self.kin.as_slice()), horizon)
+    }
+
+    /// All indicators of a person; a value that is not known is carried in-band: see [`is_unknown`].
+    pub fn person_values(&mut self, environment: &Environment, person: PersonId, file: &[u8], role: Role) -> (&[i64], Date) {
+        let policy = self.policy.clone();
+        let mut pass = self.pass(&policy, environment, person, file, role);
+        pass.run(&policy.programs.person_values);
+        let horizon = pass.clock.horizon();
+        let (first, count) = policy.programs.person_indicators;
+        (&self.person.regs[usize::from(first)..usize::from(first) + count], horizon)
+    }
+
+    /// What a person adds to their household, and their own rights.
+    pub fn contribution(
+        &mut self,
+        environment: &Environment,
+        person: PersonId,
+        file: &[u8],
+        role: Role,
+        out: &mut Contribution,
+    ) -> Date {
+        let policy = self.policy.clone();
+        out.values.clear();
+        out.values.resize(policy.slots, 0);
+        out.unknown.clear();
+        out.entitlements.clear();
+        let mut pass = self.pass(&policy, environment, person, file, role);
+        pass.run(&policy.programs.contribution);
+        if role != Role::Outside {
+            pass.fill(person, role, out);
+        }
+        pass.rights(&mut out.entitlements);
+        pass.clock.horizon()
+    }
+
+    /// The truth of every condition of the person's own rights.
+    pub fn trace_person(&mut self, environment: &Environment, person: PersonId, file: &[u8], role: Role) -> Vec<Trace> {
+        let policy = self.policy.clone();
+        let mut pass = self.pass(&policy, environment, person, file, role);
+        pass.run(&policy.programs.contribution);
+        pass.traces()
+    }
+
+    /// What follows from a household's sums.
+    pub fn judge(&mut self, environment: &Environment, row: &Row, household: HouseholdKey, out: &mut Judgement) {
+        let policy = self.policy.clone();
+        self.total(&policy, environment, row, out);
+        let regs = &mut self.household.regs;
+        let mut clock = Clock::new(environment.today);
+        out.entitlements.clear();
+        for index in &policy.programs.household_order {
+            let (benefit, program) = (&policy.benefits[usize::from(*index)], &policy.programs.benefits[usize::from(*index)]);
+            let recipient = recipient(benefit, row, household);
+            let excluded = out.entitlements.iter().any(|other| other.recipient == recipient && rules_out(program, other));
+            if recipient == 0 || excluded {
+                continue;
+            }
+            let ground = || Ground::Constant;
+            let right = decide(*index, benefit, program, 0, ground, regs, &policy.programs.household.bins, &mut clock, environment);
+            out.entitlements.extend(right.map(|right| Entitlement { recipient, ..right }));
+        }
+        out.entitlements.sort();
+    }
+
+    /// The truth of every condition of the household's rights.
+    pub fn trace_household(&mut self, environment: &Environment, row: &Row) -> Vec<Trace> {
+        let policy = self.policy.clone();
+        self.total(&policy, environment, row, &mut Judgement::default());
+        let mut clock = Clock::new(environment.today);
+        let trace = |index: &u16| {
+            let program = &policy.programs.benefits[usize::from(*index)];
+            trace(*index, program, 0, Ground::Constant, &mut self.household.regs, &policy.programs.household.bins, &mut clock)
+        };
+        policy.programs.household_order.iter().map(trace).collect()
+    }
+
+    /// Indicators, points, category and level of a household; rights come after.
+    fn total(&mut self, policy: &Policy, environment: &Environment, row: &Row, out: &mut Judgement) {
+        let programs = &policy.programs;
+        self.household.load(&programs.household, environment);
+        let regs = &mut self.household.regs;
+        let mut clock = Clock::new(environment.today);
+        let count = policy.slots.min(row.values.len());
+        for base in [SLOTS, SUMS] {
+            regs[usize::from(base)..usize::from(base) + count].copy_from_slice(&row.values[..count]);
+            regs[usize::from(base) + count..usize::from(base) + policy.slots].fill(0);
+        }
+        // The list is sorted: the last to be written is the least reason of a slot.
+        for (slot, reason, _) in row.unknown.iter().rev() {
+            regs[usize::from(SLOTS + slot)] = unknown(*reason);
+        }
+        run(&programs.judgement, regs, &programs.household.bins, &mut clock);
+        out.indicators.clear();
+        let (first, count) = programs.household_indicators;
+        out.indicators.extend_from_slice(&regs[usize::from(first)..usize::from(first) + count]);
+        out.points.clear();
+        out.points.extend(programs.criteria.iter().map(|reg| regs[usize::from(*reg)]));
+        out.level_points.clear();
+        out.level_points.extend(programs.levels.iter().map(|reg| regs[usize::from(*reg)]));
+        out.score = out.points.iter().sum();
+        out.level_score = out.level_points.iter().sum();
+        let totals = usize::from(programs.totals);
+        regs[totals] = out.score;
+        regs[totals + 1] = out.level_score;
+        let bins = &programs.household.bins;
+        out.category = programs.category.as_ref().map_or(0, |category| categorise(category, regs, bins, &mut clock));
+        regs[totals + 2] = i64::from(out.category);
+        out.level = programs.level.as_ref().map_or(255, |(by, letters)| {
+            run(&by.ops, regs, bins, &mut clock);
+            let value = regs[usize::from(by.result)];
+            if is_unknown(value) { 255 } else { u8::try_from(letters.of(value)).unwrap_or(255) }
+        });
+        regs[totals + 3] = i64::from(out.level) + 1;
+    }
+
+    fn pass<'a>(&'a mut self, policy: &'a Policy, environment: &'a Environment, person: PersonId, file: &'a [u8], role: Role) -> Pass<'a> {
+        self.person.load(&policy.programs.person, environment);
+        let regs = &mut self.person.regs;
+        let flags = [
+            role != Role::Outside,
+            role == Role::Head,
+            role == Role::Spouse,
+            role == Role::Child,
+            role == Role::Dependant,
+            matches!(role, Role::Head | Role::Spouse | Role::Dependant),
+        ];
+        let first = usize::from(policy.programs.roles);
+        for (reg, flag) in regs[first..].iter_mut().zip(flags) {
+            *reg = i64::from(flag);
+        }
+        regs[first + 6] = person as i64;
+        Pass { policy, environment, file, regs, clock: Clock::new(environment.today), distinct: &mut self.distinct }
+    }
+}
+
+fn categorise(category: &CategoryProgram, regs: &mut Registers, bins: &[Bins], clock: &mut Clock) -> u8 {
+    for (when, hard) in &category.hard {
+        run(&when.ops, regs, bins, clock);
+        if regs[usize::from(when.result)] == 1 {
+            return *hard;
+        }
+    }
+    run(&category.by.ops, regs, bins, clock);
+    let value = regs[usize::from(category.by.result)];
+    let given = if is_unknown(value) { ABSENT } else { category.bins.of(value) };
+    (if given == ABSENT { category.unknown } else { given }) as u8
+}
+
+/// Who receives a household's right; zero for nobody. An orphan without a head receives their own.
+fn recipient(benefit: &Benefit, row: &Row, household: HouseholdKey) -> PersonId {
+    let at = |slot: usize| row.values.get(slot).copied().unwrap_or(0) as PersonId;
+    let adult = match benefit.recipient {
+        Recipient::MotherElseHead if at(2) != 0 => at(2),
+        _ => at(1),
+    };
+    if adult == 0 && household.is_orphan() { household.anchor() } else { adult }
+}
+
+/// Whether a right that is already decided rules this one out.
+fn rules_out(program: &BenefitProgram, other: &Entitlement) -> bool {
+    program.excludes.contains(&other.benefit) && matches!(other.outcome, Outcome::Eligible | Outcome::Notice)
+}
+
+/// Decides one right; `doubt` is unknown if the register it is founded on cannot be relied on.
+#[allow(clippy::too_many_arguments)]
+fn decide(
+    index: u16,
+    benefit: &Benefit,
+    program: &BenefitProgram,
+    doubt: i64,
+    ground: impl FnOnce() -> Ground,
+    regs: &mut Registers,
+    bins: &[Bins],
+    clock: &mut Clock,
+    environment: &Environment,
+) -> Option<Entitlement> {
+    let mut certain = !is_unknown(doubt);
+    for condition in &program.conditions {
+        run(&condition.ops, regs, bins, clock);
+        match regs[usize::from(condition.result)] {
+            0 => return None,
+            value => certain &= !is_unknown(value),
+        }
+    }
+    let mut amount = 0;
+    let outcome = if !certain {
+        if !program.held.is_some_and(|held| regs[usize::from(held)] > 0) {
+            return None;
+        }
+        Outcome::Undetermined
+    } else if benefit.notice {
+        Outcome::Notice
+    } else {
+        amount = amount_of(program, regs, bins, clock);
+        if amount <= 0 {
+            return None;
+        }
+        Outcome::Eligible
+    };
+    let mut date = |code: &Option<Code>, open: Date| match code {
+        Some(code) => {
+            run(&code.ops, regs, bins, clock);
+            let value = regs[usize::from(code.result)];
+            if is_unknown(value) { open } else { Date(value as i32) }
+        }
+        None => open,
+    };
+    let (from, until) = (date(&program.from, Date::BEFORE_ALL), date(&program.until, Date::NEVER));
+    let period = match benefit.period {
+        Period::Month => calendar(environment.today).month_start(),
+        Period::Quarter => calendar(environment.today).quarter_start(),
+        Period::Once | Period::Open => Date::NEVER,
+    };
+    Some(Entitlement { benefit: index, ground: ground(), period, outcome, amount, from, until, recipient: 0 })
+}
+
+/// What is paid; zero or less, or unknown, is nothing.
+fn amount_of(program: &BenefitProgram, regs: &mut Registers, bins: &[Bins], clock: &mut Clock) -> i64 {
+    program.amount.as_ref().map_or(0, |amount| {
+        run(&amount.ops, regs, bins, clock);
+        regs[usize::from(amount.result)]
+    })
+}
+
+fn trace(
+    index: u16,
+    program: &BenefitProgram,
+    doubt: i64,
+    ground: Ground,
+    regs: &mut Registers,
+    bins: &[Bins],
+    clock: &mut Clock,
+) -> Trace {
+    let mut condition = |code: &Code| {
+        run(&code.ops, regs, bins, clock);
+        match regs[usize::from(code.result)] {
+            value if value != 0 && is_unknown(doubt) => doubt,
+            value => value,
+        }
+    };
+    let conditions = program.conditions.iter().map(&mut condition).collect();
+    Trace { benefit: index, ground, conditions, amount: amount_of(program, regs, bins, clock) }
+}
+
+/// One evaluation of one person.
+struct Pass<'a> {
+    policy: &'a Policy,
+    environment: &'a Environment,
+    file: &'a [u8],
+    regs: &'a mut Registers,
+    clock: Clock,
+    distinct: &'a mut Vec<(Reg, i64)>,
+}
+
+impl<'a> Pass<'a> {
+    fn run(&mut self, plan: &Plan) {
+        let bins = &self.policy.programs.person.bins;
+        for stage in &plan.stages {
+            run(&stage.scalars, self.regs, bins, &mut self.clock);
+            if stage.starts.is_empty() {
+                continue;
+            }
+            self.distinct.clear();
+            for (reg, start, register) in &stage.starts {
+                let doubt = self.environment.shared.doubts[usize::from(*register)];
+                self.regs[usize::from(*reg)] = if doubt == 0 { *start } else { doubt };
+            }
+            for record in records(self.file) {
+                let groups = &stage.groups[usize::from(record.register)];
+                if groups.is_empty() || self.environment.shared.doubts[usize::from(record.register)] != 0 || !self.unpack(&record) {
+                    continue;
+                }
+                let mut counted = false;
+                for group in groups {
+                    counted |= self.fold(group);
+                }
+                if counted {
+                    self.wake_when_expired(&record);
+                }
+            }
+        }
+    }
+
+    /// Unpacks a record, if rules see it today; one that they will see later lowers the horizon.
+    fn unpack(&mut self, record: &Record<'_>) -> bool {
+        if record.deleted() {
+            return false;
+        }
+        if let Some(date) = record.event_date()
+            && date > self.environment.today
+        {
+            self.clock.wake(i64::from(date.0));
+            return false;
+        }
+        let layout = &self.policy.programs.layouts[usize::from(record.register)];
+        record.unpack(layout.fields, &mut self.regs[usize::from(FIELDS)..]);
+        layout.retain_months.is_none()
+            || self.period(record, layout).is_none_or(|period| period > self.environment.shared.expired[usize::from(record.register)])
+    }
+
+    /// The date from which a record's retention counts.
+    fn period(&self, record: &Record<'_>, layout: &Layout) -> Option<i64> {
+        match layout.period.map(|position| self.regs[usize::from(FIELDS) + position]) {
+            Some(period) if period != ABSENT => Some(period),
+            _ => record.event_date().map(|date| i64::from(date.0)),
+        }
+    }
+
+    /// A record that counted stops counting when its retention ends.
+    fn wake_when_expired(&mut self, record: &Record<'_>) {
+        let layout = &self.policy.programs.layouts[usize::from(record.register)];
+        if let (Some(months), Some(period)) = (layout.retain_months, self.period(record, layout))
+            && period + 28 * i64::from(months) < self.clock.horizon
+        {
+            self.clock.wake(i64::from(Date(period as i32).add_months(months).0));
+        }
+    }
+
+    /// Adds the record at hand to the folds of a group; whether it passed.
+    fn fold(&mut self, group: &Group) -> bool {
+        let bins = &self.policy.programs.person.bins;
+        let passes = match &group.filter {
+            Some(filter) => {
+                run(&filter.ops, self.regs, bins, &mut self.clock);
+                self.regs[usize::from(filter.result)]
+            }
+            None => 1,
+        };
+        if passes == 0 {
+            return false;
+        }
+        for item in &group.items {
+            let before = self.regs[usize::from(item.result)];
+            self.regs[usize::from(item.result)] = match item.kind {
+                FoldKind::Exists if passes == 1 => 1,
+                FoldKind::All if passes == 1 => 0,
+                FoldKind::Exists if before == 1 => 1,
+                FoldKind::All if before == 0 => 0,
+                _ if is_unknown(before) && before != ABSENT => before,
+                _ if is_unknown(passes) => passes.max(unknown(0)),
+                _ => self.take(item, before),
+            };
+        }
+        true
+    }
+
+    /// A fold's result with the record at hand.
+    fn take(&mut self, item: &Item, before: i64) -> i64 {
+        let value = match &item.map {
+            Some(map) => {
+                run(&map.ops, self.regs, &self.policy.programs.person.bins, &mut self.clock);
+                self.regs[usize::from(map.result)]
+            }
+            None => 1,
+        };
+        if is_unknown(value) {
+            return value.max(unknown(0));
+        }
+        match item.kind {
+            FoldKind::Min if before != ABSENT => before.min(value),
+            FoldKind::Max if before != ABSENT => before.max(value),
+            FoldKind::Min | FoldKind::Max => value,
+            FoldKind::Distinct if self.distinct.contains(&(item.result, value)) => before,
+            FoldKind::Distinct => {
+                self.distinct.push((item.result, value));
+                before + 1
+            }
+            FoldKind::Count | FoldKind::Sum | FoldKind::Exists | FoldKind::All => {
+                before.saturating_add(value).clamp(-(1 << 62), 1 << 62)
+            }
+        }
+    }
+
+    /// Fills the slots of a member.
+    fn fill(&self, person: PersonId, role: Role, out: &mut Contribution) {
+        let programs = &self.policy.programs;
+        out.values[0] = 1;
+        if role == Role::Head {
+            out.values[1] = person as i64;
+        }
+        let female = programs.flags[1].is_some_and(|reg| self.regs[usize::from(reg)] == 1);
+        if female && matches!(role, Role::Head | Role::Spouse) {
+            out.values[2] = person as i64;
+        }
+        for (index, slot) in programs.slots.iter().enumerate().skip(3) {
+            let value = self.regs[usize::from(slot.source)];
+            out.values[index] = match slot.class {
+                _ if is_unknown(value) => {
+                    if slot.class.is_none_or(|(class, _)| class == 0) {
+                        out.unknown.push((index as u16, reason_of(value)));
+                    }
+                    0
+                }
+                None => value,
+                Some((class, count)) => i64::from(value.min(i64::from(count) - 1) == i64::from(class)),
+            };
+        }
+    }
+
+    /// Decides the person's own rights.
+    fn rights(&mut self, out: &mut Vec<Entitlement>) {
+        let policy = self.policy;
+        let bins = &policy.programs.person.bins;
+        for index in &policy.programs.person_order {
+            let (benefit, program) = (&policy.benefits[usize::from(*index)], &policy.programs.benefits[usize::from(*index)]);
+            if out.iter().any(|other| rules_out(program, other)) {
+                continue;
+            }
+            let Some(register) = benefit.ground_register else {
+                let right = decide(*index, benefit, program, 0, || Ground::Constant, self.regs, bins, &mut self.clock, self.environment);
+                out.extend(right);
+                continue;
+            };
+            let doubt = self.environment.shared.doubts[usize::from(register)];
+            for record in records(self.file).filter(|record| record.register == register) {
+                if !self.unpack(&record) {
+                    continue;
+                }
+                let ground = || Ground::Record(register, record.key.into());
+                let right = decide(*index, benefit, program, doubt, ground, self.regs, bins, &mut self.clock, self.environment);
+                out.extend(right);
+                self.wake_when_expired(&record);
+            }
+        }
+        out.sort();
+    }
+
+    fn traces(&mut self) -> Vec<Trace> {
+        let policy = self.policy;
+        let bins = &policy.programs.person.bins;
+        let mut traces = Vec::new();
+        for index in &policy.programs.person_order {
+            let program = &policy.programs.benefits[usize::from(*index)];
+            let Some(register) = policy.benefits[usize::from(*index)].ground_register else {
+                traces.push(trace(*index, program, 0, Ground::Constant, self.regs, bins, &mut self.clock));
+                continue;
+            };
+            let doubt = self.environment.shared.doubts[usize::from(register)];
+            for record in records(self.file).filter(|record| record.register == register) {
+                if self.unpack(&record) {
+                    let ground = Ground::Record(register, record.key.into());
+                    traces.push(trace(*index, program, doubt, ground, self.regs, bins, &mut self.clock));
+                }
+            }
+        }
+        traces
+    }
+}

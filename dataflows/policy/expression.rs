@@ -1,0 +1,188 @@
+//! Expressions: CEL, parsed by a library into a small tree of our own in which everything has a place.
+
+use super::source::{Place, Problems};
+use cel::common::ast::{Expr, IdedExpr, LiteralValue, SourceInfo};
+use std::fmt::{self, Write};
+
+/// An expression and where it stands.
+#[derive(Clone, Debug)]
+pub struct Expression {
+    pub place: Place,
+    pub kind: Kind,
+}
+
+/// What an expression is made of.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    Int(i64),
+    /// A decimal number, exactly; only amounts may have them.
+    Decimal { numerator: i64, denominator: i64 },
+    Bool(bool),
+    /// A quoted word.
+    Word(String),
+    List(Vec<Expression>),
+    /// A name, dots included: `age`, `r.amount`, `zags.birth`.
+    Name(String),
+    /// A function, or an operator under CEL's name for it (`_+_`).
+    Call(String, Vec<Expression>),
+    /// `target.name(arguments)`.
+    Method(Box<Expression>, String, Vec<Expression>),
+}
+
+/// Parses the expression that stands at `place`; mistakes are reported.
+pub fn parse(text: &str, place: Place, problems: &mut Problems<'_>) -> Option<Expression> {
+    let source = multiply_amounts(text);
+    match cel::Env::default().parser().parse_with_source_info(&source) {
+        Ok((tree, info)) => Reader { source: &source, info: &info, place, problems }.read(&tree),
+        Err(errors) => {
+            for error in errors.errors.iter().take(1) {
+                let at = offset(&source, error.pos.0, error.pos.1);
+                problems.report(place.after(at), format!("not an expression: {}", error.msg.trim()));
+            }
+            None
+        }
+    }
+}
+
+/// `16.03 MRP` means `16.03 * MRP`: the blank between becomes the sign, so that places stay as they are.
+fn multiply_amounts(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    let mut quoted = None;
+    for at in 0..bytes.len() {
+        match (quoted, bytes[at]) {
+            (None, quote @ (b'\'' | b'"')) => quoted = Some(quote),
+            (Some(quote), byte) if byte == quote => quoted = None,
+            (None, b' ') if at > 0 && bytes[at - 1].is_ascii_digit() && number_ends(&bytes[..at]) => {
+                let rest = text[at..].trim_start();
+                if rest.starts_with(|first: char| first.is_ascii_alphabetic()) && !rest.starts_with("in ") {
+                    bytes[at] = b'*';
+                }
+            }
+            _ => {}
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_string())
+}
+
+/// Whether the last token is a number, not a name that ends in a digit.
+fn number_ends(bytes: &[u8]) -> bool {
+    let token = bytes.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_' || **byte == b'.').count();
+    bytes[bytes.len() - token].is_ascii_digit()
+}
+
+/// The byte offset of a line (from one) and a column (from one).
+fn offset(text: &str, line: isize, column: isize) -> usize {
+    let start: usize = text.split_inclusive('\n').take((line - 1).max(0) as usize).map(str::len).sum();
+    (start + (column - 1).max(0) as usize).min(text.len())
+}
+
+struct Reader<'a, 'p> {
+    source: &'a str,
+    info: &'a SourceInfo,
+    place: Place,
+    problems: &'a mut Problems<'p>,
+}
+
+impl Reader<'_, '_> {
+    fn place(&self, node: &IdedExpr) -> Place {
+        let characters = self.info.offset_for(node.id).map_or(0, |(start, _)| start as usize);
+        let bytes = self.source.char_indices().nth(characters).map_or(self.source.len(), |(at, _)| at);
+        self.place.after(bytes)
+    }
+
+    fn all(&mut self, nodes: &[IdedExpr]) -> Option<Vec<Expression>> {
+        nodes.iter().map(|node| self.read(node)).collect()
+    }
+
+    fn read(&mut self, node: &IdedExpr) -> Option<Expression> {
+        let place = self.place(node);
+        let kind = match &node.expr {
+            Expr::Literal(literal) => self.literal(literal, place)?,
+            Expr::Ident(name) => Kind::Name(name.clone()),
+            Expr::Select(select) => {
+                let operand = self.read(&select.operand)?;
+                let Kind::Name(name) = operand.kind else {
+                    self.problems.report(place, format!("`.{}` follows something that has no fields", select.field));
+                    return None;
+                };
+                return Some(Expression { place: operand.place, kind: Kind::Name(format!("{name}.{}", select.field)) });
+            }
+            Expr::List(list) => Kind::List(self.all(&list.elements)?),
+            Expr::Call(call) => {
+                let arguments = self.all(&call.args)?;
+                match &call.target {
+                    Some(target) => Kind::Method(Box::new(self.read(target)?), call.func_name.clone(), arguments),
+                    None => Kind::Call(call.func_name.clone(), arguments),
+                }
+            }
+            _ => {
+                self.problems.report(place, "this part of CEL is not part of the policy language");
+                return None;
+            }
+        };
+        Some(Expression { place, kind })
+    }
+
+    fn literal(&mut self, literal: &LiteralValue, place: Place) -> Option<Kind> {
+        match literal {
+            LiteralValue::Boolean(flag) => Some(Kind::Bool(*flag.inner())),
+            LiteralValue::Int(number) => Some(Kind::Int(*number.inner())),
+            LiteralValue::String(word) => Some(Kind::Word(word.inner().to_string())),
+            LiteralValue::Double(number) => {
+                let decimal = decimal(&number.inner().to_string());
+                if decimal.is_none() {
+                    self.problems.report(place, "this decimal number has too many digits");
+                }
+                decimal.map(|(numerator, denominator)| Kind::Decimal { numerator, denominator })
+            }
+            _ => {
+                self.problems.report(place, "values are integers, booleans, dates and words");
+                None
+            }
+        }
+    }
+}
+
+/// A decimal number as a fraction.
+fn decimal(text: &str) -> Option<(i64, i64)> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let denominator = 10i64.checked_pow(part.len() as u32).filter(|_| part.len() <= 15)?;
+    Some((format!("{whole}{part}").parse().ok()?, denominator))
+}
+
+/// The expression's text, equal for equal expressions: places are left out and the record's variable is written `_`.
+pub fn canonical(expression: &Expression, variable: &str) -> String {
+    let mut text = String::new();
+    write_canonical(&mut text, expression, variable).expect("writing to a string cannot fail");
+    text
+}
+
+fn write_canonical(out: &mut String, expression: &Expression, variable: &str) -> fmt::Result {
+    match &expression.kind {
+        Kind::Int(number) => write!(out, "{number}"),
+        Kind::Decimal { numerator, denominator } => write!(out, "{numerator}:{denominator}"),
+        Kind::Bool(flag) => write!(out, "{flag}"),
+        Kind::Word(word) => write!(out, "{word:?}"),
+        Kind::Name(name) => match name.split_once('.') {
+            Some((head, field)) if head == variable => write!(out, "_.{field}"),
+            _ => write!(out, "{name}"),
+        },
+        Kind::List(items) | Kind::Call(_, items) | Kind::Method(_, _, items) => {
+            match &expression.kind {
+                Kind::Call(name, _) => write!(out, "{name}")?,
+                Kind::Method(target, name, _) => {
+                    write_canonical(out, target, variable)?;
+                    write!(out, ".{name}")?;
+                }
+                _ => {}
+            }
+            out.push('(');
+            for item in items {
+                write_canonical(out, item, variable)?;
+                out.push(',');
+            }
+            out.push(')');
+            Ok(())
+        }
+    }
+}

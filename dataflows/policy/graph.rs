@@ -1,0 +1,292 @@
+//! What a machine computes, as nodes that depend on each other, and plans: what of it must run, in which order.
+//!
+//! A node is a *scalar* (a program) or a *fold* (a list of records condensed to one number). A plan has stages: the scalars of
+//! a stage run first, then one pass over the person's file serves all of its folds.
+
+use super::file::ABSENT;
+use super::program::{Bins, Op, Reg};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Registers that live only while one program runs.
+const TEMPORARIES: Reg = 2048;
+/// Where the fields of the record at hand are unpacked.
+pub const FIELDS: Reg = TEMPORARIES;
+/// How many fields a record may have.
+pub const FIELD_COUNT: usize = 64;
+/// Where a household's slots are, unknown values included.
+pub const SLOTS: Reg = FIELDS + FIELD_COUNT as Reg;
+/// How many slots there may be.
+pub const SLOT_COUNT: usize = 4096;
+/// Where the same slots are as they were summed.
+pub const SUMS: Reg = SLOTS + SLOT_COUNT as Reg;
+const LASTING: Reg = SUMS + SLOT_COUNT as Reg;
+
+/// A program and where its answer will be.
+#[derive(Clone, Debug, Default)]
+pub struct Code {
+    pub ops: Vec<Op>,
+    pub result: Reg,
+}
+
+/// What the environment puts into a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Input {
+    Constant(i64),
+    TodayYear,
+    Parameter(u16),
+    WindowFrom(u16),
+    WindowUntil(u16),
+}
+
+/// How a fold condenses the records that pass its filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FoldKind {
+    Count,
+    Sum,
+    Min,
+    Max,
+    /// One if any passes.
+    Exists,
+    /// Zero if any passes: the filter is the negated condition.
+    All,
+    Distinct,
+}
+
+impl FoldKind {
+    /// The result for no records.
+    pub fn start(self) -> i64 {
+        match self {
+            FoldKind::Count | FoldKind::Sum | FoldKind::Exists | FoldKind::Distinct => 0,
+            FoldKind::All => 1,
+            FoldKind::Min | FoldKind::Max => ABSENT,
+        }
+    }
+}
+
+/// A list condensed to a number.
+#[derive(Clone, Debug)]
+pub struct Fold {
+    pub register: u16,
+    /// Equal for equal filters.
+    pub filter_key: String,
+    pub filter: Option<Code>,
+    pub map: Option<Code>,
+    pub kind: FoldKind,
+    pub result: Reg,
+}
+
+/// One thing to compute.
+#[derive(Clone, Debug)]
+pub struct Node {
+    dependencies: BTreeSet<usize>,
+    stage: usize,
+    work: Work,
+    /// It rests on the person's role.
+    pub roles: bool,
+    /// It rests on what is known of tied people.
+    pub kin: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Work {
+    Scalar(Vec<Op>),
+    Fold(Fold),
+}
+
+/// A program under construction.
+#[derive(Default)]
+pub struct Block {
+    pub ops: Vec<Op>,
+    pub dependencies: BTreeSet<usize>,
+    pub roles: bool,
+    pub kin: bool,
+    /// How deep we are behind a guard: to the right of `&&`, `||`, `?`.
+    pub guards: usize,
+    next: Reg,
+}
+
+impl Block {
+    /// An empty program whose operands may be absent, since somebody looks after that.
+    pub fn guarded(guarded: bool) -> Self {
+        Block { guards: usize::from(guarded), ..Block::default() }
+    }
+
+    /// Registers for a value: two, should it turn out to be a fraction.
+    pub fn temporary(&mut self) -> Reg {
+        let reg = self.next.min(TEMPORARIES - 2);
+        self.next += 2;
+        reg
+    }
+
+    /// Whether the program needs more registers than there are.
+    pub fn too_long(&self) -> bool {
+        self.next > TEMPORARIES - 2 || self.ops.len() > usize::from(u16::MAX)
+    }
+
+    /// Adds an operation that will be replaced.
+    pub fn reserve(&mut self) -> usize {
+        self.ops.push(Op::Skip(0));
+        self.ops.len() - 1
+    }
+
+    /// How many operations follow the one at this index.
+    pub fn since(&self, index: usize) -> u16 {
+        (self.ops.len() - index - 1) as u16
+    }
+}
+
+/// The nodes of a machine and the registers that keep their values.
+pub struct Graph {
+    next: Reg,
+    inputs: BTreeMap<Input, Reg>,
+    pub nodes: Vec<Node>,
+    pub bins: Vec<Bins>,
+}
+
+impl Graph {
+    pub fn new() -> Self {
+        Graph { next: LASTING, inputs: BTreeMap::new(), nodes: Vec::new(), bins: Vec::new() }
+    }
+
+    /// The first of so many registers that keep their values.
+    pub fn keep(&mut self, count: usize) -> Reg {
+        let reg = self.next;
+        self.next = self.next.saturating_add(count as Reg);
+        reg
+    }
+
+    /// Whether there are not enough registers.
+    pub fn too_large(&self) -> bool {
+        self.next > Reg::MAX - 16
+    }
+
+    /// The register that holds something of the environment.
+    pub fn input(&mut self, input: Input) -> Reg {
+        if let Some(reg) = self.inputs.get(&input) {
+            return *reg;
+        }
+        let reg = self.keep(1);
+        self.inputs.insert(input, reg);
+        reg
+    }
+
+    pub fn constant(&mut self, value: i64) -> Reg {
+        self.input(Input::Constant(value))
+    }
+
+    /// Two registers in a row that hold the bounds of a window.
+    pub fn window(&mut self, window: u16) -> Reg {
+        if let Some(reg) = self.inputs.get(&Input::WindowFrom(window)) {
+            return *reg;
+        }
+        let reg = self.keep(2);
+        self.inputs.insert(Input::WindowFrom(window), reg);
+        self.inputs.insert(Input::WindowUntil(window), reg + 1);
+        reg
+    }
+
+    /// Everything that the environment puts into registers.
+    pub fn inputs(&self) -> Vec<(Reg, Input)> {
+        self.inputs.iter().map(|(input, reg)| (*reg, *input)).collect()
+    }
+
+    pub fn bins(&mut self, bins: Bins) -> u16 {
+        let index = self.bins.iter().position(|known| *known == bins).unwrap_or(self.bins.len());
+        if index == self.bins.len() {
+            self.bins.push(bins);
+        }
+        index as u16
+    }
+
+    /// Adds a program whose last operation writes a lasting register.
+    pub fn add_scalar(&mut self, block: Block) -> usize {
+        let Block { ops, dependencies, roles, kin, .. } = block;
+        self.add(dependencies, roles, kin, Work::Scalar(ops))
+    }
+
+    /// Adds a fold that needs what these blocks need.
+    pub fn add_fold(&mut self, fold: Fold, dependencies: BTreeSet<usize>, roles: bool, kin: bool) -> usize {
+        self.add(dependencies, roles, kin, Work::Fold(fold))
+    }
+
+    fn add(&mut self, dependencies: BTreeSet<usize>, roles: bool, kin: bool, work: Work) -> usize {
+        let needed = || dependencies.iter().map(|index| &self.nodes[*index]);
+        let stage = needed().map(|node| node.stage + usize::from(matches!(node.work, Work::Fold(_)))).max().unwrap_or(0);
+        let roles = roles || needed().any(|node| node.roles);
+        let kin = kin || needed().any(|node| node.kin);
+        self.nodes.push(Node { dependencies, stage, work, roles, kin });
+        self.nodes.len() - 1
+    }
+
+    /// What must run for these nodes.
+    pub fn plan(&self, roots: &BTreeSet<usize>, registers: usize) -> Plan {
+        let mut needed = BTreeSet::new();
+        let mut open: Vec<usize> = roots.iter().copied().collect();
+        while let Some(index) = open.pop() {
+            if needed.insert(index) {
+                open.extend(&self.nodes[index].dependencies);
+            }
+        }
+        let mut stages = Vec::new();
+        for node in needed.iter().map(|index| &self.nodes[*index]) {
+            if stages.len() <= node.stage {
+                stages.resize_with(node.stage + 1, || Stage::new(registers));
+            }
+            stages[node.stage].add(&node.work);
+        }
+        Plan { stages }
+    }
+}
+
+/// What runs, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    pub stages: Vec<Stage>,
+}
+
+/// Scalars, then folds over one pass of the file.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    pub scalars: Vec<Op>,
+    /// By register: the folds over its records, by filter.
+    pub groups: Vec<Vec<Group>>,
+    /// Where each fold's result is, what it is for no records, and the register it rests on.
+    pub starts: Vec<(Reg, i64, u16)>,
+}
+
+/// Folds over the records of one register that pass one filter.
+#[derive(Clone, Debug)]
+pub struct Group {
+    key: String,
+    pub filter: Option<Code>,
+    pub items: Vec<Item>,
+}
+
+/// What one fold does with a record that passes.
+#[derive(Clone, Debug)]
+pub struct Item {
+    pub kind: FoldKind,
+    pub map: Option<Code>,
+    pub result: Reg,
+}
+
+impl Stage {
+    fn new(registers: usize) -> Self {
+        Stage { scalars: Vec::new(), groups: vec![Vec::new(); registers], starts: Vec::new() }
+    }
+
+    fn add(&mut self, work: &Work) {
+        match work {
+            Work::Scalar(ops) => self.scalars.extend(ops),
+            Work::Fold(fold) => {
+                self.starts.push((fold.result, fold.kind.start(), fold.register));
+                let item = Item { kind: fold.kind, map: fold.map.clone(), result: fold.result };
+                let groups = &mut self.groups[usize::from(fold.register)];
+                match groups.iter_mut().find(|group| group.key == fold.filter_key) {
+                    Some(group) => group.items.push(item),
+                    None => groups.push(Group { key: fold.filter_key.clone(), filter: fold.filter.clone(), items: vec![item] }),
+                }
+            }
+        }
+    }
+}
