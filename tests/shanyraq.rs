@@ -8,3 +8,6 @@ mod registers;
 
 /// Every way in which a line can be wrong, and what an accepted one becomes.
 mod intake;
+
+/// What is written to whom: limits, timers, repeats and replays, over random lives.
+mod dispatch;
