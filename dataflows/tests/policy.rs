@@ -2,7 +2,7 @@
 
 use dataflows::model::{Date, Ground, HouseholdKey, Outcome, Role};
 use dataflows::policy::file::{ABSENT, NewRecord, opaque};
-use dataflows::policy::{Contribution, Environment, Evaluator, FeedState, Judgement, Level, Policy, Problem, Row, is_unknown, unknown};
+use dataflows::policy::{Contribution, Environment, Evaluator, FeedState, Judgement, Policy, Problem, Row, unknown};
 use std::sync::Arc;
 
 const POLICY: &str = r#"
@@ -268,4 +268,323 @@ fn a_package_loads() {
     assert_eq!((summary.criteria, summary.categories, summary.benefits), (2, 3, 2));
     assert_eq!(policy.registers.last().map(|register| register.id.as_str()), Some("kin"));
     assert_eq!(policy.level_letters, ["A", "B"]);
+}
+
+/// Loads the package with one more person indicator, `probe`.
+fn with_probe(value: &str, more: &str) -> Arc<Policy> {
+    let mut files = package();
+    let probe = format!("[probe]\ntitle = {{ en = \"Probe\" }}\nsource = \"test\"\nof = \"person\"\nvalue = \"\"\"{value}\"\"\"\n{more}\n");
+    files.push(("indicators/probe.toml".into(), probe));
+    match Policy::load(&files) {
+        Ok(policy) => Arc::new(policy),
+        Err(problems) => panic!("{value}: {problems:#?}"),
+    }
+}
+
+fn position(policy: &Policy, id: &str) -> usize {
+    policy.indicators.iter().find(|indicator| indicator.id == id).expect("an indicator").position
+}
+
+/// The value of one expression over a file on a day, and its horizon.
+fn probe(value: &str, more: &str, file: impl FnOnce(&Policy) -> File, today: &str, states: &[(&str, FeedState)]) -> (i64, Date) {
+    let policy = with_probe(value, more);
+    let mut feeds = vec![FeedState::Fresh; policy.registers.len()];
+    for (register, state) in states {
+        feeds[usize::from(policy.register(register).expect("a register"))] = *state;
+    }
+    let environment = policy.environment(date(today), &feeds);
+    let file = file(&policy);
+    let mut evaluator = Evaluator::new(policy.clone());
+    let (values, horizon) = evaluator.person_values(&environment, 7, &file.0, Role::Head);
+    (values[position(&policy, "probe")], horizon)
+}
+
+fn known(value: &str) -> i64 {
+    probe(value, "", |_| File::default(), "2026-11-22", &[]).0
+}
+
+#[test]
+fn three_valued_logic_follows_the_truth_table() {
+    let states = [("reg.car", FeedState::Silent), ("reg.death", FeedState::NotConnected)];
+    let policy = load();
+    let register = |id: &str| policy.register(id).expect("a register");
+    let (left, right) = (unknown(16 + 2 * register("reg.car") + 1), unknown(16 + 2 * register("reg.death")));
+    let table = [
+        ("true", "false", 0, 1),
+        ("true", "true", 1, 1),
+        ("false", "false", 0, 0),
+        ("true", "R", right, 1),
+        ("false", "R", 0, right),
+        ("L", "true", left, 1),
+        ("L", "false", 0, left),
+        ("L", "R", left, left),
+    ];
+    let text = |word: &str| word.replace('L', "reg.car.size() > 0").replace('R', "reg.death.size() > 0");
+    for (a, b, and, or) in table {
+        for (operator, expected) in [("&&", and), ("||", or)] {
+            let expression = format!("({}) {operator} ({})", text(a), text(b));
+            assert_eq!(probe(&expression, "", |_| File::default(), "2026-11-22", &states).0, expected, "{expression}");
+        }
+    }
+    for (expression, expected) in [
+        ("!(L)", left),
+        ("L ? true : false", left),
+        ("(L) == (R)", left),
+        ("(R) == (L)", right),
+        ("(false) ? (L) : true", 1),
+        ("reg.car.size() + reg.death.size()", left),
+        ("reg.car.exists(c, true)", left),
+        ("cars", left),
+        ("has(cars) ? cars : 0", left),
+    ] {
+        assert_eq!(probe(&text(expression), "", |_| File::default(), "2026-11-22", &states).0, expected, "{expression}");
+    }
+    assert_eq!(probe("reg.car.size()", "unknown = 5", |_| File::default(), "2026-11-22", &states).0, 5);
+    assert_eq!(policy.reason(16 + 2 * register("reg.car") + 1), "silent:reg.car");
+    assert_eq!(policy.reason(16 + 2 * register("reg.death")), "not_connected:reg.death");
+    assert_eq!((policy.reason(0), policy.reason(1)), ("absent".into(), "undefined".into()));
+}
+
+#[test]
+fn absent_is_not_unknown_until_it_is_used() {
+    assert_eq!(known("birth_date"), ABSENT);
+    assert_eq!(known("has(birth_date) ? 1 : 2"), 2);
+    assert_eq!(known("age(birth_date)"), unknown(0));
+    assert_eq!(known("reg.car.map(c, c.year).max() + 1"), unknown(0));
+}
+
+#[test]
+fn fractions_are_exact_and_rounded_once() {
+    let rounded = |value: &str, how: &str| probe(value, &format!("round = \"{how}\""), |_| File::default(), "2026-11-22", &[]).0;
+    assert_eq!(rounded("1 / 3 * 3", "down"), 1);
+    assert_eq!((rounded("7 / 2", "down"), rounded("7 / 2", "up"), rounded("7 / 2", "nearest")), (3, 4, 4));
+    assert_eq!((rounded("-7 / 2", "down"), rounded("-7 / 2", "up"), rounded("-7 / 2", "nearest")), (-4, -3, -3));
+    assert_eq!(rounded("10 / 4 - 1 / 2 + 1 / 3 + 2 / 3", "down"), 3);
+    assert_eq!(rounded("max(1 / 3, 1 / 2) * 6", "down"), 3);
+    assert_eq!(rounded("(true ? 1 / 2 : 3) * 4", "up"), 2);
+    assert_eq!(rounded("1 / (cars - cars)", "up"), unknown(1));
+    assert_eq!(known("1000000007 / 1000000009 < 1000000009 / 1000000011"), 1);
+    assert_eq!((known("2 / 4 == 1 / 2"), known("-7 % 3")), (1, -1));
+    assert_eq!(known("4000000000000000000 * 4000000000000000000 > 0"), 1);
+}
+
+fn person(policy: &Policy, born: &str) -> File {
+    File::default().with(policy, "reg.person", "7", Some(born), &[day(born), 1])
+}
+
+#[test]
+fn folds_condense_records() {
+    let file = |policy: &Policy| {
+        File::default()
+            .with(policy, "reg.pay", "1", None, &[day("2026-07-01"), opaque("a"), 100])
+            .with(policy, "reg.pay", "2", None, &[day("2026-08-01"), opaque("b"), 200])
+            .with(policy, "reg.pay", "3", None, &[day("2026-08-01"), opaque("a"), 50])
+            .with(policy, "reg.pay", "4", None, &[day("2026-10-01"), opaque("c"), 1000])
+            .with(policy, "reg.pay", "5", None, &[day("2025-08-01"), opaque("d"), 9])
+            .with(policy, "reg.car", "1", Some("2027-01-01"), &[1, 2020, day("2027-01-01"), ABSENT])
+            .with(policy, "reg.car", "2", Some("2020-01-01"), &[2, 2010, day("2020-01-01"), ABSENT])
+    };
+    let value = |expression: &str| probe(expression, "round = \"down\"", file, "2026-11-22", &[]).0;
+    assert_eq!(value("income"), 350 / 3);
+    assert_eq!(value("reg.pay.size()"), 4, "the record of August 2025 has expired");
+    assert_eq!((value("reg.pay.map(p, p.amount).max()"), value("reg.pay.map(p, p.amount).min()")), (1000, 50));
+    assert_eq!(value("employers"), 3);
+    assert_eq!(value("reg.pay.filter(p, within(p.period, last_months(2))).map(p, p.amount).sum()"), 1000);
+    assert_eq!(value("reg.pay.exists(p, p.employer == 'c')"), 1);
+    assert_eq!((value("reg.pay.all(p, p.amount > 40)"), value("reg.pay.all(p, p.amount > 60)")), (1, 0));
+    assert_eq!(value("reg.car.size()"), 1, "the car of 2027 waits");
+    assert_eq!(value("reg.car.filter(c, c.to > c.from).size()"), unknown(0));
+    assert_eq!(value("reg.car.exists(c, c.to > c.from || c.year == 2010)"), 1);
+    assert_eq!(value("reg.pay.filter(p, p.amount > reg_limit(p)).size()".replace("reg_limit(p)", "income").as_str()), 2);
+    assert_eq!((value("MRP"), value("today_year()"), value("sex == 'F' || self == self")), (4325, 2026, 1));
+}
+
+#[test]
+fn a_value_holds_on_every_day_before_its_horizon() {
+    let file = |policy: &Policy| {
+        person(policy, "2008-02-29")
+            .with(policy, "reg.car", "1", Some("2026-01-10"), &[1, 2020, day("2026-01-10"), day("2026-03-05")])
+            .with(policy, "reg.car", "2", Some("2026-02-01"), &[2, 2020, day("2026-04-01"), ABSENT])
+            .with(policy, "reg.pay", "1", None, &[day("2025-01-01"), 1, 100])
+    };
+    for expression in [
+        "age(birth_date)",
+        "age_months(birth_date)",
+        "age(birth_date) >= 18",
+        "age(birth_date) < 18 && cars > 0",
+        "cars",
+        "reg.car.size()",
+        "reg.pay.size()",
+        "past(add_months(birth_date, 12 * 18 + 1))",
+        "reg.car.map(c, c.from).max()",
+        "orphan ? 0 : age(birth_date) + cars * 100",
+    ] {
+        let policy = with_probe(expression, "");
+        let mut evaluator = Evaluator::new(policy.clone());
+        let (file, at) = (file(&policy), position(&policy, "probe"));
+        let mut value = |day: Date| {
+            let environment = policy.environment(day, &vec![FeedState::Fresh; policy.registers.len()]);
+            let (values, horizon) = evaluator.person_values(&environment, 7, &file.0, Role::Child);
+            (values[at], horizon)
+        };
+        let mut flips = 0;
+        let (mut last, mut horizon) = value(date("2025-12-01"));
+        for days in 1..500 {
+            let today = Date(date("2025-12-01").0 + days);
+            let (now, next) = value(today);
+            assert!(next > today);
+            if today < horizon {
+                assert_eq!(now, last, "{expression} changed on {today}, before {horizon}");
+            } else {
+                flips += usize::from(now != last);
+                (last, horizon) = (now, next);
+            }
+        }
+        assert!(flips > 0, "{expression} never changed, so this test shows nothing");
+    }
+}
+
+#[test]
+fn ages_wake_once_where_only_a_limit_is_asked() {
+    let horizon = |expression: &str, today: &str| {
+        let policy = with_probe(expression, "");
+        let file = person(&policy, "2008-04-10");
+        let mut evaluator = Evaluator::new(policy.clone());
+        evaluator.composition(&everything_heard(&policy, today), 7, &file.0)
+    };
+    let (composition, next) = horizon("1", "2020-01-01");
+    assert!(composition.exists && composition.female && composition.alive && composition.minor);
+    assert_eq!(next, date("2026-04-10"));
+    let (composition, next) = horizon("1", "2026-04-10");
+    assert!(!composition.minor);
+    assert_eq!(next, Date::NEVER);
+}
+
+#[test]
+fn composition_of_a_silent_register_assumes_life() {
+    let policy = load();
+    let environment = policy.environment(date("2026-11-22"), &vec![FeedState::NotConnected; policy.registers.len()]);
+    let (composition, _) = Evaluator::new(policy).composition(&environment, 7, &[]);
+    assert_eq!((composition.exists, composition.alive, composition.female, composition.minor), (true, true, false, false));
+}
+
+#[test]
+fn kin_rows_exist_while_their_condition_holds() {
+    let policy = load();
+    let environment = everything_heard(&policy, "2026-11-22");
+    let dead = person(&policy, "1970-01-01").with(&policy, "reg.death", "1", Some("2026-01-01"), &[day("2026-01-01")]);
+    let mut evaluator = Evaluator::new(policy.clone());
+    assert_eq!(evaluator.kin(&environment, 7, &dead.0).0, Some(&[day("2026-01-01")][..]));
+    assert_eq!(evaluator.kin(&environment, 7, &person(&policy, "1970-01-01").0).0, None);
+    let child = person(&policy, "2015-01-01").with(&policy, "kin", "1-8", None, &[1, 8, day("2026-01-01")]);
+    let (values, _) = evaluator.person_values(&environment, 7, &child.0, Role::Child);
+    assert_eq!(values[position(&policy, "orphan")], 1);
+}
+
+/// The row of a family, as the engine sums it.
+fn sum(policy: &Arc<Policy>, environment: &Environment, members: &[(u64, &File, Role)]) -> Row {
+    let mut evaluator = Evaluator::new(policy.clone());
+    let mut row = Row { values: vec![0; policy.slots], unknown: Vec::new() };
+    let mut counts = std::collections::BTreeMap::new();
+    for (person, file, role) in members {
+        let mut contribution = Contribution::default();
+        evaluator.contribution(environment, *person, &file.0, *role, &mut contribution);
+        row.values.iter_mut().zip(&contribution.values).for_each(|(sum, value)| *sum += value);
+        contribution.unknown.iter().for_each(|key| *counts.entry(*key).or_insert(0) += 1);
+    }
+    row.unknown = counts.into_iter().map(|((slot, reason), count)| (slot, reason, count)).collect();
+    row
+}
+
+fn paid(policy: &Policy, file: File, amount: i64) -> File {
+    ["2026-07-01", "2026-08-01", "2026-09-01"].iter().fold(file, |file, month| file.with(policy, "reg.pay", month, None, &[day(month), 1, amount]))
+}
+
+#[test]
+fn a_household_is_judged_from_its_sums() {
+    let policy = load();
+    let environment = everything_heard(&policy, "2026-11-22");
+    let mother = paid(&policy, person(&policy, "1990-05-05"), 10_000);
+    let car = |file: File, key: &str| file.with(&policy, "reg.car", key, Some("2020-01-01"), &[1, 2010, day("2020-01-01"), ABSENT]);
+    let father = File::default().with(&policy, "reg.person", "8", None, &[day("1985-01-01"), 0]);
+    let father = car(car(father, "1"), "2");
+    let child = person(&policy, "2015-01-01");
+    let members = [(8, &father, Role::Head), (7, &mother, Role::Spouse), (9, &child, Role::Child), (10, &child, Role::Child)];
+    let row = sum(&policy, &environment, &members);
+    assert_eq!((row.values[0], row.values[1], row.values[2]), (4, 8, 7));
+    let mut evaluator = Evaluator::new(policy.clone());
+    let mut judgement = Judgement::default();
+    evaluator.judge(&environment, &row, HouseholdKey::family(8), &mut judgement);
+    let value = |id: &str| judgement.indicators[position(&policy, id)];
+    assert_eq!((value("children"), value("per_capita"), value("most_cars"), value("any_car")), (2, 2500, 2, 1));
+    assert_eq!(value("head_born"), day("1985-01-01"));
+    assert_eq!((judgement.points.as_slice(), judgement.score), ([15, 0].as_slice(), 15));
+    assert_eq!((judgement.category, judgement.level), (2, 1));
+    let right = &judgement.entitlements[0];
+    assert_eq!((judgement.entitlements.len(), right.benefit, right.outcome), (1, policy.benefit("family").unwrap(), Outcome::Eligible));
+    assert_eq!((right.amount, right.recipient), (69_330, 7), "16.03 * 4325 = 69329.75, rounded up, to the mother");
+    assert_eq!((right.period, right.from), (date("2026-11-01"), date("1985-01-01")));
+}
+
+#[test]
+fn doubt_about_one_member_is_doubt_about_the_sum() {
+    let policy = load();
+    let mut feeds = vec![FeedState::Fresh; policy.registers.len()];
+    let pay = policy.register("reg.pay").unwrap();
+    feeds[usize::from(pay)] = FeedState::Silent;
+    let environment = policy.environment(date("2026-11-22"), &feeds);
+    let assigned = |file: File| {
+        file.with(&policy, "reg.assignment", "family", None, &[0, day("2026-01-01"), ABSENT])
+    };
+    let (mother, child) = (person(&policy, "1990-05-05"), person(&policy, "2015-01-01"));
+    let holder = assigned(person(&policy, "1990-05-05"));
+    for (parent, outcomes) in [(&mother, vec![]), (&holder, vec![Outcome::Undetermined])] {
+        let row = sum(&policy, &environment, &[(7, parent, Role::Head), (9, &child, Role::Child), (10, &child, Role::Child)]);
+        let mut judgement = Judgement::default();
+        Evaluator::new(policy.clone()).judge(&environment, &row, HouseholdKey::family(7), &mut judgement);
+        assert_eq!(judgement.indicators[position(&policy, "per_capita")], unknown(16 + 2 * pay + 1));
+        assert_eq!(judgement.points, [10, 1], "what not knowing scores");
+        assert_eq!(judgement.entitlements.iter().map(|right| right.outcome).collect::<Vec<_>>(), outcomes);
+        assert!(judgement.entitlements.iter().all(|right| right.amount == 0));
+    }
+}
+
+#[test]
+fn every_record_of_a_ground_is_a_right_of_its_own() {
+    let policy = load();
+    let environment = everything_heard(&policy, "2026-11-22");
+    let file = person(&policy, "1990-05-05")
+        .with(&policy, "reg.car", "A", Some("2020-01-01"), &[1, 2010, day("2020-01-01"), ABSENT])
+        .with(&policy, "reg.car", "B", Some("2020-01-01"), &[2, 2010, day("2020-01-01"), day("2026-12-01")])
+        .with(&policy, "reg.car", "C", Some("2020-01-01"), &[3, 2010, day("2020-01-01"), day("2026-10-01")]);
+    let mut contribution = Contribution::default();
+    let mut evaluator = Evaluator::new(policy.clone());
+    let horizon = evaluator.contribution(&environment, 7, &file.0, Role::Outside, &mut contribution);
+    assert_eq!(horizon, date("2026-12-01"));
+    assert!(contribution.values.iter().all(|value| *value == 0));
+    let register = policy.register("reg.car").unwrap();
+    let rights: Vec<_> = contribution.entitlements.iter().map(|right| (right.ground.clone(), right.amount, right.until)).collect();
+    assert_eq!(
+        rights,
+        [
+            (Ground::Record(register, "A".into()), 3000, Date::NEVER),
+            (Ground::Record(register, "B".into()), 3000, date("2026-12-01"))
+        ]
+    );
+    let trace = evaluator.trace_person(&environment, 7, &file.0, Role::Outside);
+    assert_eq!(trace.iter().map(|trace| trace.conditions.as_slice()).collect::<Vec<_>>(), [[1, 1], [1, 1], [0, 1]]);
+}
+
+#[test]
+fn boundaries_are_those_that_the_package_uses() {
+    let policy = load();
+    assert_eq!(policy.next_boundary(date("2026-11-22")), date("2026-12-01"), "a right by the month");
+    assert_eq!(policy.next_boundary(date("2024-12-15")), date("2025-01-01"));
+    assert!(policy.next_boundary(Date::BEFORE_ALL) < date("2025-01-01"));
+    let heard = vec![Some(date("2026-10-01")); policy.registers.len()];
+    let states = policy.feed_states(&heard, date("2026-11-01"));
+    assert_eq!(states[usize::from(policy.register("reg.pay").unwrap())], FeedState::Fresh, "31 of 45 days");
+    assert_eq!(states[usize::from(policy.register("reg.car").unwrap())], FeedState::Silent, "31 of 30 days");
+    assert_eq!(states[usize::from(policy.kin_register)], FeedState::Fresh);
+    assert_eq!(policy.feed_states(&[], date("2026-11-01"))[0], FeedState::NotConnected);
 }
