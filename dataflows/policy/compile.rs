@@ -960,7 +960,9 @@ impl<'c, 'p> Compiler<'c, 'p> {
             _ => None,
         };
         let Some(window) = window else {
-            self.problems.report(expression.place, "a window is needed here: previous_quarter(), last_months(12) or this_year()");
+            let name = if let Kind::Call(name, _) = &expression.kind { name } else { "" };
+            let message = "a window is needed here: previous_quarter(), last_months(12) or this_year()";
+            self.problems.unknown_name(expression.place, message, name, ["previous_quarter", "last_months", "this_year"]);
             return None;
         };
         let index = self.windows.iter().position(|known| *known == window).unwrap_or(self.windows.len());

@@ -97,11 +97,11 @@ impl Compiler<'_, '_> {
         match register {
             Some(register) if chain.root != "kin" || self.kin => self.over_register(register as u16, chain, place, block),
             Some(_) => {
-                self.problems.report(place, "`kin` is not known where tied people's knowledge and composition are computed");
+                self.problems.report(chain.place, "`kin` is not known where tied people's knowledge and composition are computed");
                 None
             }
             None if chain.root == "members" => {
-                self.problems.report(place, "`members` is known to indicators and benefits of households only");
+                self.problems.report(chain.place, "`members` is known to indicators and benefits of households only");
                 None
             }
             None => {
