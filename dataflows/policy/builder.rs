@@ -8,9 +8,7 @@ use super::graph::{Block, Code, SUMS};
 use super::load::{LEVELS, Package, ROUNDINGS, braces, described, read_expression, texts};
 use super::program::{Bins, Op, Reg, Rounding};
 use super::source::{Entry, Node, Place, Value as Toml};
-use super::{
-    Assignment, Benefit, Contact, Criterion, Field, FieldType, Indicator, Level, Period, Recipient, Register, Texts,
-};
+use super::{Assignment, Benefit, Contact, Criterion, Field, FieldType, Indicator, Level, Period, Recipient, Register, Texts};
 use std::collections::{BTreeMap, BTreeSet};
 
 const COMPOSITION: [&str; 7] = ["exists", "female", "alive", "minor", "student", "dependant", "deprived"];
@@ -199,12 +197,6 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             }
             criteria.push(Criterion { id: entry.name.clone(), title, source });
         }
-        // Totals are known to what comes later.
-        let totals = self.programs.totals;
-        self.compiler.extras.push(if levels { ("level_score", totals + 1) } else { ("score", totals) });
-        if levels && !self.compiler.extras.iter().any(|(name, _)| *name == "score") {
-            self.compiler.extras.push(("score", totals));
-        }
         criteria
     }
 
@@ -392,6 +384,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
     }
 
     pub fn category(&mut self, entry: Option<&Entry>) -> Vec<u8> {
+        self.compiler.extras = vec![("score", self.programs.totals), ("level_score", self.programs.totals + 1)];
         let Some(Entry { node, place, .. }) = entry else {
             return Vec::new();
         };
@@ -623,8 +616,25 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         problems.only(
             node,
             &[
-                "id", "title", "source", "of", "recipient", "ground", "period", "kind", "budget", "inherit", "proactive", "consent",
-                "debounce_days", "priority", "from", "until", "excludes", "when", "amount",
+                "id",
+                "title",
+                "source",
+                "of",
+                "recipient",
+                "ground",
+                "period",
+                "kind",
+                "budget",
+                "inherit",
+                "proactive",
+                "consent",
+                "debounce_days",
+                "priority",
+                "from",
+                "until",
+                "excludes",
+                "when",
+                "amount",
             ],
         );
         if let Some((id, at)) = problems.required(node, place, "id")
@@ -803,7 +813,15 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
     }
 
     /// An amount by bins; between them nothing is paid.
-    fn paid_by(&mut self, by: &Node, pay: &Node, unit: &str, rounding: Option<Rounding>, scope: Scope<'_>, block: &mut Block) -> Option<Reg> {
+    fn paid_by(
+        &mut self,
+        by: &Node,
+        pay: &Node,
+        unit: &str,
+        rounding: Option<Rounding>,
+        scope: Scope<'_>,
+        block: &mut Block,
+    ) -> Option<Reg> {
         let value = self.binnable(by, scope, block)?;
         let mut given: Vec<Node> = Vec::new();
         let bins = self.bins(pay, &value.kind, true, |_, node| {
@@ -884,11 +902,8 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         programs.slots = compiler.slots.clone();
         programs.windows = compiler.windows.clone();
         programs.years = compiler.years;
-        let layout = |register: &Register| Layout {
-            fields: register.packed.len(),
-            period: register.period,
-            retain_months: register.retain_months,
-        };
+        let layout =
+            |register: &Register| Layout { fields: register.packed.len(), period: register.period, retain_months: register.retain_months };
         programs.layouts = compiler.registers.iter().map(layout).collect();
     }
 }

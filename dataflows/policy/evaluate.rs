@@ -6,11 +6,9 @@
 //! whose date is still to come, a term, a birthday, the end of a record's retention lower it.
 
 use super::file::{ABSENT, Record, records};
-use super::graph::{Code, FIELDS, Group, Input, Item, FoldKind, Plan, SLOTS, SUMS};
+use super::graph::{Code, FIELDS, FoldKind, Group, Input, Item, Plan, SLOTS, SUMS};
 use super::program::{Bins, Clock, Op, Reg, Registers, is_unknown, reason_of, registers, run, unknown};
-use super::{
-    Benefit, Composition, Contribution, Entitlement, FeedState, Judgement, Period, Policy, Recipient, Row, Window, year_start,
-};
+use super::{Benefit, Composition, Contribution, Entitlement, FeedState, Judgement, Period, Policy, Recipient, Row, Window, year_start};
 use crate::model::{Date, Ground, HouseholdKey, Outcome, PersonId, Role};
 use std::sync::Arc;
 
@@ -280,14 +278,7 @@ impl Evaluator {
     }
 
     /// What a person adds to their household, and their own rights.
-    pub fn contribution(
-        &mut self,
-        environment: &Environment,
-        person: PersonId,
-        file: &[u8],
-        role: Role,
-        out: &mut Contribution,
-    ) -> Date {
+    pub fn contribution(&mut self, environment: &Environment, person: PersonId, file: &[u8], role: Role, out: &mut Contribution) -> Date {
         let policy = self.policy.clone();
         out.values.clear();
         out.values.resize(policy.slots, 0);
@@ -648,9 +639,7 @@ impl<'a> Pass<'a> {
                 self.distinct.push((item.result, value));
                 before + 1
             }
-            FoldKind::Count | FoldKind::Sum | FoldKind::Exists | FoldKind::All => {
-                before.saturating_add(value).clamp(-(1 << 62), 1 << 62)
-            }
+            FoldKind::Count | FoldKind::Sum | FoldKind::Exists | FoldKind::All => before.saturating_add(value).clamp(-(1 << 62), 1 << 62),
         }
     }
 

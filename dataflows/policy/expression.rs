@@ -16,7 +16,10 @@ pub struct Expression {
 pub enum Kind {
     Int(i64),
     /// A decimal number, exactly; only amounts may have them.
-    Decimal { numerator: i64, denominator: i64 },
+    Decimal {
+        numerator: i64,
+        denominator: i64,
+    },
     Bool(bool),
     /// A quoted word.
     Word(String),

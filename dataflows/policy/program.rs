@@ -280,7 +280,13 @@ fn step(op: Op, regs: &mut Registers, bins: &[Bins], clock: &mut Clock) -> usize
         }
         Op::Has(to, from) => {
             let value = regs[from as usize];
-            regs[to as usize] = if value == ABSENT { 0 } else if is_unknown(value) { value } else { 1 };
+            regs[to as usize] = if value == ABSENT {
+                0
+            } else if is_unknown(value) {
+                value
+            } else {
+                1
+            };
         }
         Op::Absent(to, from) => {
             let value = regs[from as usize];
