@@ -718,7 +718,7 @@ impl<'c, 'p> Compiler<'c, 'p> {
             return None;
         }
         let (first, second) = (self.number(&a, left.place), self.number(&b, right.place));
-        (first?, second?);
+        first.and(second)?;
         let unit = match name {
             "_*_" | "_/_" => None,
             "_%_" => a.unit.clone(),

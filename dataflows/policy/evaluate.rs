@@ -444,7 +444,7 @@ fn decide(
     }
     let mut amount = 0;
     let outcome = if !certain {
-        if !program.held.is_some_and(|held| regs[usize::from(held)] > 0) {
+        if program.held.is_none_or(|held| regs[usize::from(held)] <= 0) {
             return None;
         }
         Outcome::Undetermined

@@ -376,7 +376,7 @@ fn fraction_step(op: Op, regs: &mut Registers) {
         Op::Fraction(to, a) => set(regs, to, (regs[a as usize], 1)),
         Op::FMove(to, a) => set(regs, to, pair(regs, a)),
         Op::FNeg(to, a) => on_pair(regs, to, a, |(n, d)| (-n, d)),
-        Op::FAdd(to, a, b) => on_pairs(regs, to, a, b, |a, b| sum(a, b)),
+        Op::FAdd(to, a, b) => on_pairs(regs, to, a, b, sum),
         Op::FSub(to, a, b) => on_pairs(regs, to, a, b, |a, b| sum(a, (-b.0, b.1))),
         Op::FMul(to, a, b) => on_pairs(regs, to, a, b, |a, b| reduce(wide(a.0, b.0), wide(a.1, b.1))),
         Op::FDiv(to, a, b) => on_pairs(regs, to, a, b, |a, b| match b.0 {

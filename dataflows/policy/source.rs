@@ -105,7 +105,7 @@ impl<'a> Problems<'a> {
 
     /// All mistakes in the order of the files, each once.
     pub fn finish(mut self) -> Vec<Problem> {
-        self.found.sort_by(|a, b| a.0.cmp(&b.0));
+        self.found.sort_by_key(|(place, ..)| *place);
         self.found.dedup();
         let files = self.files;
         self.found.into_iter().map(|(place, message, hint)| locate(files, place, message, hint)).collect()
