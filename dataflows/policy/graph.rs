@@ -257,13 +257,16 @@ impl Graph {
             }
             stages[node.stage].add(&node.work);
         }
-        Plan { stages }
+        let uses = |register: usize| stages.iter().any(|stage: &Stage| !stage.groups[register].is_empty());
+        Plan { registers: (0..registers).map(uses).collect(), stages }
     }
 }
 
 /// What runs, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
+    /// Whose records are looked at.
+    pub registers: Vec<bool>,
     pub stages: Vec<Stage>,
 }
 
