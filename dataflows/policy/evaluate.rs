@@ -104,6 +104,8 @@ pub(crate) struct Programs {
     pub judgement: Vec<Op>,
     pub household_indicators: (Reg, usize),
     pub criteria: Vec<Reg>,
+    /// Beside each criterion: unknown if its points are those of not knowing.
+    pub doubts: Vec<Reg>,
     pub levels: Vec<Reg>,
     /// Where score, level score, category and level are for benefits.
     pub totals: Reg,
@@ -357,6 +359,8 @@ impl Evaluator {
         out.indicators.extend_from_slice(&regs[usize::from(first)..usize::from(first) + count]);
         out.points.clear();
         out.points.extend(programs.criteria.iter().map(|reg| regs[usize::from(*reg)]));
+        out.doubts.clear();
+        out.doubts.extend(programs.doubts.iter().map(|reg| regs[usize::from(*reg)]));
         out.level_points.clear();
         out.level_points.extend(programs.levels.iter().map(|reg| regs[usize::from(*reg)]));
         out.score = out.points.iter().sum();

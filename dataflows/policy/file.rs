@@ -114,6 +114,10 @@ impl<'a> Record<'a> {
     pub fn event_date(&self) -> Option<Date> {
         self.event_date
     }
+    /// The hash over all fields, shown ones included.
+    pub fn fingerprint(&self) -> u32 {
+        self.fingerprint
+    }
 
     /// Whether rules see it on this day: not deleted, and not waiting for its date.
     pub fn effective(&self, today: Date) -> bool {

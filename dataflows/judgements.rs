@@ -1,0 +1,298 @@
+//! Rooms 5 to 7: criteria, categories, entitlements. What follows from a household's row.
+//!
+//! All three are pure functions of one row, the circumstances and the policy, so they share the row's one keyed store and
+//! keep nothing of their own: a touched row is judged as it was and as it is, and what differs is handed on.
+
+use crate::indicators::{Difference, decision};
+use crate::model::{Decision, Epoch, HouseholdKey};
+use crate::operators::{PerEpoch, per_epoch, spread};
+use crate::persons::{PEOPLE_PER_TURN, concerns_everybody};
+use crate::policy::{Environment, Evaluator, Judgement, Policy, Row};
+use crate::records::Circumstances;
+use hashbrown::{HashMap, HashTable};
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use timely::dataflow::StreamVec;
+
+/// What makes a household be judged again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum HouseholdEvent {
+    Difference(HouseholdKey, Difference),
+    Circumstances(u64, Circumstances),
+}
+
+impl HouseholdEvent {
+    fn route(&self) -> u64 {
+        match self {
+            HouseholdEvent::Difference(household, _) => spread(household.0),
+            HouseholdEvent::Circumstances(worker, _) => *worker,
+        }
+    }
+}
+
+/// Category (1–6, 0 for none) and level (0 = A; 255 for none) of a household.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Standing {
+    pub category: u8,
+    pub level: u8,
+}
+
+/// What the rooms say.
+#[derive(Clone, Debug)]
+pub enum Judged {
+    Standing(HouseholdKey, Option<Standing>, Option<Standing>),
+    Decision(Decision, Epoch, isize),
+    /// So many households had a changed row.
+    Rows(u64),
+}
+
+/// Judges every household whose row or circumstances changed.
+pub fn judge<'scope>(events: StreamVec<'scope, Epoch, HouseholdEvent>, rows: SharedRows, policy: Arc<Policy>) -> StreamVec<'scope, Epoch, Judged> {
+    let judge = Judge {
+        rows,
+        evaluator: Evaluator::new(policy.clone()),
+        policy,
+        circumstances: None,
+        next: None,
+        position: 0,
+        before: Judgement::default(),
+        now: Judgement::default(),
+        row: Row::default(),
+    };
+    per_epoch(events, "Judgements", HouseholdEvent::route, judge)
+}
+
+/// A row as it was before the epoch in flight.
+struct Changed {
+    slot: u32,
+    values: Box<[i64]>,
+    unknown: Vec<(u16, u16, i32)>,
+}
+
+/// The keyed store of one worker's household rows: 16 bytes a household beside 8 a slot.
+pub struct Rows {
+    slots: usize,
+    index: HashTable<u32>,
+    keys: Vec<HouseholdKey>,
+    values: Vec<i64>,
+    /// Counters of unknown shares, only for households that have some.
+    unknown: HashMap<u32, Vec<(u16, u16, i32)>>,
+    free: Vec<u32>,
+    changed: Vec<Changed>,
+    /// Position in `changed` during an epoch.
+    touched: Vec<u32>,
+}
+
+/// The rows, shared with the reader of views on the same worker.
+pub type SharedRows = Rc<RefCell<Rows>>;
+
+const UNTOUCHED: u32 = u32::MAX;
+
+impl Rows {
+    /// An empty store for rows of so many slots.
+    pub fn new(slots: usize) -> Self {
+        Rows {
+            slots,
+            index: HashTable::new(),
+            keys: Vec::new(),
+            values: Vec::new(),
+            unknown: HashMap::new(),
+            free: Vec::new(),
+            changed: Vec::new(),
+            touched: Vec::new(),
+        }
+    }
+
+    /// Households with members.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// All households of this worker, in the order of their keys.
+    pub fn sorted_keys(&self) -> Vec<HouseholdKey> {
+        let mut keys: Vec<HouseholdKey> = self.index.iter().map(|&slot| self.keys[slot as usize]).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// Copies the row of a household into `row`; false when there is none.
+    pub fn read(&self, household: HouseholdKey, row: &mut Row) -> bool {
+        let Some(&slot) = self.index.find(spread(household.0), |&slot| self.keys[slot as usize] == household) else { return false };
+        self.copy(slot, row);
+        true
+    }
+
+    fn copy(&self, slot: u32, row: &mut Row) {
+        row.values.clear();
+        row.values.extend_from_slice(self.values_of(slot));
+        row.unknown.clear();
+        row.unknown.extend(self.unknown.get(&slot).into_iter().flatten().copied());
+    }
+
+    fn values_of(&self, slot: u32) -> &[i64] {
+        &self.values[slot as usize * self.slots..][..self.slots]
+    }
+
+    fn slot(&mut self, household: HouseholdKey) -> u32 {
+        if let Some(&slot) = self.index.find(spread(household.0), |&slot| self.keys[slot as usize] == household) {
+            return slot;
+        }
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.keys.push(household);
+            self.touched.push(UNTOUCHED);
+            self.values.resize(self.values.len() + self.slots, 0);
+            self.keys.len() as u32 - 1
+        });
+        self.keys[slot as usize] = household;
+        let keys = &self.keys;
+        self.index.insert_unique(spread(household.0), slot, |&slot| spread(keys[slot as usize].0));
+        slot
+    }
+
+    fn touch(&mut self, slot: u32) {
+        if self.touched[slot as usize] == UNTOUCHED {
+            self.touched[slot as usize] = self.changed.len() as u32;
+            let values = self.values_of(slot);
+            // A household without members was not there: nothing needs to be kept of it.
+            let values = if values[0] == 0 { Box::default() } else { values.into() };
+            self.changed.push(Changed { slot, values, unknown: self.unknown.get(&slot).cloned().unwrap_or_default() });
+        }
+    }
+
+    fn add(&mut self, household: HouseholdKey, difference: Difference) {
+        let slot = self.slot(household);
+        self.touch(slot);
+        let start = slot as usize * self.slots;
+        for (position, change) in difference.values {
+            let value = &mut self.values[start + position as usize];
+            *value = value.wrapping_add(change);
+        }
+        if !difference.unknown.is_empty() {
+            let counters = self.unknown.entry(slot).or_default();
+            for (position, reason, change) in difference.unknown {
+                match counters.binary_search_by_key(&(position, reason), |&(position, reason, _)| (position, reason)) {
+                    Ok(at) => counters[at].2 += change,
+                    Err(at) => counters.insert(at, (position, reason, change)),
+                }
+            }
+        }
+    }
+
+    /// Ends the epoch for one household: forgets zero counters, and the household when nobody is left.
+    fn settle(&mut self, slot: u32) {
+        self.touched[slot as usize] = UNTOUCHED;
+        if let Some(counters) = self.unknown.get_mut(&slot) {
+            counters.retain(|(.., count)| *count != 0);
+            if counters.is_empty() {
+                self.unknown.remove(&slot);
+            }
+        }
+        if self.values_of(slot)[0] == 0 {
+            let household = self.keys[slot as usize];
+            if let Ok(entry) = self.index.find_entry(spread(household.0), |&other| other == slot) {
+                entry.remove();
+                debug_assert!(self.values_of(slot).iter().all(|value| *value == 0), "nobody contributes nothing");
+                self.free.push(slot);
+            }
+        }
+    }
+}
+
+struct Judge {
+    rows: SharedRows,
+    policy: Arc<Policy>,
+    evaluator: Evaluator,
+    circumstances: Option<(Circumstances, Environment)>,
+    next: Option<(Circumstances, Environment)>,
+    position: usize,
+    before: Judgement,
+    now: Judgement,
+    row: Row,
+}
+
+impl PerEpoch<HouseholdEvent, Judged> for Judge {
+    fn receive(&mut self, event: HouseholdEvent) {
+        match event {
+            HouseholdEvent::Difference(household, difference) => self.rows.borrow_mut().add(household, difference),
+            HouseholdEvent::Circumstances(_, now) => {
+                let environment = self.policy.environment(now.today, &now.feeds);
+                self.next = Some((now, environment));
+            }
+        }
+    }
+
+    fn answer(&mut self, epoch: Epoch, give: &mut dyn FnMut(Judged)) -> bool {
+        let rows = self.rows.clone();
+        let rows = &mut *rows.borrow_mut();
+        if self.position == 0 && self.everybody() {
+            (0..rows.keys.len() as u32).filter(|&slot| rows.values_of(slot)[0] != 0).collect::<Vec<_>>().into_iter().for_each(|slot| rows.touch(slot));
+        }
+        let stop = rows.changed.len().min(self.position + PEOPLE_PER_TURN);
+        for index in self.position..stop {
+            self.compare(rows, index, epoch, give);
+        }
+        if stop < rows.changed.len() {
+            self.position = stop;
+            return true;
+        }
+        if !rows.changed.is_empty() {
+            give(Judged::Rows(rows.changed.len() as u64));
+        }
+        rows.changed.clear();
+        self.position = 0;
+        if self.next.is_some() {
+            self.circumstances = self.next.take();
+        }
+        false
+    }
+}
+
+impl Judge {
+    fn everybody(&self) -> bool {
+        match (&self.circumstances, &self.next) {
+            (Some((before, _)), Some((now, _))) => concerns_everybody(&self.policy, before, now),
+            _ => false,
+        }
+    }
+
+    /// Hands on what differs between a household as it was and as it is.
+    fn compare(&mut self, rows: &mut Rows, index: usize, epoch: Epoch, give: &mut dyn FnMut(Judged)) {
+        let changed = &mut rows.changed[index];
+        let slot = changed.slot;
+        let household = rows.keys[slot as usize];
+        self.row.values.clear();
+        self.row.values.extend_from_slice(&changed.values);
+        self.row.unknown = std::mem::take(&mut changed.unknown);
+        let was = !self.row.values.is_empty() && self.circumstances.is_some();
+        if let (true, Some((_, environment))) = (was, &self.circumstances) {
+            self.evaluator.judge(environment, &self.row, household, &mut self.before);
+        }
+        rows.settle(slot);
+        rows.copy(slot, &mut self.row);
+        let Some((_, environment)) = self.next.as_ref().or(self.circumstances.as_ref()) else { return };
+        let is = self.row.values[0] != 0;
+        if is {
+            self.evaluator.judge(environment, &self.row, household, &mut self.now);
+        }
+        let standing = |judgement: &Judgement| Standing { category: judgement.category, level: judgement.level };
+        let (before, now) = (was.then(|| standing(&self.before)), is.then(|| standing(&self.now)));
+        if before != now {
+            give(Judged::Standing(household, before, now));
+        }
+        if was && is && self.before.entitlements == self.now.entitlements {
+            return;
+        }
+        for (there, judgement, sign) in [(was, &self.before, -1), (is, &self.now, 1)] {
+            for entitlement in judgement.entitlements.iter().filter(|entitlement| there && entitlement.recipient != 0) {
+                let recipient = entitlement.recipient;
+                give(Judged::Decision(decision(entitlement, recipient, recipient, household), epoch, sign));
+            }
+        }
+    }
+}

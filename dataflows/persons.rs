@@ -1,0 +1,461 @@
+//! Room 2: persons. Files in, everything composition needs of each person out, and what tied people may know of them.
+//!
+//! A person is looked at again when their file changes, when their personal date comes, or when the circumstances change for
+//! everybody. What was said of them before is computed again from the file as it was, and the difference is handed on, so
+//! nothing that a room said needs to be kept.
+
+use crate::model::{Date, Epoch, Fault, FaultKind, HouseholdKey, Membership, PersonId, Role};
+use crate::operators::{PerEpoch, per_epoch};
+use crate::policy::file::{self, ABSENT, NewRecord, Record};
+use crate::policy::{Composition, Environment, Evaluator, Policy, TieKind};
+use crate::records::{Circumstances, FileEvent, SharedFiles};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use timely::dataflow::StreamVec;
+
+/// Someone who may answer for others: where they live, and what they may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Adult {
+    pub person: PersonId,
+    pub female: bool,
+    /// Zero: registered nowhere.
+    pub address: u64,
+    /// Named as parent, guardian or custody holder, and not deprived.
+    pub responsible: bool,
+}
+
+/// Someone who is to be placed with a responsible adult.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Need {
+    /// An adult who is placed only with a parent at the same address (domain rule 7).
+    pub dependant: bool,
+    pub address: u64,
+    /// Is a parent already: their children may be placed where they are.
+    pub responsible: bool,
+    pub female: bool,
+}
+
+/// As what somebody may take in a child; in the order in which they are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Care {
+    /// The position orders several: the latest first.
+    Guardian(u8),
+    Custody(u8),
+    Parent,
+}
+
+/// One thing that composition is told of a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Fact {
+    /// Lives apart from every family.
+    Excluded(PersonId),
+    /// An adult without a spouse.
+    Single(Adult),
+    /// An adult who names a spouse.
+    Claims { adult: Adult, spouse: PersonId },
+    /// A child, or a dependant adult.
+    Needs(PersonId, Need),
+    /// Who may answer for a child.
+    Supported { child: PersonId, by: PersonId, care: Care },
+    /// Is registered at an address.
+    Resides(u64),
+}
+
+/// What the room says, as differences.
+#[derive(Clone, Debug)]
+pub enum Said {
+    Fact(Fact, Epoch, isize),
+    /// A record for somebody else's file: put, or removed.
+    Kin(FileEvent),
+    Fault(Fault, Epoch, isize),
+    /// Somebody was looked at: the room behind has something to measure.
+    Looked,
+}
+
+/// Looks at every person whose file, date or circumstances changed.
+pub fn place<'scope>(events: StreamVec<'scope, Epoch, FileEvent>, files: SharedFiles, policy: Arc<Policy>) -> StreamVec<'scope, Epoch, Said> {
+    let looker = Looker {
+        files,
+        eye: Eye::new(policy),
+        circumstances: None,
+        next: None,
+        work: None,
+        before: View::default(),
+        now: View::default(),
+        differences: Vec::new(),
+        fault_differences: Vec::new(),
+    };
+    per_epoch(events, "Persons", FileEvent::route, looker)
+}
+
+/// How many people are looked at before the rooms behind get their turn.
+pub const PEOPLE_PER_TURN: usize = 4096;
+
+/// Everything that one look at a file shows.
+#[derive(Default)]
+struct View {
+    facts: Vec<Fact>,
+    faults: Vec<Fault>,
+    /// People to whom the kin row goes, with what the person is to them.
+    kin: Vec<(PersonId, i64)>,
+    /// The kin row's declared values; empty when there is none.
+    kin_values: Vec<i64>,
+}
+
+impl View {
+    fn clear(&mut self) {
+        self.facts.clear();
+        self.faults.clear();
+        self.kin.clear();
+        self.kin_values.clear();
+    }
+}
+
+/// Reads files: pure, but for its buffers.
+struct Eye {
+    policy: Arc<Policy>,
+    evaluator: Evaluator,
+    fields: Vec<i64>,
+    marriages: Vec<(i64, String, PersonId, u16)>,
+    guardians: Vec<(i64, PersonId)>,
+    holders: Vec<(i64, PersonId)>,
+    parents: Vec<PersonId>,
+    wards: Vec<PersonId>,
+    children: Vec<PersonId>,
+    addresses: Vec<(i64, String, u64)>,
+}
+
+/// What kin is called in the built-in register's `kind`, by index.
+const SPOUSE: i64 = 0;
+const PARENT: i64 = 1;
+const CHILD: i64 = 2;
+const GUARDIAN: i64 = 3;
+const WARD: i64 = 4;
+
+impl Eye {
+    fn new(policy: Arc<Policy>) -> Self {
+        let width = policy.registers.iter().map(|register| register.packed.len()).max().unwrap_or(0);
+        Eye {
+            evaluator: Evaluator::new(policy.clone()),
+            fields: vec![ABSENT; width],
+            policy,
+            marriages: Vec::new(),
+            guardians: Vec::new(),
+            holders: Vec::new(),
+            parents: Vec::new(),
+            wards: Vec::new(),
+            children: Vec::new(),
+            addresses: Vec::new(),
+        }
+    }
+
+    /// Writes what `file` says of `person` into `view`; returns the first date on which it may say something else by itself.
+    fn look(&mut self, environment: &Environment, person: PersonId, file: &[u8], view: &mut View) -> Date {
+        view.clear();
+        if file.is_empty() {
+            return Date::NEVER;
+        }
+        let (composition, horizon) = self.evaluator.composition(environment, person, file);
+        let (mut horizon, away) = self.read_ties(environment, person, file, composition.exists, horizon, &mut view.faults);
+        if !composition.exists {
+            return horizon;
+        }
+        if self.marriages.len() > 1 {
+            let register = self.marriages[0].3;
+            let key = self.marriages[0].1.as_str().into();
+            view.faults.push(Fault { kind: FaultKind::TwoMarriages, register, key, person });
+        }
+        let address = self.addresses.first().map_or(0, |(_, _, address)| *address);
+        if composition.alive {
+            if address != 0 {
+                view.facts.push(Fact::Resides(address));
+            }
+            self.place(person, &composition, away, address, &mut view.facts);
+        }
+        let (values, kin_horizon) = self.evaluator.kin(environment, person, file);
+        horizon = horizon.min(kin_horizon);
+        if let Some(values) = values {
+            view.kin_values.extend_from_slice(values);
+            self.tied_people(person, &mut view.kin);
+        }
+        horizon
+    }
+
+    /// Collects the ties of the records in force, and the faults of all records.
+    fn read_ties(
+        &mut self,
+        environment: &Environment,
+        person: PersonId,
+        file: &[u8],
+        exists: bool,
+        mut horizon: Date,
+        faults: &mut Vec<Fault>,
+    ) -> (Date, bool) {
+        self.clear();
+        let (policy, today) = (self.policy.clone(), environment.today);
+        let mut away = false;
+        for record in file::records(file) {
+            if record.register == policy.kin_register {
+                continue;
+            }
+            let register = &policy.registers[record.register as usize];
+            let mut fault = |kind| faults.push(Fault { kind, register: record.register, key: record.key.into(), person });
+            if record.conflict() && !register.global {
+                fault(FaultKind::Conflict);
+            }
+            if let Some(date) = record.event_date().filter(|date| *date > today && !record.deleted()) {
+                fault(FaultKind::Future);
+                horizon = horizon.min(date);
+            }
+            if !record.effective(today) || register.expired(&record, today, &mut self.fields) {
+                continue;
+            }
+            if !exists {
+                fault(FaultKind::Nobody);
+            }
+            if register.ties.is_empty() {
+                continue;
+            }
+            record.unpack(register.packed.len(), &mut self.fields);
+            for tie in &register.ties {
+                let bound = |position: Option<usize>| position.map(|position| self.fields[position]).filter(|&date| date != ABSENT);
+                let (from, until) = (bound(tie.from), bound(tie.until));
+                for date in [from, until].into_iter().flatten().filter(|&date| date > i64::from(today.0)) {
+                    horizon = horizon.min(Date(date as i32));
+                }
+                let in_force = from.is_none_or(|date| date <= i64::from(today.0)) && until.is_none_or(|date| i64::from(today.0) < date);
+                if in_force {
+                    let end = |position: Option<usize>| position.map_or(person as i64, |position| self.fields[position]);
+                    let ends = (end(tie.first), tie.second.map(|position| self.fields[position]));
+                    away |= tie.kind == TieKind::Away;
+                    self.take_tie(tie.kind, person, ends, from.unwrap_or(ABSENT), &record);
+                }
+            }
+        }
+        self.sort();
+        (horizon, away)
+    }
+
+    fn take_tie(&mut self, kind: TieKind, person: PersonId, ends: (i64, Option<i64>), from: i64, record: &Record<'_>) {
+        let (first, second) = (ends.0, ends.1.unwrap_or(ABSENT));
+        if second == ABSENT || first == ABSENT || first == second {
+            return;
+        }
+        let me = person as i64;
+        match kind {
+            TieKind::Address if first == me => self.addresses.push((from, record.key.to_owned(), second as u64)),
+            TieKind::Address | TieKind::Away => {}
+            TieKind::Spouses => {
+                let spouse = if first == me { second } else { first };
+                self.marriages.push((from, record.key.to_owned(), spouse as PersonId, record.register));
+            }
+            TieKind::Parent if first == me => self.parents.push(second as PersonId),
+            TieKind::Parent => self.children.push(first as PersonId),
+            TieKind::Guardian if first == me => self.guardians.push((from, second as PersonId)),
+            TieKind::Custody if first == me => self.holders.push((from, second as PersonId)),
+            TieKind::Guardian | TieKind::Custody => self.wards.push(first as PersonId),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.marriages.clear();
+        self.guardians.clear();
+        self.holders.clear();
+        self.parents.clear();
+        self.wards.clear();
+        self.children.clear();
+        self.addresses.clear();
+    }
+
+    /// The latest first, so that the first marriage, address, guardian and holder is the one that counts.
+    fn sort(&mut self) {
+        self.marriages.sort_unstable_by(|a, b| b.cmp(a));
+        self.addresses.sort_unstable_by(|a, b| b.cmp(a));
+        let latest = |(from, person): &(i64, PersonId)| (std::cmp::Reverse(*from), *person);
+        self.guardians.sort_unstable_by_key(latest);
+        self.holders.sort_unstable_by_key(latest);
+        for people in [&mut self.parents, &mut self.wards, &mut self.children] {
+            people.sort_unstable();
+            people.dedup();
+        }
+    }
+
+    /// What composition is told of somebody alive (domain.md 2.2, rules 2 to 7).
+    fn place(&self, person: PersonId, composition: &Composition, away: bool, address: u64, facts: &mut Vec<Fact>) {
+        if away {
+            facts.push(Fact::Excluded(person));
+            return;
+        }
+        let unmarried = self.marriages.is_empty();
+        let child = unmarried && (composition.minor || composition.student && self.children.is_empty());
+        let cares = !(self.children.is_empty() && self.wards.is_empty());
+        let responsible = cares && !composition.deprived;
+        let dependant = unmarried && !child && !cares && composition.dependant;
+        if !child && !dependant {
+            let adult = Adult { person, female: composition.female, address, responsible };
+            facts.push(match self.marriages.first() {
+                Some((_, _, spouse, _)) => Fact::Claims { adult, spouse: *spouse },
+                None => Fact::Single(adult),
+            });
+            return;
+        }
+        facts.push(Fact::Needs(person, Need { dependant, address, responsible, female: composition.female }));
+        let supported = |by: PersonId, care: Care| Fact::Supported { child: person, by, care };
+        if child {
+            facts.extend(self.guardians.iter().zip(0..).map(|((_, by), position)| supported(*by, Care::Guardian(position))));
+            facts.extend(self.holders.iter().zip(0..).map(|((_, by), position)| supported(*by, Care::Custody(position))));
+        }
+        facts.extend(self.parents.iter().map(|by| supported(*by, Care::Parent)));
+    }
+
+    /// Who is told, and what the person is to them.
+    fn tied_people(&self, person: PersonId, kin: &mut Vec<(PersonId, i64)>) {
+        kin.extend(self.marriages.iter().map(|(_, _, spouse, _)| (*spouse, SPOUSE)));
+        kin.extend(self.children.iter().map(|child| (*child, PARENT)));
+        kin.extend(self.parents.iter().map(|parent| (*parent, CHILD)));
+        kin.extend(self.wards.iter().map(|ward| (*ward, GUARDIAN)));
+        kin.extend(self.guardians.iter().chain(&self.holders).map(|(_, by)| (*by, WARD)));
+        kin.retain(|(other, _)| *other != person);
+        kin.sort_unstable();
+        kin.dedup();
+    }
+}
+
+/// What of the epoch is still to be looked at.
+struct Work {
+    /// Position in the list of changed people, or slot when everybody is looked at.
+    position: usize,
+    everybody: bool,
+}
+
+struct Looker {
+    files: SharedFiles,
+    eye: Eye,
+    /// As of the last epoch; `None` before the first date.
+    circumstances: Option<(Circumstances, Environment)>,
+    next: Option<(Circumstances, Environment)>,
+    work: Option<Work>,
+    before: View,
+    now: View,
+    differences: Vec<(Fact, isize)>,
+    fault_differences: Vec<(Fault, isize)>,
+}
+
+/// Whether new circumstances concern everybody: a policy-wide date was passed, or a feed fell silent or was heard again.
+pub fn concerns_everybody(policy: &Policy, before: &Circumstances, now: &Circumstances) -> bool {
+    before.feeds != now.feeds || policy.next_boundary(before.today) <= now.today
+}
+
+impl PerEpoch<FileEvent, Said> for Looker {
+    fn receive(&mut self, event: FileEvent) {
+        match event {
+            FileEvent::Circumstances(_, now) => {
+                let environment = self.eye.policy.environment(now.today, &now.feeds);
+                self.next = Some((now, environment));
+            }
+            event => self.files.borrow_mut().receive(event),
+        }
+    }
+
+    fn answer(&mut self, epoch: Epoch, give: &mut dyn FnMut(Said)) -> bool {
+        let files = self.files.clone();
+        let files = &mut *files.borrow_mut();
+        let mut work = match self.work.take() {
+            Some(work) => work,
+            None => {
+                let everybody = match (&self.circumstances, &self.next) {
+                    (None, Some(_)) => true,
+                    (Some((before, _)), Some((now, _))) => concerns_everybody(&self.eye.policy, before, now),
+                    (_, None) => false,
+                };
+                if let Some((now, _)) = &self.next {
+                    files.wake(now.today);
+                }
+                Work { position: 0, everybody }
+            }
+        };
+        let end = if work.everybody { files.entries.len() } else { files.changed.len() };
+        let stop = end.min(work.position + PEOPLE_PER_TURN);
+        while work.position < stop {
+            let slot = if work.everybody { work.position as u32 } else { files.changed[work.position].slot };
+            self.compare(files, slot, epoch, give);
+            work.position += 1;
+        }
+        let more = work.position < end;
+        if more {
+            self.work = Some(work);
+            return true;
+        }
+        if self.next.is_some() {
+            self.circumstances = self.next.take();
+        }
+        if !files.changed.is_empty() {
+            give(Said::Looked);
+        }
+        false
+    }
+}
+
+impl Looker {
+    /// Says how the person of a slot differs from what was said of them before.
+    fn compare(&mut self, files: &mut crate::records::Files, slot: u32, epoch: Epoch, give: &mut dyn FnMut(Said)) {
+        let Some((_, environment)) = self.next.as_ref().or(self.circumstances.as_ref()) else { return };
+        let person = files.entries[slot as usize].person;
+        let position = files.position(slot);
+        match &self.circumstances {
+            None => self.before.clear(),
+            Some((_, environment)) => {
+                let file = position.map_or(&*files.entries[slot as usize].file, |position| files.file_before(&files.changed[position]));
+                self.eye.look(environment, person, file, &mut self.before);
+            }
+        }
+        let horizon = self.eye.look(environment, person, &files.entries[slot as usize].file, &mut self.now);
+        if let Some(position) = position {
+            files.changed[position].horizon = horizon;
+        } else {
+            files.touch(slot).horizon = horizon;
+        }
+        difference(&mut self.differences, &mut self.before.facts, &mut self.now.facts);
+        self.differences.drain(..).for_each(|(fact, sign)| give(Said::Fact(fact, epoch, sign)));
+        difference(&mut self.fault_differences, &mut self.before.faults, &mut self.now.faults);
+        self.fault_differences.drain(..).for_each(|(fault, sign)| give(Said::Fault(fault, epoch, sign)));
+        if self.before.kin != self.now.kin || self.before.kin_values != self.now.kin_values {
+            self.tell_kin(person, give);
+        }
+    }
+
+    /// Takes the kin row from those who are no longer told, and gives it to those who are.
+    fn tell_kin(&self, person: PersonId, give: &mut dyn FnMut(Said)) {
+        let register = self.eye.policy.kin_register;
+        let key = |kind: i64| format!("{kind}:{person}");
+        for (other, kind) in self.before.kin.iter().filter(|told| !self.now.kin.contains(told)) {
+            give(Said::Kin(FileEvent::Remove(*other, register, key(*kind).into())));
+        }
+        for (other, kind) in &self.now.kin {
+            let fields: Vec<i64> = [*kind, person as i64].into_iter().chain(self.now.kin_values.iter().copied()).collect();
+            let mut bytes = Vec::new();
+            let record = NewRecord { register, key: &key(*kind), seq: 0, deleted: false, event_date: None, fingerprint: 0, fields: &fields };
+            record.pack(&mut bytes);
+            give(Said::Kin(FileEvent::Put(*other, bytes.into())));
+        }
+    }
+}
+
+/// What is in one list and not in the other, as signed differences.
+fn difference<T: Ord + Clone>(out: &mut Vec<(T, isize)>, before: &mut Vec<T>, now: &mut Vec<T>) {
+    if before == now {
+        return;
+    }
+    out.extend(before.drain(..).map(|item| (item, -1)));
+    out.extend(now.drain(..).map(|item| (item, 1)));
+    differential_dataflow::consolidation::consolidate(out);
+}
+
+/// Where somebody stands who is in no family: alone, excluded, or nowhere.
+pub fn own_place(fact: &Fact) -> Option<(PersonId, Membership)> {
+    match *fact {
+        Fact::Excluded(person) => Some((person, Membership { household: HouseholdKey::excluded(person), role: Role::Outside })),
+        Fact::Single(adult) => Some((adult.person, Membership { household: HouseholdKey::family(adult.person), role: Role::Head })),
+        _ => None,
+    }
+}

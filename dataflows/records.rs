@@ -1,0 +1,375 @@
+//! Room 1: versions resolved. Updates in, the live file of each person out.
+//!
+//! A record of a register with `identity = "person"` is resolved in its owner's file. A record of global identity (an act, a
+//! custody, a vehicle) is resolved by key, and then put into, or removed from, the files of the people it names. The files
+//! of a worker's people are one keyed store, read by the rooms behind: [`Files`].
+
+use crate::model::{Date, Epoch, Fault, FaultKind, Membership, PersonId, Update};
+use crate::operators::{PerEpoch, per_epoch, spread};
+use crate::policy::file::{self, Record};
+use crate::policy::{FeedState, Policy};
+use hashbrown::HashTable;
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use timely::dataflow::StreamVec;
+
+/// What everybody's rules depend on: the date, and which feeds are heard. Each worker is told by itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Circumstances {
+    pub today: Date,
+    /// One state per register.
+    pub feeds: Vec<FeedState>,
+}
+
+/// A change of somebody's file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum FileEvent {
+    /// A version of a record that the person owns.
+    Version(Update),
+    /// The winning version of a record of global identity that names the person.
+    Put(PersonId, Box<[u8]>),
+    /// That record names the person no longer, or is deleted.
+    Remove(PersonId, u16, Box<str>),
+    /// New circumstances for the worker of this index.
+    Circumstances(u64, Circumstances),
+}
+
+impl FileEvent {
+    /// The worker on which the event is due.
+    pub fn route(&self) -> u64 {
+        match self {
+            FileEvent::Version(update) => spread(update.person),
+            FileEvent::Put(person, _) | FileEvent::Remove(person, ..) => spread(*person),
+            FileEvent::Circumstances(worker, _) => *worker,
+        }
+    }
+}
+
+/// What the resolver of global records says.
+#[derive(Clone, Debug)]
+pub enum Resolved {
+    File(FileEvent),
+    Fault(Fault, isize),
+}
+
+/// Resolves the versions of records of global identity, by register and key.
+pub fn resolve<'scope>(updates: StreamVec<'scope, Epoch, Update>, policy: Arc<Policy>) -> StreamVec<'scope, Epoch, Resolved> {
+    let route = |update: &Update| {
+        let record = Record::read(&update.record);
+        identity_hash(record.register, record.key)
+    };
+    per_epoch(updates, "Resolver", route, Resolver { policy, records: HashTable::new(), answers: Vec::new() })
+}
+
+/// How a version meets the one held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// An older version, or one already held.
+    Ignored,
+    /// The version held stays, but another content claims its `seq`.
+    Disputed,
+    /// The new version replaces the one held; true when both claim the same `seq`.
+    Wins(bool),
+}
+
+/// The order of arrival does not matter: the greatest version wins, and it is in dispute when two contents carried its `seq`.
+fn judge_version(held: &Record<'_>, new: &Record<'_>) -> Verdict {
+    match (new.seq.cmp(&held.seq), new.compare_version(held)) {
+        (Ordering::Greater, _) => Verdict::Wins(false),
+        (Ordering::Less, _) | (_, Ordering::Equal) => Verdict::Ignored,
+        (Ordering::Equal, Ordering::Greater) => Verdict::Wins(true),
+        (Ordering::Equal, Ordering::Less) => Verdict::Disputed,
+    }
+}
+
+fn identity_hash(register: u16, key: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(key.as_bytes(), u64::from(register))
+}
+
+/// Records of global identity: the winning version of each, tombstones included.
+struct Resolver {
+    policy: Arc<Policy>,
+    records: HashTable<Box<[u8]>>,
+    answers: Vec<Resolved>,
+}
+
+impl PerEpoch<Update, Resolved> for Resolver {
+    fn receive(&mut self, update: Update) {
+        let new = Record::read(&update.record);
+        let hash = identity_hash(new.register, new.key);
+        let same = |held: &Box<[u8]>| {
+            let held = Record::read(held);
+            held.register == new.register && held.key == new.key
+        };
+        let Some(held) = self.records.find_mut(hash, same) else {
+            put(&self.policy, None, &update.record, &mut self.answers);
+            self.records.insert_unique(hash, update.record, |held| {
+                let held = Record::read(held);
+                identity_hash(held.register, held.key)
+            });
+            return;
+        };
+        let was_in_dispute = Record::read(held).conflict();
+        let in_dispute = match judge_version(&Record::read(held), &new) {
+            Verdict::Ignored => return,
+            Verdict::Disputed => {
+                file::set_conflict(held, true);
+                true
+            }
+            Verdict::Wins(in_dispute) => {
+                put(&self.policy, Some(held), &update.record, &mut self.answers);
+                *held = update.record;
+                file::set_conflict(held, in_dispute);
+                in_dispute
+            }
+        };
+        if was_in_dispute != in_dispute {
+            let record = Record::read(held);
+            let fault = Fault { kind: FaultKind::Conflict, register: record.register, key: record.key.into(), person: 0 };
+            self.answers.push(Resolved::Fault(fault, if in_dispute { 1 } else { -1 }));
+        }
+    }
+
+    fn answer(&mut self, _: Epoch, give: &mut dyn FnMut(Resolved)) -> bool {
+        self.answers.drain(..).for_each(give);
+        false
+    }
+}
+
+/// Takes the record out of the files of people whom only the version before named, and puts it into those it names now.
+fn put(policy: &Policy, before: Option<&[u8]>, now: &[u8], answers: &mut Vec<Resolved>) {
+    let record = Record::read(now);
+    let named = people(policy, &record);
+    for person in before.map(|before| people(policy, &Record::read(before))).unwrap_or_default() {
+        if !named.contains(&person) {
+            answers.push(Resolved::File(FileEvent::Remove(person, record.register, record.key.into())));
+        }
+    }
+    answers.extend(named.into_iter().map(|person| Resolved::File(FileEvent::Put(person, now.into()))));
+}
+
+/// The people whom a record names, each once; nobody when it is deleted.
+pub fn people(policy: &Policy, record: &Record<'_>) -> Vec<PersonId> {
+    let register = &policy.registers[record.register as usize];
+    let mut fields = vec![0; register.packed.len()];
+    record.unpack(fields.len(), &mut fields);
+    let mut named: Vec<PersonId> = register.people().map(|position| fields[position]).filter(|&id| id > 0).map(|id| id as PersonId).collect();
+    named.sort_unstable();
+    named.dedup();
+    named
+}
+
+/// A file as it was before the epoch in flight.
+pub struct Changed {
+    pub slot: u32,
+    /// `None`: the same as now (the person was only woken by their date).
+    pub file: Option<Box<[u8]>>,
+    pub membership: Membership,
+    /// The first date on which composition may place the person otherwise; set by the room that places people.
+    pub horizon: Date,
+}
+
+/// Everything that is kept of one person: 48 bytes beside the records.
+pub struct Entry {
+    pub person: PersonId,
+    /// The live records, packed.
+    pub file: Box<[u8]>,
+    pub membership: Membership,
+    /// The next date on which something may change by itself.
+    pub wake: Date,
+    /// Position in [`Files::changed`] during an epoch, else [`UNCHANGED`].
+    changed: u32,
+}
+
+const UNCHANGED: u32 = u32::MAX;
+
+/// The keyed store of one worker's people.
+#[derive(Default)]
+pub struct Files {
+    index: HashTable<u32>,
+    pub entries: Vec<Entry>,
+    /// Whose file or membership changed in this epoch, as it was before.
+    pub changed: Vec<Changed>,
+    calendar: BTreeMap<Date, Vec<u32>>,
+    /// Records held, tombstones included.
+    pub records: u64,
+}
+
+/// The store, shared by the rooms of one worker; never by two workers.
+pub type SharedFiles = Rc<RefCell<Files>>;
+
+impl Files {
+    /// The slot of a person, if anything is known of them.
+    pub fn find(&self, person: PersonId) -> Option<u32> {
+        self.index.find(spread(person), |&slot| self.entries[slot as usize].person == person).copied()
+    }
+
+    /// The slot of a person, made where there is none.
+    pub fn slot(&mut self, person: PersonId) -> u32 {
+        if let Some(slot) = self.find(person) {
+            return slot;
+        }
+        let slot = self.entries.len() as u32;
+        self.entries.push(Entry {
+            person,
+            file: Box::default(),
+            membership: Membership::OUTSIDE,
+            wake: Date::NEVER,
+            changed: UNCHANGED,
+        });
+        let entries = &self.entries;
+        self.index.insert_unique(spread(person), slot, |&slot| spread(entries[slot as usize].person));
+        slot
+    }
+
+    /// Notes that a person must be looked at again.
+    pub fn touch(&mut self, slot: u32) -> &mut Changed {
+        let entry = &mut self.entries[slot as usize];
+        if entry.changed == UNCHANGED {
+            entry.changed = self.changed.len() as u32;
+            self.changed.push(Changed { slot, file: None, membership: entry.membership, horizon: entry.wake });
+        }
+        &mut self.changed[entry.changed as usize]
+    }
+
+    /// The file of a person before this epoch.
+    pub fn file_before<'a>(&'a self, changed: &'a Changed) -> &'a [u8] {
+        changed.file.as_deref().unwrap_or(&self.entries[changed.slot as usize].file)
+    }
+
+    /// Where the person stands in [`Files::changed`].
+    pub fn position(&self, slot: u32) -> Option<usize> {
+        let position = self.entries[slot as usize].changed;
+        (position != UNCHANGED).then_some(position as usize)
+    }
+
+    /// Ends the epoch for one person: sets when to wake them next.
+    pub fn settle(&mut self, slot: u32, wake: Date) {
+        let entry = &mut self.entries[slot as usize];
+        entry.changed = UNCHANGED;
+        if entry.wake != wake {
+            entry.wake = wake;
+            if wake < Date::NEVER {
+                self.calendar.entry(wake).or_default().push(slot);
+            }
+        }
+    }
+
+    /// Touches everybody whose date has come.
+    pub fn wake(&mut self, today: Date) {
+        while let Some(page) = self.calendar.first_entry().filter(|page| *page.key() <= today) {
+            let (date, slots) = page.remove_entry();
+            for slot in slots {
+                if self.entries[slot as usize].wake == date {
+                    self.touch(slot);
+                }
+            }
+        }
+    }
+
+    /// Resolves a version of a record that the person owns.
+    fn version(&mut self, person: PersonId, new: &[u8]) {
+        let slot = self.slot(person);
+        let record = Record::read(new);
+        let Some((start, held)) = find_record(&self.entries[slot as usize].file, record.register, record.key) else {
+            self.splice(slot, 0, 0, new, false);
+            self.records += 1;
+            return;
+        };
+        let (end, in_dispute) = (start + held.bytes.len(), held.conflict());
+        match judge_version(&held, &record) {
+            Verdict::Ignored => {}
+            Verdict::Disputed if in_dispute => {}
+            Verdict::Disputed => {
+                let held = held.bytes.to_vec();
+                self.splice(slot, start, end, &held, true);
+            }
+            Verdict::Wins(in_dispute) => self.splice(slot, start, end, new, in_dispute),
+        }
+    }
+
+    /// Puts a record without looking at versions: they were resolved before.
+    pub fn put(&mut self, person: PersonId, new: &[u8]) {
+        let slot = self.slot(person);
+        let record = Record::read(new);
+        let place = find_record(&self.entries[slot as usize].file, record.register, record.key).map(|(start, held)| (start, start + held.bytes.len()));
+        self.records += u64::from(place.is_none());
+        let (start, end) = place.unwrap_or((0, 0));
+        self.splice(slot, start, end, new, false);
+    }
+
+    /// Takes a record out.
+    pub fn remove(&mut self, person: PersonId, register: u16, key: &str) {
+        let slot = self.slot(person);
+        if let Some((start, held)) = find_record(&self.entries[slot as usize].file, register, key) {
+            let end = start + held.bytes.len();
+            self.splice(slot, start, end, &[], false);
+            self.records -= 1;
+        }
+    }
+
+    /// Replaces a stretch of a file, keeping the file as it was before the epoch.
+    fn splice(&mut self, slot: u32, start: usize, end: usize, new: &[u8], in_dispute: bool) {
+        self.touch(slot);
+        let entry = &mut self.entries[slot as usize];
+        let mut file = Vec::with_capacity(entry.file.len() - (end - start) + new.len());
+        file.extend_from_slice(&entry.file[..start]);
+        file.extend_from_slice(new);
+        file.extend_from_slice(&entry.file[end..]);
+        if in_dispute {
+            file::set_conflict(&mut file[start..start + new.len()], true);
+        }
+        let before = std::mem::replace(&mut entry.file, file.into_boxed_slice());
+        self.changed[entry.changed as usize].file.get_or_insert(before);
+    }
+
+    /// Drops what no rule sees any more because its period is past. Not a change: rules skip such records anyway.
+    pub fn purge(&mut self, policy: &Policy, today: Date) {
+        let mut fields = vec![0; policy.registers.iter().map(|register| register.packed.len()).max().unwrap_or(0)];
+        for entry in &mut self.entries {
+            let live = |record: &Record<'_>| !policy.registers[record.register as usize].expired(record, today, &mut fields);
+            let mut kept = Vec::new();
+            let mut dropped = 0;
+            let mut live = live;
+            for record in file::records(&entry.file) {
+                if live(&record) {
+                    kept.extend_from_slice(record.bytes);
+                } else {
+                    dropped += 1;
+                }
+            }
+            if dropped > 0 {
+                entry.file = kept.into_boxed_slice();
+                self.records -= dropped;
+            }
+        }
+    }
+}
+
+/// Where a file holds the record of an identity.
+fn find_record<'a>(file: &'a [u8], register: u16, key: &str) -> Option<(usize, Record<'a>)> {
+    let mut start = 0;
+    for record in file::records(file) {
+        if record.register == register && record.key == key {
+            return Some((start, record));
+        }
+        start += record.bytes.len();
+    }
+    None
+}
+
+impl Files {
+    /// Takes in a change of a file.
+    pub fn receive(&mut self, event: FileEvent) {
+        match event {
+            FileEvent::Version(update) => self.version(update.person, &update.record),
+            FileEvent::Put(person, record) => self.put(person, &record),
+            FileEvent::Remove(person, register, key) => self.remove(person, register, &key),
+            FileEvent::Circumstances(..) => unreachable!("circumstances are not about one file"),
+        }
+    }
+}

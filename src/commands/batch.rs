@@ -1,0 +1,313 @@
+//! `shanyraq batch`: feeds in, views out. Rows depend only on the set of records and the last date: they are equal to the
+//! byte for any number of workers, any order of lines and any batching.
+
+use crate::commands::{Failure, load_policy};
+use crate::engine::{Engine, EpochOutput};
+use crate::intake::{Item, Schema};
+use crate::sources::{Chunk, Feed, Options, Quarantined, write_quarantine};
+use crate::views::Writer as Rows;
+use clap::Args;
+use dataflows::model::{ChangeKind, Date, Decision, Fault, HouseholdKey, PersonId, Role};
+use dataflows::policy::Policy;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+#[derive(Args)]
+pub struct BatchArguments {
+    /// A package's folder, or the name of a built-in package.
+    #[arg(long)]
+    pub policy: String,
+    /// Files or folders of updates (NDJSON, or CSV with --map; plain, gzip or zstd).
+    #[arg(long, required = true, num_args = 1..)]
+    pub feed: Vec<PathBuf>,
+    /// Mapping files for CSV sources.
+    #[arg(long, num_args = 1..)]
+    pub map: Vec<PathBuf>,
+    /// The folder to write to.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// The business date, instead of the feed's date records.
+    #[arg(long, value_parser = parse_date)]
+    pub as_of: Option<Date>,
+    /// Worker threads of the dataflow.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: u16,
+    /// What to write.
+    #[arg(long, value_delimiter = ',', default_value = "households,categories,decisions,changes,faults,quarantine")]
+    pub views: Vec<View>,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum View {
+    Households,
+    Indicators,
+    Criteria,
+    Categories,
+    Decisions,
+    Changes,
+    Faults,
+    Quarantine,
+}
+
+pub fn parse_date(text: &str) -> Result<Date, String> {
+    Date::parse(text).ok_or_else(|| "not a date of the form YYYY-MM-DD".to_owned())
+}
+
+/// Threads that decode while the engine works; two keep one worker busy on two cores.
+const DECODING_THREADS: usize = 2;
+
+/// Runs the command; returns an error for exit codes 1 to 3.
+pub fn batch(arguments: BatchArguments) -> Result<(), Failure> {
+    let policy = load_policy(&arguments.policy)?;
+    let started = Instant::now();
+    std::fs::create_dir_all(&arguments.out).map_err(|error| Failure::failed(format!("{}: {error}", arguments.out.display())))?;
+    let schema = Arc::new(Schema::from(&*policy));
+    let options = Options { threads: DECODING_THREADS, ..Options::default() };
+    let feed = Feed::open(schema, &arguments.feed, &arguments.map, options).map_err(Failure::usage)?;
+    let mut run = Run::new(policy, &arguments)?;
+    for chunk in feed {
+        run.take(chunk)?;
+    }
+    let read = started.elapsed();
+    run.finish(read.as_secs_f64())
+}
+
+/// A batch under way.
+struct Run<'a> {
+    arguments: &'a BatchArguments,
+    engine: Engine,
+    rows: Rows,
+    outputs: Outputs,
+    /// Today's rights, by person and right.
+    decisions: BTreeMap<(PersonId, u16, dataflows::model::Ground, Date), Decision>,
+    faults: BTreeMap<Fault, isize>,
+    summary: Summary,
+}
+
+#[derive(Default)]
+struct Summary {
+    lines: u64,
+    accepted: u64,
+    quarantined: u64,
+    epochs: u64,
+    changes: u64,
+    graph_seconds: f64,
+}
+
+impl<'a> Run<'a> {
+    fn new(policy: Arc<Policy>, arguments: &'a BatchArguments) -> Result<Self, Failure> {
+        let mut engine = Engine::start(policy.clone(), arguments.workers as usize);
+        if let Some(date) = arguments.as_of {
+            engine.set_date(date);
+        }
+        Ok(Run {
+            arguments,
+            engine,
+            rows: Rows::new(policy),
+            outputs: Outputs::new(&arguments.out, &arguments.views)?,
+            decisions: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            summary: Summary::default(),
+        })
+    }
+
+    fn take(&mut self, chunk: Chunk) -> Result<(), Failure> {
+        self.summary.lines += chunk.lines;
+        self.summary.quarantined += chunk.rejected.len() as u64;
+        for row in &chunk.rejected {
+            self.outputs.quarantine(row)?;
+        }
+        let mut updates = Vec::with_capacity(chunk.items.len());
+        for item in chunk.items {
+            self.summary.accepted += 1;
+            match item {
+                Item::Update(update) => updates.push(update),
+                Item::Heartbeat { register, date } => self.engine.hear(register, date),
+                Item::Calendar(date) => {
+                    self.submit(std::mem::take(&mut updates));
+                    self.turn_page(date)?;
+                }
+            }
+        }
+        self.submit(updates);
+        Ok(())
+    }
+
+    fn submit(&mut self, updates: Vec<dataflows::model::Update>) {
+        if !updates.is_empty() {
+            self.engine.submit(updates);
+        }
+    }
+
+    /// A date record: what came since the last one belongs to the last date.
+    fn turn_page(&mut self, date: Date) -> Result<(), Failure> {
+        if self.arguments.as_of.is_some() || date <= self.engine.today() {
+            return Ok(());
+        }
+        if self.engine.today() > Date::BEFORE_ALL {
+            self.commit()?;
+        }
+        self.engine.set_date(date);
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), Failure> {
+        let started = Instant::now();
+        let output = self.engine.commit();
+        self.summary.graph_seconds += started.elapsed().as_secs_f64();
+        self.summary.epochs += 1;
+        self.fold(output)
+    }
+
+    /// Keeps today's decisions and faults, and writes what changed on the date.
+    fn fold(&mut self, output: EpochOutput) -> Result<(), Failure> {
+        for change in output.changes {
+            if let Some(row) = self.rows.change(output.date, change.kind, change.id, &change.decision) {
+                self.summary.changes += 1;
+                self.outputs.write(View::Changes, &row)?;
+            }
+            let decision = change.decision;
+            let right = (decision.person, decision.benefit, decision.ground.clone(), decision.period);
+            if change.kind == ChangeKind::Lost {
+                self.decisions.remove(&right);
+            } else {
+                self.decisions.insert(right, decision);
+            }
+        }
+        for (fault, sign) in output.faults {
+            let count = self.faults.entry(fault.clone()).or_default();
+            *count += sign;
+            if *count == 0 {
+                self.faults.remove(&fault);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, read_seconds: f64) -> Result<(), Failure> {
+        if self.engine.today() == Date::BEFORE_ALL {
+            return Err(Failure::usage("no date: the feed has no calendar record; give --as-of".to_owned()));
+        }
+        self.commit()?;
+        let written = Instant::now();
+        self.write_households()?;
+        for decision in self.decisions.values() {
+            self.outputs.write(View::Decisions, &self.rows.decision(decision))?;
+        }
+        for fault in self.faults.keys() {
+            self.outputs.write(View::Faults, &self.rows.fault(fault))?;
+        }
+        self.outputs.finish()?;
+        self.report(read_seconds, written.elapsed().as_secs_f64());
+        if self.summary.accepted == 0 {
+            return Err(Failure::rejected("nothing could be read: see quarantine.ndjson".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn write_households(&mut self) -> Result<(), Failure> {
+        if self.outputs.wants(View::Households) {
+            let mut members: Vec<(PersonId, Role)> = Vec::new();
+            let mut current = HouseholdKey::NONE;
+            for (household, person, role) in self.engine.members().chain([(HouseholdKey::NONE, 0, Role::Outside)]) {
+                if household != current && !members.is_empty() {
+                    self.outputs.write(View::Households, &self.rows.household(current, &members))?;
+                    members.clear();
+                }
+                current = household;
+                members.push((person, role));
+            }
+        }
+        if [View::Indicators, View::Criteria, View::Categories].iter().any(|view| self.outputs.wants(*view)) {
+            for (household, _, judgement) in self.engine.judgements() {
+                self.outputs.write_with(View::Indicators, || self.rows.household_indicators(household, &judgement))?;
+                self.outputs.write_with(View::Criteria, || self.rows.criteria(household, &judgement))?;
+                self.outputs.write_with(View::Categories, || self.rows.category(household, &judgement))?;
+            }
+        }
+        if self.outputs.wants(View::Indicators) {
+            for (person, values) in self.engine.person_values() {
+                self.outputs.write(View::Indicators, &self.rows.person_indicators(person, &values))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self, read_seconds: f64, write_seconds: f64) {
+        let (sizes, summary) = (self.engine.sizes(), &self.summary);
+        let row = json!({
+            "date": self.engine.today().to_string(), "lines": summary.lines, "accepted": summary.accepted, "quarantined": summary.quarantined,
+            "records": sizes.records, "people": sizes.people, "households": sizes.households, "epochs": summary.epochs,
+            "decisions": self.decisions.len(), "changes": summary.changes, "faults": self.faults.len(),
+            "read_seconds": rounded(read_seconds), "graph_seconds_beside_reading": rounded(summary.graph_seconds), "write_seconds": rounded(write_seconds),
+            "peak_rss_bytes": crate::commands::peak_rss_bytes(),
+        });
+        if self.arguments.json {
+            println!("{row}");
+        } else {
+            for (name, value) in row.as_object().into_iter().flatten() {
+                println!("{name:>30}  {value}");
+            }
+        }
+    }
+}
+
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}
+
+/// The files of the views asked for.
+struct Outputs {
+    files: Vec<(View, PathBuf, BufWriter<File>)>,
+}
+
+impl Outputs {
+    fn new(folder: &Path, views: &[View]) -> Result<Self, Failure> {
+        let mut files = Vec::new();
+        for view in views {
+            let path = folder.join(format!("{}.ndjson", format!("{view:?}").to_lowercase()));
+            let file = File::create(&path).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+            files.push((*view, path, BufWriter::with_capacity(1 << 20, file)));
+        }
+        Ok(Outputs { files })
+    }
+
+    fn wants(&self, view: View) -> bool {
+        self.files.iter().any(|(other, ..)| *other == view)
+    }
+
+    fn write(&mut self, view: View, row: &Value) -> Result<(), Failure> {
+        self.with(view, |file| {
+            serde_json::to_writer(&mut *file, row)?;
+            file.write_all(b"\n")
+        })
+    }
+
+    fn write_with(&mut self, view: View, row: impl FnOnce() -> Value) -> Result<(), Failure> {
+        if self.wants(view) { self.write(view, &row()) } else { Ok(()) }
+    }
+
+    fn quarantine(&mut self, row: &Quarantined) -> Result<(), Failure> {
+        self.with(View::Quarantine, |file| write_quarantine(file, row))
+    }
+
+    fn with(&mut self, view: View, write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Result<(), Failure> {
+        let Some((_, path, file)) = self.files.iter_mut().find(|(other, ..)| *other == view) else { return Ok(()) };
+        write(file).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        for (_, path, file) in &mut self.files {
+            file.flush().map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! The doors: one file a command. Exit codes: 0 done, 1 failed, 2 used wrongly, 3 input rejected.
+
+pub mod batch;
+pub mod generate;
+
+use dataflows::policy::Policy;
+use include_dir::{Dir, include_dir};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The packages that come with the program.
+static PACKAGES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/dataflows/policies");
+
+/// Why a command did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub exit_code: u8,
+    pub message: String,
+}
+
+impl Failure {
+    pub fn failed(message: String) -> Self {
+        Failure { exit_code: 1, message }
+    }
+    pub fn usage(message: String) -> Self {
+        Failure { exit_code: 2, message }
+    }
+    pub fn rejected(message: String) -> Self {
+        Failure { exit_code: 3, message }
+    }
+}
+
+/// The texts of a package: of a folder, or of a built-in package by name.
+pub fn package_texts(name: &str) -> Result<Vec<(String, String)>, Failure> {
+    let folder = Path::new(name);
+    let mut texts = Vec::new();
+    if folder.join("policy.toml").is_file() {
+        collect_folder(folder, folder, &mut texts).map_err(|error| Failure::failed(format!("{name}: {error}")))?;
+    } else if let Some(package) = PACKAGES.get_dir(name) {
+        collect_built_in(package, name, &mut texts);
+    } else {
+        let known: Vec<_> = PACKAGES.dirs().filter_map(|package| package.path().to_str()).collect();
+        return Err(Failure::usage(format!("{name}: neither a folder with a policy.toml nor one of {}", known.join(", "))));
+    }
+    texts.sort();
+    Ok(texts)
+}
+
+fn collect_folder(root: &Path, folder: &Path, texts: &mut Vec<(String, String)>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect_folder(root, &path, texts)?;
+        } else if is_package_text(&path) {
+            let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+            texts.push((name, std::fs::read_to_string(&path)?));
+        }
+    }
+    Ok(())
+}
+
+fn collect_built_in(folder: &Dir<'_>, name: &str, texts: &mut Vec<(String, String)>) {
+    for file in folder.files().filter(|file| is_package_text(file.path())) {
+        let path = file.path().strip_prefix(name).unwrap_or(file.path()).to_string_lossy().into_owned();
+        texts.push((path, file.contents_utf8().unwrap_or_default().to_owned()));
+    }
+    folder.dirs().for_each(|inner| collect_built_in(inner, name, texts));
+}
+
+/// Mappings lie beside the package and are not part of it.
+fn is_package_text(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml") && !path.to_string_lossy().ends_with(".map.toml")
+}
+
+/// Reads, checks and compiles a package.
+pub fn load_policy(name: &str) -> Result<Arc<Policy>, Failure> {
+    let texts = package_texts(name)?;
+    Policy::load(&texts).map(Arc::new).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(|problem| format!("{name}/{problem}")).collect();
+        Failure::failed(format!("the policy package has {} mistakes\n{}", lines.len(), lines.join("\n")))
+    })
+}
+
+/// The greatest memory that this process ever held; zero where the system does not tell.
+pub fn peak_rss_bytes() -> u64 {
+    status_bytes("VmHWM:")
+}
+
+/// The memory that this process holds now; zero where the system does not tell.
+pub fn rss_bytes() -> u64 {
+    status_bytes("VmRSS:")
+}
+
+fn status_bytes(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()).unwrap_or(0) * 1024
+}

@@ -1,0 +1,543 @@
+//! The desk where all conversations lie: it routes what is heard to the conversations concerned, keeps the limits that hold
+//! across them (one unasked text a person a day, three open offers), and knows numbers, accounts and assignments.
+//!
+//! Like a conversation it decides and never acts: no clock, no I/O. Events of an epoch go in one by one through [`Desk::step`];
+//! [`Desk::settle`] then runs the timers that are due and lets the first texts go, so that within an epoch the order of
+//! events cannot matter to who is written to first.
+
+use super::conversation::{self, Act, Consent, Context, Conversation, Event, HeldBack, Kind, NoteKind, Phone, Stage, Standing};
+use super::reply::{self, Reply};
+use super::terms::{BenefitTerms, Period, Terms};
+use super::texts::{self, Filling};
+use dataflows::model::{Date, Ground, PersonId};
+use hashbrown::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+/// Offers that may wait for one person's answer at a time.
+pub const OPEN_OFFERS_MAX: usize = 3;
+/// Days for which a reply's identity is remembered, so that a second delivery is not a second answer.
+const REPLIES_REMEMBERED_DAYS: i32 = 30;
+
+/// Which right: all of a decision that survives a change of its amount.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RightKey {
+    pub person: PersonId,
+    pub benefit: u16,
+    pub ground: Ground,
+    pub period: Date,
+}
+
+/// News for the desk that is not a change of a right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// A person's number and, where known, language (an index into the terms' languages); no number: it was taken away.
+    Contact { person: PersonId, phone: Option<Phone>, language: Option<usize> },
+    /// The person has an account to be paid into.
+    Account { person: PersonId },
+    /// An agency holds the benefit assigned. The ground is the key of the record it rests on, or empty.
+    Assignment { person: PersonId, benefit: u16, ground: Box<str>, from: Date, until: Date },
+    AssignmentEnded { person: PersonId, benefit: u16, ground: Box<str> },
+    /// The agency's other answer to a case.
+    Refusal { person: PersonId, benefit: u16, ground: Box<str>, reason: Box<str> },
+    /// The agency's pay run included the benefit.
+    Payment { person: PersonId, benefit: u16, ground: Box<str> },
+    Death { person: PersonId },
+    /// What somebody wrote back; `id` is the network's, the same when it delivers twice.
+    Reply { id: u128, phone: Phone, text: Box<str> },
+    /// The network says whether a text arrived.
+    Receipt { message: u128, delivered: bool },
+}
+
+/// An event of the desk.
+#[derive(Clone, Debug)]
+pub enum Step<'a> {
+    /// A right holds as said, or no longer.
+    Held(RightKey, Standing),
+    Lost(RightKey),
+    Heard(&'a Heard),
+    /// The last check before sending stopped this text.
+    NotSent(RightKey, Kind),
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    Text(Text),
+    OpenCase(Case),
+    WithdrawCase(u128),
+    Note(Note),
+}
+
+/// A text to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    pub right: RightKey,
+    pub round: u32,
+    pub kind: Kind,
+    pub addressee: PersonId,
+    pub phone: Phone,
+    /// What must be written after the answer, if the text says so.
+    pub tag: Option<u8>,
+    pub body: String,
+}
+
+/// A case for the agency: somebody has agreed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    pub id: u128,
+    pub right: RightKey,
+    pub round: u32,
+    pub amount: i64,
+    pub from: Date,
+    pub until: Date,
+    pub consent: Consent,
+}
+
+/// A line on a social worker's list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    pub kind: NoteKind,
+    /// The right concerned; none for a reply that fits no offer.
+    pub right: Option<RightKey>,
+    pub phone: Option<Phone>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Contact {
+    phone: Option<Phone>,
+    language: Option<usize>,
+}
+
+#[derive(Clone, Debug)]
+struct Assignment {
+    ground: Box<str>,
+    until: Date,
+}
+
+/// All conversations, and what is known about the people in them.
+pub struct Desk {
+    terms: Terms,
+    today: Date,
+    conversations: BTreeMap<RightKey, Conversation>,
+    by_addressee: BTreeMap<PersonId, BTreeSet<RightKey>>,
+    /// Conversations that wait for something from this number.
+    open_by_phone: BTreeMap<Phone, BTreeSet<RightKey>>,
+    contacts: HashMap<PersonId, Contact>,
+    accounts: HashSet<PersonId>,
+    assignments: HashMap<(PersonId, u16), Vec<Assignment>>,
+    /// The day of a person's last unasked text.
+    last_unasked: HashMap<PersonId, Date>,
+    replies: HashSet<u128>,
+    replies_by_day: BTreeSet<(Date, u128)>,
+    wakes: BTreeMap<Date, BTreeSet<RightKey>>,
+    /// Conversations to look at, and people who may be written to, before the epoch is over.
+    due: BTreeSet<RightKey>,
+    touched: BTreeSet<PersonId>,
+    counts: [usize; Stage::NAMES.len()],
+}
+
+impl Desk {
+    pub fn new(terms: Terms) -> Self {
+        Desk {
+            terms,
+            today: Date::BEFORE_ALL,
+            conversations: BTreeMap::new(),
+            by_addressee: BTreeMap::new(),
+            open_by_phone: BTreeMap::new(),
+            contacts: HashMap::new(),
+            accounts: HashSet::new(),
+            assignments: HashMap::new(),
+            last_unasked: HashMap::new(),
+            replies: HashSet::new(),
+            replies_by_day: BTreeSet::new(),
+            wakes: BTreeMap::new(),
+            due: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            counts: [0; Stage::NAMES.len()],
+        }
+    }
+
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+    pub fn conversation(&self, right: &RightKey) -> Option<&Conversation> {
+        self.conversations.get(right)
+    }
+    pub fn conversations(&self) -> impl Iterator<Item = (&RightKey, &Conversation)> {
+        self.conversations.iter()
+    }
+    /// How many conversations are in each stage, in the order of [`Stage::NAMES`].
+    pub fn counts(&self) -> &[usize] {
+        &self.counts
+    }
+
+    /// Why nothing was sent in this round, for a right that is known here; `None` when something was.
+    pub fn held_back(&self, right: &RightKey) -> Option<HeldBack> {
+        let conversation = self.conversations.get(right)?;
+        match conversation.stage {
+            Stage::Eligible => Some(self.ready(right, conversation).err().unwrap_or(HeldBack::Limit)),
+            Stage::NoPhone if conversation.standing.addressee == 0 => Some(HeldBack::NoAddressee),
+            Stage::NoPhone => Some(HeldBack::NoPhone),
+            Stage::AssignedOther => Some(HeldBack::Assigned),
+            Stage::Declined | Stage::NoAnswer | Stage::NoAccount => Some(HeldBack::CoolOff),
+            Stage::Rejected => Some(HeldBack::Rejected),
+            Stage::ClosedDeath => Some(HeldBack::Died),
+            _ => None,
+        }
+    }
+
+    /// Today moves, never backwards. Timers run when the epoch is settled.
+    pub fn set_today(&mut self, today: Date) {
+        self.today = self.today.max(today);
+        let later = self.wakes.split_off(&Date(self.today.0.saturating_add(1)));
+        for (_, rights) in std::mem::replace(&mut self.wakes, later) {
+            self.due.extend(rights);
+        }
+        let forget = Date(self.today.0.saturating_sub(REPLIES_REMEMBERED_DAYS));
+        let kept = self.replies_by_day.split_off(&(forget, 0));
+        for (_, id) in std::mem::replace(&mut self.replies_by_day, kept) {
+            self.replies.remove(&id);
+        }
+    }
+
+    /// One event, and what is to be done at once.
+    pub fn step(&mut self, step: Step) -> Vec<Action> {
+        match step {
+            Step::Held(right, standing) => self.held(right, standing),
+            Step::Lost(right) => self.tell(&right, Event::Lost),
+            Step::Heard(heard) => self.hear(heard),
+            Step::NotSent(right, kind) => self.tell(&right, Event::NotSent(kind)),
+        }
+    }
+
+    /// Runs the timers that are due, then lets the first texts go, to each person the one of the lowest priority number.
+    pub fn settle(&mut self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for right in std::mem::take(&mut self.due) {
+            actions.extend(self.tell(&right, Event::Tick));
+            self.wake_again(&right);
+        }
+        self.due.clear();
+        for addressee in std::mem::take(&mut self.touched) {
+            actions.extend(self.offer_next(addressee));
+        }
+        for right in std::mem::take(&mut self.due) {
+            self.wake_again(&right);
+        }
+        self.touched.clear();
+        actions
+    }
+
+    fn held(&mut self, right: RightKey, standing: Standing) -> Vec<Action> {
+        if !self.conversations.contains_key(&right) {
+            let conversation = Conversation::begin(standing, self.today);
+            self.put(right.clone(), conversation);
+        }
+        self.tell(&right, Event::Held(standing))
+    }
+
+    fn hear(&mut self, heard: &Heard) -> Vec<Action> {
+        match heard {
+            Heard::Contact { person, phone, language } => {
+                self.contacts.insert(*person, Contact { phone: *phone, language: *language });
+                let event = if phone.is_some() { Event::Reachable } else { Event::Tick };
+                self.tell_all(self.written_to(*person), &event)
+            }
+            Heard::Account { person } => {
+                self.accounts.insert(*person);
+                let mut rights = self.written_to(*person);
+                rights.extend(self.of_person(*person));
+                self.tell_all(rights, &Event::AccountKnown)
+            }
+            Heard::Assignment { person, benefit, ground, from: _, until } => self.assignment(*person, *benefit, ground, *until),
+            Heard::AssignmentEnded { person, benefit, ground } => self.assignment(*person, *benefit, ground, Date::BEFORE_ALL),
+            Heard::Refusal { person, benefit, ground, reason } => {
+                self.tell_all(self.of_ground(*person, *benefit, ground), &Event::Refused(reason.clone()))
+            }
+            Heard::Payment { person, benefit, ground } => self.tell_all(self.of_ground(*person, *benefit, ground), &Event::Paid),
+            Heard::Death { person } => self.tell_all(self.of_person(*person), &Event::Died),
+            Heard::Reply { id, phone, text } => self.reply(*id, *phone, text),
+            Heard::Receipt { .. } => Vec::new(),
+        }
+    }
+
+    /// An assignment in force is news for the rights that it covers; one that ends is a reason to look at them again.
+    fn assignment(&mut self, person: PersonId, benefit: u16, ground: &str, until: Date) -> Vec<Action> {
+        let known = self.assignments.entry((person, benefit)).or_default();
+        known.retain(|assignment| *assignment.ground != *ground);
+        if until != Date::BEFORE_ALL {
+            known.push(Assignment { ground: ground.into(), until });
+        }
+        let rights = self.of_benefit(person, benefit);
+        let (covered, free): (BTreeSet<_>, BTreeSet<_>) = rights.into_iter().partition(|right| self.assigned_until(right).is_some());
+        self.due.extend(free);
+        self.due.extend(covered.iter().cloned());
+        self.tell_all(covered, &Event::Assigned)
+    }
+
+    /// A reply to whatever waits for one on this number; where it cannot be told which is meant, each is clarified.
+    fn reply(&mut self, id: u128, phone: Phone, text: &str) -> Vec<Action> {
+        if !self.replies.insert(id) {
+            return Vec::new();
+        }
+        self.replies_by_day.insert((self.today, id));
+        let open = self.open_by_phone.get(&phone).cloned().unwrap_or_default();
+        let (asked, accounts): (BTreeSet<_>, BTreeSet<_>) = open.into_iter().partition(|right| self.conversations[right].stage.awaits_answer());
+        let hash = xxh3_64(text.as_bytes());
+        let (event, tag) = match reply::parse(text) {
+            Reply::Account(_) if !accounts.is_empty() => return self.account_written(accounts),
+            Reply::Yes(tag) => (Event::Yes(hash), tag),
+            Reply::No(tag) => (Event::No, tag),
+            Reply::Account(_) | Reply::Unclear => (Event::Unclear, None),
+        };
+        if asked.is_empty() {
+            return vec![Action::Note(Note { kind: NoteKind::LateReply, right: None, phone: Some(phone) })];
+        }
+        let meant: BTreeSet<RightKey> = match tag {
+            Some(tag) => asked.iter().filter(|right| self.conversations[*right].tag == tag).cloned().collect(),
+            None => asked.clone(),
+        };
+        if meant.len() == 1 { self.tell_all(meant, &event) } else { self.tell_all(asked, &Event::Unclear) }
+    }
+
+    fn account_written(&mut self, waiting: BTreeSet<RightKey>) -> Vec<Action> {
+        let owners: BTreeSet<PersonId> = waiting.iter().map(|right| self.conversations[right].standing.addressee).collect();
+        owners.into_iter().flat_map(|person| self.hear(&Heard::Account { person })).collect()
+    }
+
+    /// Lets the best waiting offer go to a person whose day is free.
+    fn offer_next(&mut self, addressee: PersonId) -> Vec<Action> {
+        let rights = self.written_to(addressee);
+        let open = rights.iter().filter(|right| self.conversations[*right].stage.is_open()).count();
+        let mut waiting: Vec<(i64, Date, RightKey)> = rights.into_iter().filter_map(|right| self.candidate(right)).collect();
+        waiting.sort();
+        let Some(phone) = self.phone(addressee) else {
+            return self.tell_all(waiting.into_iter().map(|(_, _, right)| right).collect(), &Event::Unreachable);
+        };
+        if waiting.is_empty() {
+            return Vec::new();
+        }
+        let tomorrow = Date(self.today.0 + 1);
+        let room = |right: &RightKey| open < OPEN_OFFERS_MAX || !self.terms.benefit(right.benefit).consent;
+        let next = waiting.iter().position(|(_, _, right)| room(right)).filter(|_| self.day_free(addressee));
+        let next = next.map(|position| waiting.remove(position).2);
+        self.wakes.entry(tomorrow).or_default().extend(waiting.into_iter().map(|(_, _, right)| right));
+        let Some(right) = next else { return Vec::new() };
+        let tag = self.free_tag(&right, phone);
+        self.tell(&right, Event::Offer { phone, tag })
+    }
+
+    fn candidate(&self, right: RightKey) -> Option<(i64, Date, RightKey)> {
+        let conversation = &self.conversations[&right];
+        let waits = conversation.stage == Stage::Eligible && self.ready(&right, conversation).is_ok();
+        waits.then(|| (self.terms.benefit(right.benefit).priority, conversation.since, right))
+    }
+
+    fn ready(&self, right: &RightKey, conversation: &Conversation) -> Result<(), HeldBack> {
+        conversation.ready(&self.context(right, conversation))
+    }
+
+    /// A tag that no other conversation of this person or number carries, found from the right's own hash.
+    fn free_tag(&self, right: &RightKey, phone: Phone) -> u8 {
+        let conversation = &self.conversations[right];
+        let mut others = self.written_to(conversation.standing.addressee);
+        others.extend(self.open_by_phone.get(&phone).into_iter().flatten().cloned());
+        let taken: BTreeSet<u8> = others.iter().filter(|other| *other != right).map(|other| self.conversations[other].tag).collect();
+        let first = (self.offer_hash(right, conversation.round + 1, "tag") % 90) as u8;
+        let tags = (0..90).map(|shift| 10 + (first + shift) % 90);
+        tags.clone().find(|tag| !taken.contains(tag)).unwrap_or(10 + first)
+    }
+
+    fn tell_all(&mut self, rights: BTreeSet<RightKey>, event: &Event) -> Vec<Action> {
+        rights.iter().flat_map(|right| self.tell(right, event.clone())).collect()
+    }
+
+    /// Steps one conversation, and turns what it wants into actions.
+    fn tell(&mut self, right: &RightKey, event: Event) -> Vec<Action> {
+        let Some(conversation) = self.conversations.get(right) else { return Vec::new() };
+        let (conversation, acts) = conversation::step(conversation.clone(), event, &self.context(right, conversation));
+        self.put(right.clone(), conversation);
+        acts.into_iter().filter_map(|act| self.action(right, act)).collect()
+    }
+
+    /// Puts a conversation back, and keeps the indexes true.
+    fn put(&mut self, right: RightKey, conversation: Conversation) {
+        self.due.insert(right.clone());
+        self.touched.insert(conversation.standing.addressee);
+        self.counts[conversation.stage.position()] += 1;
+        let (addressee, open_at) = (conversation.standing.addressee, open_phone(&conversation));
+        let before = self.conversations.insert(right.clone(), conversation);
+        if let Some(before) = before {
+            self.counts[before.stage.position()] -= 1;
+            if before.standing.addressee != addressee {
+                remove(&mut self.by_addressee, before.standing.addressee, &right);
+            }
+            if let Some(phone) = open_phone(&before).filter(|phone| Some(*phone) != open_at) {
+                remove(&mut self.open_by_phone, phone, &right);
+            }
+        }
+        if let Some(phone) = open_at {
+            self.open_by_phone.entry(phone).or_default().insert(right.clone());
+        }
+        self.by_addressee.entry(addressee).or_default().insert(right);
+    }
+
+    fn action(&mut self, right: &RightKey, act: Act) -> Option<Action> {
+        let conversation = &self.conversations[right];
+        match act {
+            Act::Text(kind) => self.text(right, kind).map(Action::Text),
+            Act::OpenCase => Some(Action::OpenCase(self.case(right, conversation))),
+            Act::WithdrawCase => Some(Action::WithdrawCase(self.offer_hash(right, conversation.round, "case"))),
+            Act::Note(kind) => Some(Action::Note(Note { kind, right: Some(right.clone()), phone: conversation.phone })),
+        }
+    }
+
+    fn text(&mut self, right: &RightKey, kind: Kind) -> Option<Text> {
+        let conversation = &self.conversations[right];
+        let (addressee, phone) = (conversation.standing.addressee, conversation.phone?);
+        let asks = matches!(kind, Kind::Offer | Kind::Repeat | Kind::Unclear);
+        let tag = (asks && self.others_asked(right, phone)).then_some(conversation.tag);
+        let known_from = conversation.standing.from != Date::BEFORE_ALL;
+        let filling = Filling {
+            benefit: right.benefit,
+            amount: conversation.standing.amount,
+            from: if known_from { conversation.standing.from } else { self.today },
+            date: if known_from { conversation.standing.from } else { self.today },
+            reason: conversation.refusal.as_deref().unwrap_or(""),
+            tag,
+        };
+        let language = self.contacts.get(&addressee).and_then(|contact| contact.language);
+        let body = texts::render(&self.terms, message(&self.terms, right, kind), language, &filling)?;
+        let text = Text { right: right.clone(), round: conversation.round, kind, addressee, phone, tag, body };
+        if kind.is_unasked() {
+            self.last_unasked.insert(addressee, self.today);
+        }
+        Some(text)
+    }
+
+    fn case(&self, right: &RightKey, conversation: &Conversation) -> Case {
+        let Standing { amount, from, until, .. } = conversation.standing;
+        let until = match self.terms.benefit(right.benefit).period {
+            Period::Month if until == Date::NEVER => right.period.add_months(1),
+            Period::Quarter if until == Date::NEVER => right.period.add_months(3),
+            _ => until,
+        };
+        Case {
+            id: self.offer_hash(right, conversation.round, "case"),
+            right: right.clone(),
+            round: conversation.round,
+            amount,
+            from: if from == Date::BEFORE_ALL { self.today } else { from },
+            until,
+            consent: conversation.consent.expect("a case is opened on a yes"),
+        }
+    }
+
+    /// Whether another conversation waits for an answer on this number.
+    fn others_asked(&self, right: &RightKey, phone: Phone) -> bool {
+        let open = self.open_by_phone.get(&phone).into_iter().flatten();
+        open.filter(|other| *other != right).any(|other| self.conversations[other].stage.awaits_answer())
+    }
+
+    /// The identity of what belongs to a round of an offer, by names that outlive the process.
+    pub fn offer_hash(&self, right: &RightKey, round: u32, what: &str) -> u128 {
+        let benefit = &self.terms.benefit(right.benefit).id;
+        let ground = self.terms.ground(&right.ground);
+        let name = format!("{}|{benefit}|{ground}|{}|{round}|{what}", self.terms.person.format(right.person), right.period.0);
+        xxh3_128(name.as_bytes())
+    }
+
+    fn context<'a>(&'a self, right: &RightKey, conversation: &Conversation) -> Context<'a> {
+        let terms: &BenefitTerms = self.terms.benefit(right.benefit);
+        let addressee = conversation.standing.addressee;
+        Context {
+            today: self.today,
+            terms,
+            tellable: self.terms.messages.contains_key(&terms.id),
+            account_known: self.accounts.contains(&addressee) || self.accounts.contains(&right.person),
+            assigned: self.assigned_until(right).is_some(),
+            phone: self.phone(addressee),
+            day_free: self.day_free(addressee),
+        }
+    }
+
+    fn phone(&self, person: PersonId) -> Option<Phone> {
+        self.contacts.get(&person).and_then(|contact| contact.phone)
+    }
+
+    fn day_free(&self, addressee: PersonId) -> bool {
+        self.last_unasked.get(&addressee).is_none_or(|day| *day < self.today)
+    }
+
+    /// Until when an agency holds this right assigned. A benefit given once stays given.
+    fn assigned_until(&self, right: &RightKey) -> Option<Date> {
+        let once = self.terms.benefit(right.benefit).period == Period::Once;
+        let needed = if right.period == Date::NEVER { self.today } else { self.today.max(right.period) };
+        let known = self.assignments.get(&(right.person, right.benefit))?.iter();
+        let covering = known.filter(|assignment| covers(&right.ground, &assignment.ground));
+        covering.map(|assignment| if once { Date::NEVER } else { assignment.until }).filter(|until| *until > needed).max()
+    }
+
+    fn written_to(&self, addressee: PersonId) -> BTreeSet<RightKey> {
+        self.by_addressee.get(&addressee).cloned().unwrap_or_default()
+    }
+
+    fn of_person(&self, person: PersonId) -> BTreeSet<RightKey> {
+        let first = RightKey { person, benefit: 0, ground: Ground::Constant, period: Date::BEFORE_ALL };
+        self.conversations.range(first..).map(|(right, _)| right).take_while(|right| right.person == person).cloned().collect()
+    }
+
+    fn of_benefit(&self, person: PersonId, benefit: u16) -> BTreeSet<RightKey> {
+        self.of_person(person).into_iter().filter(|right| right.benefit == benefit).collect()
+    }
+
+    fn of_ground(&self, person: PersonId, benefit: u16, ground: &str) -> BTreeSet<RightKey> {
+        self.of_benefit(person, benefit).into_iter().filter(|right| covers(&right.ground, ground)).collect()
+    }
+
+    /// Notes the next day on which something may happen by itself.
+    fn wake_again(&mut self, right: &RightKey) {
+        let Some(conversation) = self.conversations.get(right) else { return };
+        let timer = conversation.next_look(self.terms.benefit(right.benefit));
+        let overdue_repeat = matches!(conversation.stage, Stage::Sent1 { .. }) && conversation.holds();
+        let timer = match timer {
+            Some(day) if day <= self.today => overdue_repeat.then(|| Date(self.today.0 + 1)),
+            other => other,
+        };
+        let assignment_ends = self.assigned_until(right).filter(|day| *day != Date::NEVER);
+        for day in timer.into_iter().chain(assignment_ends) {
+            self.wakes.entry(day).or_default().insert(right.clone());
+        }
+    }
+}
+
+/// Whether an assignment on this ground is one of this right: any will do for a right that rests on its conditions alone.
+fn covers(right: &Ground, assigned: &str) -> bool {
+    match right {
+        Ground::Constant => true,
+        Ground::Record(_, key) => **key == *assigned,
+    }
+}
+
+fn message<'a>(terms: &'a Terms, right: &RightKey, kind: Kind) -> &'a str {
+    match kind {
+        Kind::Notice => &terms.benefit(right.benefit).id,
+        Kind::AccountRepeat => Kind::Account.name(),
+        _ => kind.name(),
+    }
+}
+
+fn open_phone(conversation: &Conversation) -> Option<Phone> {
+    conversation.phone.filter(|_| conversation.stage.is_open())
+}
+
+fn remove<K: Ord>(index: &mut BTreeMap<K, BTreeSet<RightKey>>, key: K, right: &RightKey) {
+    if let Some(rights) = index.get_mut(&key) {
+        rights.remove(right);
+        if rights.is_empty() {
+            index.remove(&key);
+        }
+    }
+}
+

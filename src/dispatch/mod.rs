@@ -1,0 +1,15 @@
+//! From a right to an answer: what is written to whom, when, and what follows (domain.md 6).
+//!
+//! Decide here, act there: [`Desk`] and the [`conversation`] of each right are pure; the ledger keeps what they decide.
+
+pub mod conversation;
+mod desk;
+mod reply;
+mod terms;
+mod texts;
+
+pub use conversation::{Consent, Conversation, HeldBack, Kind, NoteKind, Phone, Stage, Standing};
+pub use desk::{Action, Case, Desk, Heard, Note, OPEN_OFFERS_MAX, RightKey, Step, Text};
+pub use reply::{Reply, parse as parse_reply};
+pub use terms::{BenefitTerms, Period, Terms};
+pub use texts::grouped;

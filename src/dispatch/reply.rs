@@ -1,0 +1,97 @@
+//! Reading a reply: yes, no, an account number, or nothing that we understand.
+
+/// What a reply says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Consent, and the tag of the offer where one was written.
+    Yes(Option<u8>),
+    No(Option<u8>),
+    /// The number of a bank account whose check digits agree.
+    Account(String),
+    Unclear,
+}
+
+const YES: [&str; 6] = ["1", "ИӘ", "ИЯ", "ДА", "YES", "R 1"];
+const NO: [&str; 6] = ["2", "ЖОҚ", "ЖОК", "НЕТ", "NO", "R 2"];
+
+/// Reads a reply as domain.md 6.2 has it: trimmed, upper-cased, look-alikes folded; a two-digit tag may follow the answer.
+pub fn parse(text: &str) -> Reply {
+    let folded = fold(text);
+    let words: Vec<&str> = folded.split_whitespace().collect();
+    if let Some(account) = account(&words.concat()) {
+        return Reply::Account(account);
+    }
+    let (answer, tag) = match words.split_last() {
+        Some((last, before)) if !before.is_empty() && tag(last).is_some() => (before.join(" "), tag(last)),
+        _ => (words.join(" "), None),
+    };
+    let means = |list: [&str; 6]| list.iter().any(|word| fold(word) == answer);
+    match (means(YES), means(NO)) {
+        (true, _) => Reply::Yes(tag),
+        (_, true) => Reply::No(tag),
+        _ => Reply::Unclear,
+    }
+}
+
+/// Two digits, 10 to 99.
+fn tag(word: &str) -> Option<u8> {
+    word.parse().ok().filter(|tag| (10..=99).contains(tag) && word.len() == 2)
+}
+
+/// Upper case with Cyrillic letters that look Latin made Latin, so that `ДA` and `HET` are read whatever keyboard wrote them.
+fn fold(text: &str) -> String {
+    let trimmed = text.trim_matches(|letter: char| letter.is_whitespace() || ".,!".contains(letter));
+    trimmed.to_uppercase().chars().map(look_alike).collect()
+}
+
+fn look_alike(letter: char) -> char {
+    const CYRILLIC: &str = "АВЕКМНОРСТУХІҺҚ";
+    const LATIN: &str = "ABEKMHOPCTYXIHK";
+    CYRILLIC.chars().zip(LATIN.chars()).find(|(cyrillic, _)| *cyrillic == letter).map_or(letter, |(_, latin)| latin)
+}
+
+/// A Kazakhstan IBAN: `KZ`, two check digits, 16 letters or digits, 1 modulo 97 (ISO 13616).
+fn account(text: &str) -> Option<String> {
+    let shaped = text.len() == 20 && text.starts_with("KZ") && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    if !shaped {
+        return None;
+    }
+    let turned = text[4..].bytes().chain(text[..4].bytes());
+    let remainder = turned.fold(0u32, |remainder, byte| match byte {
+        b'0'..=b'9' => (remainder * 10 + u32::from(byte - b'0')) % 97,
+        _ => (remainder * 100 + u32::from(byte - b'A') + 10) % 97,
+    });
+    (remainder == 1).then(|| text.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_read_whatever_keyboard_wrote_them() {
+        for yes in ["1", " иә ", "ИЯ", "да", "Дa", "ДА.", "yes", "r 1", "R  1"] {
+            assert_eq!(parse(yes), Reply::Yes(None), "{yes}");
+        }
+        for no in ["2", "жоқ", "ЖОК", "жoк", "нет", "HET", "No", "NО", "r 2!"] {
+            assert_eq!(parse(no), Reply::No(None), "{no}");
+        }
+        for unclear in ["", "?", "3", "12", "1 2 3", "да нет", "1 7", "1 100", "27"] {
+            assert_eq!(parse(unclear), Reply::Unclear, "{unclear}");
+        }
+    }
+
+    #[test]
+    fn a_tag_says_which_offer_is_meant() {
+        assert_eq!(parse("1 27"), Reply::Yes(Some(27)));
+        assert_eq!(parse("да  27"), Reply::Yes(Some(27)));
+        assert_eq!(parse("R 2 10"), Reply::No(Some(10)));
+        assert_eq!(parse("1 07"), Reply::Unclear);
+    }
+
+    #[test]
+    fn an_account_is_taken_only_with_right_check_digits() {
+        assert_eq!(parse("kz86 125k zt50 0410 0100"), Reply::Account("KZ86125KZT5004100100".into()));
+        assert_eq!(parse("KZ87125KZT5004100100"), Reply::Unclear);
+    }
+}

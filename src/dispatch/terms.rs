@@ -1,0 +1,65 @@
+//! What the conversation needs of the policy, and nothing more.
+
+use dataflows::model::{Date, Ground, PersonKind};
+use std::collections::BTreeMap;
+
+/// A text in each language of the package.
+pub type Texts = BTreeMap<String, String>;
+
+/// How long one grant of a benefit lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Period {
+    Once,
+    Month,
+    Quarter,
+    Open,
+}
+
+/// What the conversation needs of a benefit.
+#[derive(Clone, Debug)]
+pub struct BenefitTerms {
+    pub id: String,
+    pub title: Texts,
+    pub period: Period,
+    /// The person's yes is needed. Without it a benefit is told once (where there is a text for it) or given silently.
+    pub consent: bool,
+    /// Days beyond the first on which the right must still hold before anybody is written to.
+    pub debounce_days: i32,
+    /// Lower goes first.
+    pub priority: i64,
+    /// No offers before; `None`: never offered.
+    pub proactive: Option<Date>,
+}
+
+/// The package as the conversation sees it.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    pub person: PersonKind,
+    /// In the order in which a text is given to somebody whose language is unknown.
+    pub languages: Vec<String>,
+    /// Names of the registers, by index: identities that leave the process must not depend on the index.
+    pub registers: Vec<String>,
+    /// By index, as decisions name them.
+    pub benefits: Vec<BenefitTerms>,
+    /// By id; a notice has the id of its benefit.
+    pub messages: BTreeMap<String, Texts>,
+}
+
+impl Terms {
+    pub fn benefit(&self, benefit: u16) -> &BenefitTerms {
+        &self.benefits[usize::from(benefit)]
+    }
+
+    /// Index of the benefit with this id.
+    pub fn benefit_named(&self, id: &str) -> Option<u16> {
+        self.benefits.iter().position(|benefit| benefit.id == id).map(|index| index as u16)
+    }
+
+    /// A ground as it is named outside: empty for the conditions alone.
+    pub fn ground(&self, ground: &Ground) -> String {
+        match ground {
+            Ground::Constant => String::new(),
+            Ground::Record(register, key) => format!("{}/{key}", self.registers[usize::from(*register)]),
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! The engine: runs the house on worker threads, one epoch at a time, and reads it between epochs.
+//!
+//! It also keeps what the house is told about everybody: the greatest date seen, and when each register was last heard.
+
+use dataflows::model::{Change, Date, Epoch, Fault, HouseholdKey, Membership, PersonId, Role, Update};
+use dataflows::policy::file::Record;
+use dataflows::policy::{Judgement, Policy, Row};
+use dataflows::records::Circumstances;
+use dataflows::judgements::Standing;
+use dataflows::{EpochAnswer, House, Sizes};
+use std::iter::Flatten;
+use std::sync::mpsc::{IntoIter, Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+/// Commands that wait for a worker; beyond, whoever feeds it waits, so that memory stays flat.
+const COMMANDS_AHEAD: usize = 8;
+/// Rows of a view that travel together from a worker.
+const VIEW_CHUNK_ROWS: usize = 1024;
+/// Chunks of a view that a worker may be ahead of its reader.
+const VIEW_CHUNKS_AHEAD: usize = 4;
+
+/// What an epoch changed.
+#[derive(Clone, Debug)]
+pub struct EpochOutput {
+    pub epoch: Epoch,
+    /// The business date at its end; `Date::BEFORE_ALL` before the first.
+    pub date: Date,
+    /// In the order of people and rights.
+    pub changes: Vec<Change>,
+    /// Faults that appeared (+1) and ended (−1), sorted.
+    pub faults: Vec<(Fault, isize)>,
+    pub standings: Vec<(HouseholdKey, Option<Standing>, Option<Standing>)>,
+    /// Households whose sums changed.
+    pub rows_changed: u64,
+}
+
+/// A household, its row, and what follows from it.
+pub type JudgedRow = (HouseholdKey, Row, Judgement);
+/// A person and the values of all person indicators.
+pub type PersonRow = (PersonId, Vec<i64>);
+
+enum Command {
+    Submit(Vec<Update>),
+    Circumstances(Circumstances),
+    Close,
+    Members(Sender<Vec<(HouseholdKey, PersonId, Role)>>),
+    Judgements(Circumstances, SyncSender<Vec<JudgedRow>>),
+    Persons(Circumstances, SyncSender<Vec<PersonRow>>),
+    File(PersonId, Sender<Option<(Box<[u8]>, Membership)>>),
+    Row(HouseholdKey, Sender<Option<Row>>),
+    Sizes(Sender<Sizes>),
+}
+
+struct WorkerHandle {
+    commands: SyncSender<Command>,
+    answers: Receiver<EpochAnswer>,
+}
+
+/// The house on N worker threads.
+pub struct Engine {
+    policy: Arc<Policy>,
+    workers: Vec<WorkerHandle>,
+    thread: Option<JoinHandle<()>>,
+    epoch: Epoch,
+    today: Date,
+    heard: Vec<Option<Date>>,
+    told: Option<Circumstances>,
+    next_worker: usize,
+}
+
+impl Engine {
+    /// Starts the workers. They end when the engine is dropped.
+    pub fn start(policy: Arc<Policy>, workers: usize) -> Engine {
+        let (handles, ends): (Vec<_>, Vec<_>) = (0..workers).map(|_| worker_channels()).unzip();
+        let ends = Arc::new(Mutex::new(ends.into_iter().map(Some).collect::<Vec<_>>()));
+        let house_policy = policy.clone();
+        let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
+            let configuration = if workers == 1 { timely::Config::thread() } else { timely::Config::process(workers) };
+            let guards = timely::execute(configuration, move |worker| {
+                let end = ends.lock().expect("no worker panics while holding it")[worker.index()].take();
+                let (commands, answers) = end.expect("each worker starts once");
+                let house = House::build(worker, house_policy.clone());
+                serve(worker, house, &commands, &answers);
+            });
+            drop(guards.expect("the configuration is valid"));
+        });
+        Engine {
+            heard: vec![None; policy.registers.len()],
+            policy,
+            workers: handles,
+            thread: Some(thread.expect("a thread can be started")),
+            epoch: 0,
+            today: Date::BEFORE_ALL,
+            told: None,
+            next_worker: 0,
+        }
+    }
+
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// The business date: the greatest seen.
+    pub fn today(&self) -> Date {
+        self.today
+    }
+
+    /// Adds updates to the open epoch.
+    pub fn submit(&mut self, updates: Vec<Update>) {
+        for update in &updates {
+            let register = Record::read(&update.record).register;
+            self.hear(register, update.heard);
+        }
+        self.send(self.next_worker, Command::Submit(updates));
+        self.next_worker = (self.next_worker + 1) % self.workers.len();
+    }
+
+    /// A register was alive on this date.
+    pub fn hear(&mut self, register: u16, date: Date) {
+        let heard = &mut self.heard[register as usize];
+        *heard = (*heard).max((date > Date::BEFORE_ALL).then_some(date));
+    }
+
+    /// Moves the business date: never backwards.
+    pub fn set_date(&mut self, date: Date) {
+        self.today = self.today.max(date);
+    }
+
+    /// Closes the epoch, and returns what it changed once all of it is known.
+    pub fn commit(&mut self) -> EpochOutput {
+        self.epoch += 1;
+        if self.today > Date::BEFORE_ALL {
+            let now = self.circumstances();
+            if self.told.as_ref() != Some(&now) {
+                (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Circumstances(now.clone())));
+                self.told = Some(now);
+            }
+        }
+        (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Close));
+        let mut output =
+            EpochOutput { epoch: self.epoch, date: self.today, changes: Vec::new(), faults: Vec::new(), standings: Vec::new(), rows_changed: 0 };
+        for worker in &self.workers {
+            let answer = worker.answers.recv().expect("a worker lives as long as the engine");
+            output.changes.extend(answer.changes);
+            output.faults.extend(answer.faults);
+            output.standings.extend(answer.standings);
+            output.rows_changed += answer.rows_changed;
+        }
+        output.changes.sort_unstable_by(|a, b| a.decision.cmp(&b.decision));
+        differential_dataflow::consolidation::consolidate(&mut output.faults);
+        output.standings.sort_unstable();
+        output
+    }
+
+    /// Date and feeds as they are now.
+    pub fn circumstances(&self) -> Circumstances {
+        let heard: Vec<Option<Date>> = self.heard.iter().map(|heard| heard.map(|date| date.min(self.today))).collect();
+        Circumstances { today: self.today, feeds: self.policy.feed_states(&heard, self.today) }
+    }
+
+    /// Everybody who has a place, by household and person.
+    pub fn members(&self) -> impl Iterator<Item = (HouseholdKey, PersonId, Role)> + use<> {
+        let (sender, receiver) = channel();
+        (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Members(sender.clone())));
+        drop(sender);
+        merge(receiver.into_iter().map(Vec::into_iter).collect(), |member| *member)
+    }
+
+    /// All households, judged as they stand, in the order of keys.
+    pub fn judgements(&self) -> impl Iterator<Item = JudgedRow> + use<> {
+        merge(self.view(Command::Judgements), |(household, ..)| *household)
+    }
+
+    /// The person indicators of everybody who has a place, in the order of people.
+    pub fn person_values(&self) -> impl Iterator<Item = PersonRow> + use<> {
+        merge(self.view(Command::Persons), |(person, _)| *person)
+    }
+
+    fn view<T: Send + 'static>(&self, command: impl Fn(Circumstances, SyncSender<Vec<T>>) -> Command) -> Vec<Flatten<IntoIter<Vec<T>>>> {
+        let mut parts = Vec::new();
+        for worker in 0..self.workers.len() {
+            let (sender, receiver) = sync_channel::<Vec<T>>(VIEW_CHUNKS_AHEAD);
+            self.send(worker, command(self.circumstances(), sender));
+            parts.push(receiver.into_iter().flatten());
+        }
+        parts
+    }
+
+    /// The packed file and the place of a person.
+    pub fn file(&self, person: PersonId) -> Option<(Box<[u8]>, Membership)> {
+        let (sender, receiver) = channel();
+        (0..self.workers.len()).for_each(|worker| self.send(worker, Command::File(person, sender.clone())));
+        drop(sender);
+        receiver.into_iter().flatten().next()
+    }
+
+    /// The row of a household.
+    pub fn row(&self, household: HouseholdKey) -> Option<Row> {
+        let (sender, receiver) = channel();
+        (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Row(household, sender.clone())));
+        drop(sender);
+        receiver.into_iter().flatten().next()
+    }
+
+    /// What all workers hold together.
+    pub fn sizes(&self) -> Sizes {
+        let (sender, receiver) = channel();
+        (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Sizes(sender.clone())));
+        drop(sender);
+        receiver.into_iter().fold(Sizes::default(), |sum, part| Sizes {
+            people: sum.people + part.people,
+            records: sum.records + part.records,
+            households: sum.households + part.households,
+        })
+    }
+
+    fn send(&self, worker: usize, command: Command) {
+        self.workers[worker].commands.send(command).expect("a worker lives as long as the engine");
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.workers.clear();
+        if let Some(thread) = self.thread.take() {
+            // A panic of a worker was reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+type WorkerEnds = (Receiver<Command>, Sender<EpochAnswer>);
+
+fn worker_channels() -> (WorkerHandle, WorkerEnds) {
+    let (commands, commands_end) = sync_channel(COMMANDS_AHEAD);
+    let (answers_end, answers) = channel();
+    (WorkerHandle { commands, answers }, (commands_end, answers_end))
+}
+
+/// One worker's loop: ends when the engine is gone.
+fn serve(worker: &mut timely::worker::Worker, mut house: House, commands: &Receiver<Command>, answers: &Sender<EpochAnswer>) {
+    // A reader that went away is no failure: what it asked for is dropped.
+    for command in commands {
+        match command {
+            Command::Submit(mut updates) => {
+                house.submit(&mut updates);
+                house.work(worker);
+            }
+            Command::Circumstances(now) => house.set_circumstances(now),
+            Command::Close => {
+                let _ = answers.send(house.close(worker));
+            }
+            Command::Members(to) => {
+                let _ = to.send(house.members());
+            }
+            Command::Judgements(now, to) => {
+                let mut rows = Chunks { rows: Vec::new(), to };
+                house.judgements(&now, |household, row, judgement| rows.push((household, row.clone(), judgement.clone())));
+                rows.flush();
+            }
+            Command::Persons(now, to) => {
+                let mut rows = Chunks { rows: Vec::new(), to };
+                house.person_values(&now, |person, values| rows.push((person, values.to_vec())));
+                rows.flush();
+            }
+            Command::File(person, to) => {
+                let _ = to.send(house.file(person));
+            }
+            Command::Row(household, to) => {
+                let _ = to.send(house.row(household));
+            }
+            Command::Sizes(to) => {
+                let _ = to.send(house.sizes());
+            }
+        }
+    }
+}
+
+/// Rows on their way to a reader.
+struct Chunks<T> {
+    rows: Vec<T>,
+    to: SyncSender<Vec<T>>,
+}
+
+impl<T> Chunks<T> {
+    fn push(&mut self, row: T) {
+        self.rows.push(row);
+        if self.rows.len() == VIEW_CHUNK_ROWS {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        let _ = self.to.send(std::mem::take(&mut self.rows));
+    }
+}
+
+/// Merges sorted parts into one sorted sequence.
+fn merge<T, K: Ord, I: Iterator<Item = T>>(parts: Vec<I>, key: impl Fn(&T) -> K) -> impl Iterator<Item = T> {
+    let mut parts: Vec<_> = parts.into_iter().map(Iterator::peekable).collect();
+    std::iter::from_fn(move || {
+        let least = (0..parts.len()).filter_map(|index| parts[index].peek().map(|head| (key(head), index))).min()?.1;
+        parts[least].next()
+    })
+}

@@ -1,0 +1,249 @@
+//! The ledger: what the house has decided, what was said about it, and how it was answered.
+//!
+//! A fold over epochs with one door, [`Ledger::apply`]. An epoch enters whole or not at all, and once: applying it again
+//! changes nothing. A text exists in the outbox exactly when the decision that it speaks of is in the ledger, since both come
+//! of the same call. Until [`Ledger::go_live`] decisions are stored as the baseline, and nobody is written to.
+
+mod outbox;
+
+pub use outbox::{Message, Outbox, Status};
+
+use crate::dispatch::conversation::WINDOW_DAYS;
+use crate::dispatch::{Action, Case, Desk, HeldBack, Heard, Note, RightKey, Stage, Standing, Step, Terms};
+use dataflows::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Outcome};
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// A decision in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub id: DecisionId,
+    pub decision: Decision,
+    /// How often the right has changed its amount or outcome since it began.
+    pub revision: u32,
+    pub since: Date,
+    /// Stored before going live: not written about.
+    pub baseline: bool,
+}
+
+/// What an epoch led to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Texts that entered the outbox.
+    pub texts: usize,
+    pub cases_opened: Vec<Case>,
+    pub cases_withdrawn: Vec<u128>,
+    pub notes: Vec<Note>,
+}
+
+/// The in-memory ledger.
+pub struct Ledger {
+    frontier: Option<Epoch>,
+    today: Date,
+    live: bool,
+    decisions: HashMap<DecisionId, Held>,
+    rights: HashMap<RightKey, DecisionId>,
+    /// Baseline rights lost lately: back within the window they are the same right, and still not written about.
+    baseline_lost: BTreeMap<(Date, RightKey), ()>,
+    /// A hash over all changes so far, each chained to those before it.
+    chain: u128,
+    desk: Desk,
+    outbox: Outbox,
+    notes: Vec<Note>,
+}
+
+impl Ledger {
+    pub fn new(terms: Terms) -> Self {
+        Ledger {
+            frontier: None,
+            today: Date::BEFORE_ALL,
+            live: false,
+            decisions: HashMap::new(),
+            rights: HashMap::new(),
+            baseline_lost: BTreeMap::new(),
+            chain: 0,
+            desk: Desk::new(terms),
+            outbox: Outbox::default(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// From here on people are written to; what is in the ledger by now is the baseline.
+    pub fn go_live(&mut self) {
+        self.live = true;
+    }
+
+    /// The epoch's business date, its changed decisions, and what else was heard in it, in this order.
+    pub fn apply(&mut self, epoch: Epoch, today: Date, changes: &[Change], heard: &[Heard]) -> Effects {
+        if self.frontier.is_some_and(|frontier| epoch <= frontier) {
+            return Effects::default();
+        }
+        self.frontier = Some(epoch);
+        self.set_today(today);
+        let mut effects = Effects::default();
+        // What is lost goes first, so that a right that is lost and gained under another number is a changed right.
+        let (lost, rest): (Vec<_>, Vec<_>) = changes.iter().partition(|change| change.kind == ChangeKind::Lost);
+        for change in lost.into_iter().chain(rest) {
+            self.link(epoch, change);
+            if let Some(step) = self.fold(change) {
+                self.act(epoch, step, &mut effects);
+            }
+        }
+        for news in heard {
+            if let Heard::Receipt { message, delivered } = news {
+                self.outbox.receipt(*message, *delivered);
+            }
+            self.act(epoch, Step::Heard(news), &mut effects);
+        }
+        let actions = self.desk.settle();
+        self.keep(epoch, actions, &mut effects);
+        effects
+    }
+
+    /// Hands at most `limit` waiting texts to the sender. Each is checked once more: a right that has gone since is not written
+    /// about. What is handed over is not handed over again.
+    pub fn submit(&mut self, limit: usize) -> Vec<Message> {
+        let mut handed = Vec::new();
+        for id in self.outbox.waiting(limit) {
+            let (right, kind) = self.outbox.subject(id);
+            let holds = self.desk.conversation(&right).is_some_and(|conversation| conversation.holds());
+            if holds || !kind.needs_right() {
+                handed.push(self.outbox.submit(id, self.today).clone());
+            } else {
+                self.outbox.suppress(id);
+                self.desk.step(Step::NotSent(right, kind));
+            }
+        }
+        handed
+    }
+
+    pub fn frontier(&self) -> Option<Epoch> {
+        self.frontier
+    }
+    pub fn today(&self) -> Date {
+        self.today
+    }
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+    /// What social workers have been told.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+    /// A hash over every change so far and their order.
+    pub fn chain(&self) -> u128 {
+        self.chain
+    }
+    pub fn decision(&self, id: DecisionId) -> Option<&Held> {
+        self.decisions.get(&id)
+    }
+    pub fn decisions(&self) -> impl Iterator<Item = &Held> {
+        self.decisions.values()
+    }
+
+    /// Why nobody was written to about this right in its present round; `None` when they were, or there is no such right.
+    pub fn held_back(&self, right: &RightKey) -> Option<HeldBack> {
+        let held = self.decisions.get(self.rights.get(right)?)?;
+        if held.baseline { Some(HeldBack::Baseline) } else { self.desk.held_back(right) }
+    }
+
+    /// How many conversations are in the stage.
+    pub fn in_stage(&self, stage: Stage) -> usize {
+        self.desk.counts()[stage.position()]
+    }
+
+    fn set_today(&mut self, today: Date) {
+        self.today = self.today.max(today);
+        self.desk.set_today(self.today);
+        let oldest = Date(self.today.0.saturating_sub(WINDOW_DAYS));
+        self.baseline_lost.retain(|(day, _), ()| *day >= oldest);
+    }
+
+    fn link(&mut self, epoch: Epoch, change: &Change) {
+        let mut bytes = self.chain.to_le_bytes().to_vec();
+        bytes.extend(epoch.to_le_bytes());
+        bytes.extend(change.id.0.to_le_bytes());
+        bytes.push(change.kind as u8);
+        self.chain = xxh3_128(&bytes);
+    }
+
+    /// Folds a change into the decisions in force; what it means to the conversation, if it may have one.
+    fn fold(&mut self, change: &Change) -> Option<Step<'static>> {
+        let right = right_of(&change.decision);
+        let before = self.rights.get(&right).and_then(|id| self.decisions.remove(id));
+        if change.kind == ChangeKind::Lost {
+            let before = before?;
+            self.rights.remove(&right);
+            if before.baseline {
+                self.baseline_lost.insert((self.today, right), ());
+                return None;
+            }
+            return Some(Step::Lost(right));
+        }
+        let baseline = match &before {
+            Some(before) => before.baseline,
+            None => !self.live || self.was_baseline(&right),
+        };
+        let revision = before.as_ref().map_or(0, |before| before.revision + u32::from(before.id != change.id));
+        let since = before.map_or(self.today, |before| before.since);
+        self.rights.insert(right.clone(), change.id);
+        self.decisions.insert(change.id, Held { id: change.id, decision: change.decision.clone(), revision, since, baseline });
+        if baseline {
+            return None;
+        }
+        Some(match standing_of(&change.decision) {
+            Some(standing) => Step::Held(right, standing),
+            None => Step::Lost(right),
+        })
+    }
+
+    fn was_baseline(&mut self, right: &RightKey) -> bool {
+        let before = self.baseline_lost.len();
+        self.baseline_lost.retain(|(_, lost), ()| lost != right);
+        self.baseline_lost.len() < before
+    }
+
+    fn act(&mut self, epoch: Epoch, step: Step, effects: &mut Effects) {
+        let actions = self.desk.step(step);
+        self.keep(epoch, actions, effects);
+    }
+
+    fn keep(&mut self, epoch: Epoch, actions: Vec<Action>, effects: &mut Effects) {
+        for action in actions {
+            match action {
+                Action::Text(text) => {
+                    let id = self.desk.offer_hash(&text.right, text.round, text.kind.name());
+                    let entered = self.outbox.enter(id, epoch, self.today, text);
+                    debug_assert!(entered, "a conversation says nothing twice");
+                    effects.texts += usize::from(entered);
+                }
+                Action::OpenCase(case) => effects.cases_opened.push(case),
+                Action::WithdrawCase(id) => effects.cases_withdrawn.push(id),
+                Action::Note(note) => {
+                    self.notes.push(note.clone());
+                    effects.notes.push(note);
+                }
+            }
+        }
+    }
+}
+
+/// The right that a decision answers.
+pub fn right_of(decision: &Decision) -> RightKey {
+    RightKey { person: decision.person, benefit: decision.benefit, ground: decision.ground.clone(), period: decision.period }
+}
+
+/// What there is to offer; nothing where the answer was a refusal.
+fn standing_of(decision: &Decision) -> Option<Standing> {
+    let certain = match decision.outcome {
+        Outcome::Eligible | Outcome::Notice => true,
+        Outcome::Undetermined => false,
+        Outcome::Refused => return None,
+    };
+    let Decision { amount, from, until, addressee, .. } = *decision;
+    Some(Standing { certain, amount, from, until, addressee })
+}

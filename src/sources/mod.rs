@@ -1,0 +1,262 @@
+//! Reading feeds: files and directories, plain or compressed, NDJSON or through a mapping.
+//!
+//! One thread reads and cuts files into blocks of whole lines, several decode them, and [`Feed`] hands the chunks out in the
+//! order of the lines. All queues are bounded, so memory does not depend on the size of the feed. A line that is refused never
+//! stops it.
+
+mod blocks;
+mod mapping;
+mod quarantine;
+mod snapshot;
+
+pub use quarantine::{Quarantined, write_quarantine};
+pub use snapshot::{Difference, Held, MAX_SHRINK, Refusal, Snapshot};
+
+use crate::intake::{Contact, Decoded, Intake, Item, Rejection, Schema};
+use blocks::{Block, Bounds, Cutter, Piece};
+use mapping::{Bound, Section};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+/// How many chunks may wait for each thread that decodes: enough to keep it busy while another is slow.
+const CHUNKS_AHEAD: usize = 2;
+/// The names by which a directory's NDJSON files are recognised; `.gz` or `.zst` may follow.
+const NDJSON_SUFFIXES: [&str; 2] = [".ndjson", ".jsonl"];
+const COMPRESSED_SUFFIXES: [&str; 2] = [".gz", ".zst"];
+
+/// How a feed is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Threads that decode, besides the one that reads.
+    pub threads: usize,
+    /// About how many bytes of lines make a chunk.
+    pub chunk_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { threads: thread::available_parallelism().map_or(1, usize::from), chunk_bytes: 512 << 10 }
+    }
+}
+
+/// What some consecutive lines of a file say.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    pub items: Vec<Item>,
+    pub contacts: Vec<Contact>,
+    pub rejected: Vec<Quarantined>,
+    /// Lines or rows read, blank ones not counted.
+    pub lines: u64,
+}
+
+impl Chunk {
+    fn accept(&mut self, decoded: Decoded) {
+        self.items.push(decoded.item);
+        self.contacts.extend(decoded.contact);
+    }
+
+    fn reject(&mut self, file: &Arc<str>, line: u64, rejection: Rejection, raw: &[u8]) {
+        let Rejection { field, reason } = rejection;
+        self.rejected.push(Quarantined { file: Arc::clone(file), line, field, reason, raw: raw.to_vec() });
+    }
+}
+
+/// A feed being read: an iterator over its chunks, in the order of files and lines.
+pub struct Feed {
+    chunks: Receiver<Receiver<Chunk>>,
+}
+
+impl Feed {
+    /// Opens files, and directories for the files in them that are NDJSON or served by a mapping. The error tells what is wrong
+    /// with the paths or the mappings; what is wrong within files comes as rejected lines.
+    pub fn open(schema: Arc<Schema>, paths: &[PathBuf], maps: &[PathBuf], options: Options) -> Result<Feed, String> {
+        let sections = mapping::load(&schema, maps)?;
+        let mut files = Vec::new();
+        for path in paths {
+            list(path, &sections, &mut files)?;
+        }
+        let threads = options.threads.max(1);
+        let (deliver, chunks) = sync_channel(threads * CHUNKS_AHEAD);
+        let (submit, jobs) = sync_channel(threads * CHUNKS_AHEAD);
+        let jobs = Arc::new(Mutex::new(jobs));
+        for _ in 0..threads {
+            let (jobs, intake) = (Arc::clone(&jobs), Intake::new(Arc::clone(&schema)));
+            thread::spawn(move || decode(&jobs, intake));
+        }
+        let line = Line { deliver, submit, chunk_bytes: options.chunk_bytes.max(1) };
+        thread::spawn(move || {
+            // Nobody listens any more when a file cannot be finished: the feed was dropped.
+            files.iter().try_for_each(|file| line.read(file))
+        });
+        Ok(Feed { chunks })
+    }
+}
+
+impl Iterator for Feed {
+    type Item = Chunk;
+
+    fn next(&mut self) -> Option<Chunk> {
+        let chunk = self.chunks.recv().ok()?;
+        Some(chunk.recv().expect("a decoding thread answers every job"))
+    }
+}
+
+/// A file of the feed, and how it is read.
+struct Source {
+    path: PathBuf,
+    name: Arc<str>,
+    section: Option<Arc<Section>>,
+}
+
+/// Adds a file, or the files of a directory that are part of a feed, by name.
+fn list(path: &Path, sections: &[Arc<Section>], files: &mut Vec<Source>) -> Result<(), String> {
+    let problem = |error: std::io::Error| format!("{}: {error}", path.display());
+    if !std::fs::metadata(path).map_err(problem)?.is_dir() {
+        files.push(source(path, sections)?);
+        return Ok(());
+    }
+    let entries = std::fs::read_dir(path).map_err(problem)?.collect::<Result<Vec<_>, _>>().map_err(problem)?;
+    let mut inside: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).filter(|path| path.is_file()).collect();
+    inside.sort();
+    let before = files.len();
+    for file in inside {
+        let name = file_name(&file);
+        if is_ndjson(&name) || is_csv(&name) || sections.iter().any(|section| section.serves(&name)) {
+            files.push(source(&file, sections)?);
+        }
+    }
+    match files.len() - before {
+        0 => Err(format!("{}: no file of a feed in this directory", path.display())),
+        _ => Ok(()),
+    }
+}
+
+fn source(path: &Path, sections: &[Arc<Section>]) -> Result<Source, String> {
+    let name = file_name(path);
+    let mut serving = sections.iter().filter(|section| section.serves(&name));
+    let section = serving.next().cloned();
+    match (&section, serving.next()) {
+        (Some(one), Some(other)) => Err(format!("{}: served by two sections, {one} and {other}", path.display())),
+        (None, _) if is_csv(&name) => Err(format!("{}: no section of a mapping serves this file", path.display())),
+        _ => Ok(Source { path: path.to_owned(), name: Arc::from(path.display().to_string()), section }),
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn uncompressed(name: &str) -> &str {
+    COMPRESSED_SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
+}
+
+fn is_ndjson(name: &str) -> bool {
+    NDJSON_SUFFIXES.iter().any(|suffix| uncompressed(name).ends_with(suffix))
+}
+
+fn is_csv(name: &str) -> bool {
+    uncompressed(name).ends_with(".csv")
+}
+
+/// Lines on their way to a thread that decodes them.
+struct Job {
+    file: Arc<str>,
+    block: Block,
+    /// The mapping, for rows of a table.
+    bound: Option<Arc<Bound>>,
+    reply: SyncSender<Chunk>,
+}
+
+/// Nobody listens any more.
+struct Hangup;
+
+/// Where the reading thread puts what it reads: the promise of a chunk to the consumer, the work to whoever is free.
+struct Line {
+    deliver: SyncSender<Receiver<Chunk>>,
+    submit: SyncSender<Job>,
+    chunk_bytes: usize,
+}
+
+impl Line {
+    fn read(&self, file: &Source) -> Result<(), Hangup> {
+        match (blocks::open(&file.path), &file.section) {
+            (Err(error), _) => self.fault(&file.name, 0, format!("cannot be read: {error}"), Vec::new()),
+            (Ok(reader), None) => {
+                let mut pieces = Cutter::new(reader, Bounds::Lines, self.chunk_bytes);
+                pieces.try_for_each(|piece| self.forward(file, piece, None))
+            }
+            (Ok(reader), Some(section)) => self.read_table(file, section, reader),
+        }
+    }
+
+    fn read_table(&self, file: &Source, section: &Arc<Section>, reader: impl std::io::Read) -> Result<(), Hangup> {
+        let mut pieces = Cutter::new(reader, Bounds::rows(section.delimiter), self.chunk_bytes);
+        let mut bound = None;
+        for mut piece in &mut pieces {
+            if let (None, Piece::Block(block)) = (&bound, &mut piece) {
+                match Bound::new(section, block) {
+                    Ok(found) => bound = Some(Arc::new(found)),
+                    Err(reason) => return self.fault(&file.name, block.first_line, reason, Vec::new()),
+                }
+            }
+            self.forward(file, piece, bound.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn forward(&self, file: &Source, piece: Piece, bound: Option<&Arc<Bound>>) -> Result<(), Hangup> {
+        match piece {
+            Piece::Fault { line, reason, raw } => self.fault(&file.name, line, reason, raw),
+            Piece::Block(block) => {
+                let (reply, chunk) = sync_channel(1);
+                self.deliver.send(chunk).map_err(|_| Hangup)?;
+                let job = Job { file: Arc::clone(&file.name), block, bound: bound.cloned(), reply };
+                self.submit.send(job).map_err(|_| Hangup)
+            }
+        }
+    }
+
+    /// A chunk with nothing but a quarantine row.
+    fn fault(&self, file: &Arc<str>, line: u64, reason: String, raw: Vec<u8>) -> Result<(), Hangup> {
+        let (reply, promise) = sync_channel(1);
+        let mut chunk = Chunk::default();
+        chunk.reject(file, line, Rejection { field: String::new(), reason }, &raw);
+        self.deliver.send(promise).map_err(|_| Hangup)?;
+        reply.send(chunk).map_err(|_| Hangup)
+    }
+}
+
+/// Decodes jobs until there are no more.
+fn decode(jobs: &Mutex<Receiver<Job>>, mut intake: Intake) {
+    loop {
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { file, block, bound, reply }) = job else {
+            return;
+        };
+        let chunk = match bound {
+            None => decode_lines(&mut intake, &file, &block),
+            Some(bound) => bound.decode(&mut intake, &file, &block),
+        };
+        // Fails when the feed was dropped; the reading thread notices too, and this loop ends.
+        drop(reply.send(chunk));
+    }
+}
+
+fn decode_lines(intake: &mut Intake, file: &Arc<str>, block: &Block) -> Chunk {
+    /// Lines are about this long, at least: room for the items without growing much.
+    const LINE_BYTES: usize = 200;
+    let mut chunk = Chunk { items: Vec::with_capacity(block.bytes.len() / LINE_BYTES + 1), ..Chunk::default() };
+    for (number, line) in (block.first_line..).zip(block.bytes.split(|byte| *byte == b'\n')) {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        chunk.lines += 1;
+        match intake.decode(line) {
+            Ok(decoded) => chunk.accept(decoded),
+            Err(rejection) => chunk.reject(file, number, rejection, line.strip_suffix(b"\r").unwrap_or(line)),
+        }
+    }
+    chunk
+}

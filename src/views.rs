@@ -1,0 +1,133 @@
+//! The engine's rows as they are written outside: one JSON object a line, keys and names as the package gives them.
+
+use dataflows::decisions::{decision_id, ground_text};
+use dataflows::model::{ChangeKind, Date, Decision, DecisionId, Fault, HouseholdKey, PersonId, Role};
+use dataflows::policy::file::ABSENT;
+use dataflows::policy::{Indicator, Judgement, Level, Policy, Row, ValueKind, is_unknown, reason_of};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// Writes rows in the names of one package.
+#[derive(Clone)]
+pub struct Writer {
+    policy: Arc<Policy>,
+    person_indicators: Vec<usize>,
+    household_indicators: Vec<usize>,
+}
+
+impl Writer {
+    pub fn new(policy: Arc<Policy>) -> Self {
+        let of = |level: Level| (0..policy.indicators.len()).filter(|&index| policy.indicators[index].level == level).collect();
+        Writer { person_indicators: of(Level::Person), household_indicators: of(Level::Household), policy }
+    }
+
+    fn person(&self, person: PersonId) -> String {
+        self.policy.person.format(person)
+    }
+
+    fn household_key(&self, household: HouseholdKey) -> String {
+        household.format(self.policy.person)
+    }
+
+    /// A row of the view `households`, from a household's members.
+    pub fn household(&self, household: HouseholdKey, members: &[(PersonId, Role)]) -> Value {
+        let count = |role: Role| members.iter().filter(|(_, other)| *other == role).count();
+        let head = members.iter().find(|(_, role)| *role == Role::Head).map(|(person, _)| self.person(*person));
+        let adults = count(Role::Head) + count(Role::Spouse);
+        let kind = match () {
+            _ if household.is_excluded() => "excluded",
+            _ if household.is_orphan() => "orphan",
+            _ if members.len() == 1 => "alone",
+            _ if adults == 1 && count(Role::Child) > 0 => "incomplete",
+            _ => "full",
+        };
+        let counted = members.iter().filter(|(_, role)| *role != Role::Outside).map(|(person, _)| self.person(*person));
+        json!({"household": self.household_key(household), "head": head, "members": counted.collect::<Vec<_>>(), "kind": kind})
+    }
+
+    /// A row of the view `indicators`: a household's, or with [`Writer::person_indicators`] a person's.
+    pub fn household_indicators(&self, household: HouseholdKey, judgement: &Judgement) -> Value {
+        let (values, unknown) = self.values(&self.household_indicators, &judgement.indicators);
+        json!({"subject": "household", "id": self.household_key(household), "values": values, "unknown": unknown})
+    }
+
+    pub fn person_indicators(&self, person: PersonId, values: &[i64]) -> Value {
+        let (values, unknown) = self.values(&self.person_indicators, values);
+        json!({"subject": "person", "id": self.person(person), "values": values, "unknown": unknown})
+    }
+
+    fn values(&self, indicators: &[usize], values: &[i64]) -> (Map<String, Value>, Map<String, Value>) {
+        let (mut known, mut unknown) = (Map::new(), Map::new());
+        for indicator in indicators.iter().map(|&index| &self.policy.indicators[index]) {
+            let value = values[indicator.position];
+            if is_unknown(value) {
+                unknown.insert(indicator.id.clone(), self.policy.reason(reason_of(value)).into());
+            } else {
+                known.insert(indicator.id.clone(), show(indicator, value));
+            }
+        }
+        (known, unknown)
+    }
+
+    /// A row of the view `criteria`; `unknown` tells why a criterion scored what not knowing scores.
+    pub fn criteria(&self, household: HouseholdKey, judgement: &Judgement) -> Value {
+        let points: Map<String, Value> = self.policy.criteria.iter().zip(&judgement.points).map(|(c, points)| (c.id.clone(), (*points).into())).collect();
+        let doubted = self.policy.criteria.iter().zip(&judgement.doubts).filter(|(_, doubt)| is_unknown(**doubt));
+        let unknown: Map<String, Value> = doubted.map(|(c, doubt)| (c.id.clone(), self.policy.reason(reason_of(*doubt)).into())).collect();
+        json!({"household": self.household_key(household), "points": points, "unknown": unknown, "score": judgement.score})
+    }
+
+    /// A row of the view `categories`.
+    pub fn category(&self, household: HouseholdKey, judgement: &Judgement) -> Value {
+        let level = self.policy.level_letters.get(judgement.level as usize);
+        json!({"household": self.household_key(household), "score": judgement.score, "category": judgement.category,
+               "level_score": judgement.level_score, "level": level})
+    }
+
+    /// A row of the view `decisions`.
+    pub fn decision(&self, decision: &Decision) -> Value {
+        let benefit = &self.policy.benefits[decision.benefit as usize];
+        let date = |date: Date| (date != Date::NEVER && date != Date::BEFORE_ALL).then(|| date.to_string());
+        json!({"decision": decision_id(&self.policy, decision).to_string(), "person": self.person(decision.person),
+               "household": self.household_key(decision.household), "benefit": benefit.id, "ground": ground_text(&self.policy, &decision.ground),
+               "period": date(decision.period), "outcome": decision.outcome.as_str(), "amount": decision.amount, "from": date(decision.from), "until": date(decision.until),
+               "reasons": benefit.reasons, "policy": format!("{}@{}", self.policy.id, self.policy.version)})
+    }
+
+    /// A row of the view `changes`; `None` for a change of attributes alone.
+    pub fn change(&self, date: Date, kind: ChangeKind, id: DecisionId, decision: &Decision) -> Option<Value> {
+        let kind = match kind {
+            ChangeKind::Gained => "gained",
+            ChangeKind::Lost => "lost",
+            ChangeKind::Amount => "amount",
+            ChangeKind::Attributes => return None,
+        };
+        let benefit = &self.policy.benefits[decision.benefit as usize].id;
+        Some(json!({"date": date.to_string(), "decision": id.to_string(), "person": self.person(decision.person), "benefit": benefit, "change": kind}))
+    }
+
+    /// A row of the view `faults`.
+    pub fn fault(&self, fault: &Fault) -> Value {
+        let (kind, detail) = fault.kind.describe();
+        let person = if fault.person == 0 { String::new() } else { self.person(fault.person) };
+        json!({"fault": kind, "register": self.policy.registers[fault.register as usize].id, "key": fault.key, "person": person, "detail": detail})
+    }
+
+    /// Why slots of a row are unknown, for people: reason and number of members.
+    pub fn unknown_shares(&self, row: &Row) -> Vec<(String, i32)> {
+        row.unknown.iter().map(|&(_, reason, members)| (self.policy.reason(reason), members)).collect()
+    }
+}
+
+/// A value in the form that its kind asks for.
+fn show(indicator: &Indicator, value: i64) -> Value {
+    if value == ABSENT {
+        return Value::Null;
+    }
+    match &indicator.kind {
+        ValueKind::Int => value.into(),
+        ValueKind::Bool => (value != 0).into(),
+        ValueKind::Date => Date(value as i32).to_string().into(),
+        ValueKind::Enum(words) => words.get(value as usize).cloned().map_or(Value::Null, Value::from),
+    }
+}

@@ -1,0 +1,13 @@
+//! The one integration binary.
+
+/// Files in several shapes become the same ordered chunks; mappings, full dumps and quarantine.
+mod sources;
+
+/// Registers written by hand, for tests that need no package.
+mod registers;
+
+/// Every way in which a line can be wrong, and what an accepted one becomes.
+mod intake;
+
+/// What is written to whom: limits, timers, repeats and replays, over random lives.
+mod dispatch;
