@@ -64,7 +64,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         for draft in &mut compiler.drafts {
             let next = if draft.level == Level::Person { &mut next_person } else { &mut next_household };
             draft.reg = *next;
-            *next += 1;
+            *next = next.saturating_add(1);
         }
     }
 
@@ -536,6 +536,19 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             self.compiler.problems.report(node.place, "`phone` and `language` must be of one register");
         }
         Some(Contact { register: phone.0, phone: phone.1, language: language.1 })
+    }
+
+    /// What a story's people write must go to registers that there are.
+    pub fn story(&mut self, policy: &Node) {
+        let Some(node) = policy.get("story") else {
+            return;
+        };
+        self.compiler.problems.only(node, &["people"]);
+        for row in self.compiler.problems.list(node, "people") {
+            if let Some((name, place)) = self.compiler.problems.required(row, row.place, "register") {
+                self.named_register(name, place);
+            }
+        }
     }
 
     pub fn messages(&mut self, entries: &[Entry], benefits: &[Benefit]) -> BTreeMap<String, Texts> {

@@ -7,7 +7,7 @@
 
 use super::file::{ABSENT, Brief, Record, briefs, unpack};
 use super::graph::{Code, FIELDS, FoldKind, Group, Input, Item, Plan, SLOTS, SUMS};
-use super::program::{Bins, Clock, Op, Reg, Registers, is_unknown, reason_of, registers, run, unknown};
+use super::program::{Bins, Clock, LIMIT, Op, Reg, Registers, is_unknown, reason_of, registers, run, unknown};
 use super::{Benefit, Composition, Contribution, Entitlement, FeedState, Judgement, Period, Policy, Recipient, Row, Window, year_start};
 use crate::model::{Date, Ground, HouseholdKey, Outcome, PersonId, Role};
 use std::sync::Arc;
@@ -363,8 +363,9 @@ impl Evaluator {
         out.doubts.extend(programs.doubts.iter().map(|reg| regs[usize::from(*reg)]));
         out.level_points.clear();
         out.level_points.extend(programs.levels.iter().map(|reg| regs[usize::from(*reg)]));
-        out.score = out.points.iter().sum();
-        out.level_score = out.level_points.iter().sum();
+        let sum = |points: &[i64]| points.iter().fold(0, |sum: i64, points| sum.saturating_add(*points).clamp(-LIMIT, LIMIT));
+        out.score = sum(&out.points);
+        out.level_score = sum(&out.level_points);
         let totals = usize::from(programs.totals);
         regs[totals] = out.score;
         regs[totals + 1] = out.level_score;
@@ -395,7 +396,16 @@ impl Evaluator {
             *reg = i64::from(flag);
         }
         regs[first + 6] = person as i64;
-        Pass { policy, environment, file, regs, clock: Clock::new(environment.today), seen: &mut self.seen, distinct: &mut self.distinct, expiring: None }
+        Pass {
+            policy,
+            environment,
+            file,
+            regs,
+            clock: Clock::new(environment.today),
+            seen: &mut self.seen,
+            distinct: &mut self.distinct,
+            expiring: None,
+        }
     }
 }
 
@@ -662,7 +672,7 @@ impl<'a> Pass<'a> {
                 self.distinct.push((item.result, value));
                 before + 1
             }
-            FoldKind::Count | FoldKind::Sum | FoldKind::Exists | FoldKind::All => before.saturating_add(value).clamp(-(1 << 62), 1 << 62),
+            FoldKind::Count | FoldKind::Sum | FoldKind::Exists | FoldKind::All => before.saturating_add(value).clamp(-LIMIT, LIMIT),
         }
     }
 

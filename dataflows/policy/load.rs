@@ -76,7 +76,8 @@ impl Package {
         const FOLDERS: [&str; 4] = ["registers", "indicators", "benefits", "tests"];
         let mut single: BTreeMap<&str, Node> = BTreeMap::new();
         let mut folders: BTreeMap<&str, Vec<(String, Node)>> = BTreeMap::new();
-        for (index, (path, _)) in files.iter().enumerate().filter(|(_, (path, _))| path.ends_with(".toml") && !path.ends_with(".map.toml")) {
+        for (index, (path, _)) in files.iter().enumerate().filter(|(_, (path, _))| path.ends_with(".toml") && !path.ends_with(".map.toml"))
+        {
             let place = Place { file: index as u32, at: 0 };
             match path.rsplit_once('/') {
                 None if SINGLE.contains(&path.as_str()) => {
@@ -147,6 +148,7 @@ fn build<'p>(package: &Package, problems: &mut Problems<'p>, warnings: &mut Prob
     let assignment = builder.assignment(&package.policy);
     let benefits = builder.benefits(package, assignment);
     let contact = builder.contact(&package.policy);
+    builder.story(&package.policy);
     let messages = builder.messages(&package.messages, &benefits);
     builder.finish_plans();
     let Builder { compiler, programs, .. } = builder;

@@ -24,7 +24,8 @@ pub fn registers() -> Box<Registers> {
 
 /// Above every unknown value.
 const KNOWN: i64 = i64::MIN + (1 << 16) + 1;
-const LIMIT: i64 = 1 << 62;
+/// Arithmetic saturates here.
+pub const LIMIT: i64 = 1 << 62;
 /// No record or rule reaches further from 1970, in days; keeps dates computed from dates representable.
 const FAR: i64 = 4_000_000;
 

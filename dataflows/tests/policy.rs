@@ -667,6 +667,15 @@ fn mistakes_are_explained_where_they_are() {
         ("registers/reg.toml", "[\"reg.death\"]", "[\"shanyraq.death\"]", "\"shanyraq.death\"", "the engine's own", ""),
         ("registers/reg.toml", "enum(family|single)", "enum(single)", "", "`family` is not among the words", "add it"),
         ("benefits/family.toml", "period = \"month\"", "period = \"month\"\nproactive = 2026-01-01", "", "messages.toml has no offer", ""),
+        (
+            "policy.toml",
+            "[assignment]",
+            "[story]\npeople = [{ register = \"reg.persn\" }]\n[assignment]",
+            "reg.persn",
+            "no register is called",
+            "reg.person",
+        ),
+        (i, "m.cars > 0", "m.cars > -9223372036854775807", "9223372036854775807", "numbers lie within", ""),
         // Syntax.
         (i, "m.cars > 0", "m.cars > ", ")\"\n[head_born]", "not an expression", ""),
         ("policy.toml", "version = \"1\"", "version = 1", "1\nfrom", "`version` must be a text", ""),
