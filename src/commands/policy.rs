@@ -3,9 +3,8 @@
 use super::{Failure, load_policy, package_texts};
 use crate::stories;
 use clap::Subcommand;
-use dataflows::policy::{Policy, Problem};
+use dataflows::policy::Policy;
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
 /// Check and test policy packages.
 #[derive(Subcommand, Clone, Debug)]
@@ -36,7 +35,7 @@ pub fn run(command: &Command) -> Result<(), Failure> {
 fn check(name: &str) -> Result<(), Failure> {
     match Policy::load(&package_texts(name)?) {
         Ok(policy) => {
-            policy.warnings.iter().for_each(|warning| println!("{}", line(warning)));
+            policy.warnings.iter().for_each(|warning| println!("{warning}"));
             let sum = policy.summary();
             println!(
                 "{}@{}: {} registers, {} indicators, {} criteria, {} benefits, {} warnings",
@@ -51,19 +50,10 @@ fn check(name: &str) -> Result<(), Failure> {
             Ok(())
         }
         Err(problems) => {
-            problems.iter().for_each(|problem| println!("{}", line(problem)));
+            problems.iter().for_each(|problem| println!("{problem}"));
             Err(Failure::failed(format!("{} mistakes", problems.len())))
         }
     }
-}
-
-/// `file:line:column: message (hint)`.
-fn line(problem: &Problem) -> String {
-    let mut text = format!("{}:{}:{}: {}", problem.file, problem.line, problem.column, problem.message);
-    if let Some(hint) = &problem.hint {
-        write!(text, " ({hint})").expect("writing to a string cannot fail");
-    }
-    text
 }
 
 fn test(name: &str, only: &str) -> Result<(), Failure> {

@@ -28,7 +28,7 @@ pub fn play(policy: &Arc<Policy>, story: &Story) -> Outcome {
     while let Some(day) = days.next() {
         stage.day(day);
         let until = days.peek().map_or(day.date, |next| Date(next.date.0 - 1));
-        (day.date.0 + 1..=until.0).for_each(|date| stage.quiet_day(Date(date)));
+        (day.date.0 + 1..=until.0).for_each(|date| stage.quiet_day(Date(date), day.line));
     }
     Outcome { file: story.file.clone(), title: story.title.clone(), complaints: stage.complaints, shown: stage.shown }
 }
@@ -84,7 +84,7 @@ impl<'a> Stage<'a> {
             for register in silent {
                 match self.policy.register(register) {
                     Some(register) => self.silent.push(register),
-                    None => self.complain(0, "a register that keeps silent", format!("no register {register}")),
+                    None => self.complain(day.line, "a register that keeps silent", format!("no register {register}")),
                 }
             }
         }
@@ -92,7 +92,7 @@ impl<'a> Stage<'a> {
             self.give(*line, give);
         }
         let changes = self.turn(day.date);
-        let unmet = self.compare(&changes, &day.expect);
+        let unmet = self.compare(&changes, &day.expect, day.line);
         self.complaints.extend(unmet);
         for (_, expectation) in &day.expect {
             if let What::Happened { event, benefit, .. } = &expectation.what {
@@ -101,11 +101,11 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// A day on which nothing is given and nothing expected.
-    fn quiet_day(&mut self, date: Date) {
+    /// A day after the one told on this line, on which nothing is given and nothing expected.
+    fn quiet_day(&mut self, date: Date, line: usize) {
         let changes = self.turn(date);
         if changes.iter().any(|change| self.watched.contains(&change.decision.benefit)) {
-            let unexpected = self.compare(&changes, &[]);
+            let unexpected = self.compare(&changes, &[], line);
             self.complaints.extend(unexpected);
         }
     }
@@ -132,7 +132,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Sentences that do not hold, and changes that no sentence tells.
-    fn compare(&mut self, changes: &[Change], expect: &[(usize, Expectation)]) -> Vec<Complaint> {
+    fn compare(&mut self, changes: &[Change], expect: &[(usize, Expectation)], line: usize) -> Vec<Complaint> {
         let decisions: Vec<Decision> = self.decisions.values().cloned().collect();
         let mut findings = Findings {
             policy: self.policy,
@@ -153,7 +153,6 @@ impl<'a> Stage<'a> {
             let found = findings.check(expectation).err()?;
             Some(complaint(*line, expectation.sentence.clone(), found))
         });
-        let line = expect.first().map_or(0, |(line, _)| *line);
         let untold = changes.iter().filter(|change| self.watched.contains(&change.decision.benefit) && event(change.kind).is_some()).filter_map(|change| {
             let (name, benefit) = (findings.name(change.decision.person), &self.policy.benefits[usize::from(change.decision.benefit)].id);
             let told = expect.iter().any(|(_, expectation)| expectation.accounts_for(&name, benefit));

@@ -29,6 +29,7 @@ pub struct Person {
 }
 
 pub struct Day {
+    pub line: usize,
     pub date: Date,
     pub give: Vec<(usize, toml::Table)>,
     /// Registers that keep silent from this day on.
@@ -104,6 +105,7 @@ impl Reader<'_> {
             Ok((self.line(sentence.span()), expectation))
         };
         Ok(Day {
+            line: self.line(day.date.span()),
             date: self.date(day.date.span(), day.date.as_ref())?,
             give: day.give.into_iter().map(|give| (self.line(give.span()), give.into_inner())).collect(),
             silent: day.silent,
