@@ -11,3 +11,6 @@ mod intake;
 
 /// What is written to whom: limits, timers, repeats and replays, over random lives.
 mod dispatch;
+
+/// The engine held against the twin over random lives: any order, any batching, one worker and three.
+mod twin;
