@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use shanyraq::bench::Bench;
-use shanyraq::commands::{Failure, batch, generate};
+use shanyraq::commands::{Failure, batch, generate, policy};
 use std::process::ExitCode;
 
 // The system's allocator gives memory back inside merges, and a load frees what it allocates on other threads.
@@ -22,6 +22,9 @@ enum Command {
     Generate(generate::Arguments),
     /// Feeds in, views out.
     Batch(batch::BatchArguments),
+    /// Check and test policy packages.
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Measure the engine.
     #[command(subcommand)]
     Bench(Bench),
@@ -41,6 +44,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Batch(arguments) => batch::batch(arguments),
+        Command::Policy(command) => policy::run(&command),
         Command::Bench(command) => shanyraq::bench::bench(command),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod generate;
+pub mod policy;
 
 use dataflows::policy::Policy;
 use include_dir::{Dir, include_dir};
