@@ -192,7 +192,7 @@ impl Eye {
         faults: &mut Vec<Fault>,
     ) -> (Date, bool) {
         self.clear();
-        let (policy, today) = (self.policy.clone(), environment.today());
+        let (policy, today) = (self.policy.clone(), environment.today);
         let mut away = false;
         for record in file::records(file) {
             if record.register == policy.kin_register {

@@ -1,6 +1,10 @@
 //! The porch: whatever can fail, block or know the time. The house is the crate `dataflows`.
 
+pub mod bench;
+pub mod commands;
 pub mod dispatch;
+pub mod engine;
 pub mod intake;
 pub mod ledger;
 pub mod sources;
+pub mod views;

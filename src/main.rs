@@ -1,1 +1,46 @@
-fn main(){}
+//! `shanyraq`: agency records in, changed decisions and consent texts out.
+
+use clap::{Parser, Subcommand};
+use shanyraq::bench::Bench;
+use shanyraq::commands::{Failure, batch, generate};
+use std::process::ExitCode;
+
+// The system's allocator gives memory back inside merges, and a load frees what it allocates on other threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// An engine for proactive social support: agency records in, changed decisions and consent texts out.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Generate(generate::Arguments),
+    /// Feeds in, views out.
+    Batch(batch::BatchArguments),
+    /// Measure the engine.
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("shanyraq: {}", failure.message);
+            ExitCode::from(failure.exit_code)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Generate(arguments) => generate::run(&arguments),
+        Command::Batch(arguments) => batch::batch(arguments),
+        Command::Bench(command) => shanyraq::bench::bench(command),
+    }
+}

@@ -3,7 +3,7 @@
 use dataflows::decisions::{decision_id, ground_text};
 use dataflows::model::{ChangeKind, Date, Decision, DecisionId, Fault, HouseholdKey, PersonId, Role};
 use dataflows::policy::file::ABSENT;
-use dataflows::policy::{Indicator, Judgement, Level, Policy, Row, ValueKind, is_unknown, unknown_reason};
+use dataflows::policy::{Indicator, Judgement, Level, Policy, Row, ValueKind, is_unknown, reason_of};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ impl Writer {
         for indicator in indicators.iter().map(|&index| &self.policy.indicators[index]) {
             let value = values[indicator.position];
             if is_unknown(value) {
-                unknown.insert(indicator.id.clone(), self.policy.reason(unknown_reason(value)).into());
+                unknown.insert(indicator.id.clone(), self.policy.reason(reason_of(value)).into());
             } else {
                 known.insert(indicator.id.clone(), show(indicator, value));
             }
@@ -73,7 +73,7 @@ impl Writer {
     pub fn criteria(&self, household: HouseholdKey, judgement: &Judgement) -> Value {
         let points: Map<String, Value> = self.policy.criteria.iter().zip(&judgement.points).map(|(c, points)| (c.id.clone(), (*points).into())).collect();
         let doubted = self.policy.criteria.iter().zip(&judgement.doubts).filter(|(_, doubt)| is_unknown(**doubt));
-        let unknown: Map<String, Value> = doubted.map(|(c, doubt)| (c.id.clone(), self.policy.reason(unknown_reason(*doubt)).into())).collect();
+        let unknown: Map<String, Value> = doubted.map(|(c, doubt)| (c.id.clone(), self.policy.reason(reason_of(*doubt)).into())).collect();
         json!({"household": self.household_key(household), "points": points, "unknown": unknown, "score": judgement.score})
     }
 

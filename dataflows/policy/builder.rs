@@ -194,8 +194,13 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         let mut criteria: Vec<Criterion> = Vec::new();
         for entry in entries {
             let (title, source) = described(self.compiler.problems, self.languages, &entry.node, entry.place);
-            if let Some(reg) = self.criterion(entry) {
-                if levels { self.programs.levels.push(reg) } else { self.programs.criteria.push(reg) }
+            if let Some((reg, doubt)) = self.criterion(entry) {
+                if levels {
+                    self.programs.levels.push(reg);
+                } else {
+                    self.programs.criteria.push(reg);
+                    self.programs.doubts.push(doubt);
+                }
             }
             criteria.push(Criterion { id: entry.name.clone(), title, source });
         }
@@ -208,7 +213,8 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         criteria
     }
 
-    fn criterion(&mut self, entry: &Entry) -> Option<Reg> {
+    /// Where its points are, and the reason for which they may be those of not knowing.
+    fn criterion(&mut self, entry: &Entry) -> Option<(Reg, Reg)> {
         let node = &entry.node;
         self.compiler.problems.only(node, &["title", "source", "by", "points", "value", "round", "add", "unknown"]);
         let unknown = self.compiler.problems.integer(node, "unknown");
@@ -226,6 +232,9 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         }?;
         let unknown = self.compiler.household.constant(unknown?);
         let reg = self.compiler.household.keep(1);
+        // Defaulting a value to itself keeps the reason of a doubt beside the points.
+        let doubt = self.compiler.household.keep(1);
+        block.ops.push(Op::Default(doubt, points, points));
         block.ops.push(Op::Default(reg, points, unknown));
         for add in self.compiler.problems.list(node, "add") {
             self.compiler.problems.only(add, &["reason", "when", "points"]);
@@ -243,7 +252,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         self.compiler.check_length(&block, entry.place);
         let index = self.compiler.household.add_scalar(block);
         self.judgement.insert(index);
-        Some(reg)
+        Some((reg, doubt))
     }
 
     /// Points by bins of an expression.

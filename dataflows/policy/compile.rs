@@ -355,7 +355,7 @@ impl<'c, 'p> Compiler<'c, 'p> {
             Kind::Int(number) => Some(Value::number(self.constant(scope, *number))),
             Kind::Bool(flag) => Some(Value::flag(self.constant(scope, i64::from(*flag)))),
             Kind::Word(word) => Some(Value::new(self.constant(scope, opaque(word)), Type::Word(word.clone()))),
-            Kind::Decimal { numerator, denominator } => self.decimal(*numerator, *denominator, place, scope, block),
+            Kind::Decimal { numerator, denominator } => self.decimal(*numerator, *denominator, place, scope),
             Kind::List(_) => {
                 self.problems.report(place, "a list in brackets stands only to the right of `in`");
                 None
@@ -366,17 +366,12 @@ impl<'c, 'p> Compiler<'c, 'p> {
         }
     }
 
-    fn decimal(&mut self, numerator: i64, denominator: i64, place: Place, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
+    fn decimal(&mut self, numerator: i64, denominator: i64, place: Place, scope: Scope<'_>) -> Option<Value> {
         if !self.decimals {
             self.problems.report_with_hint(place, "decimals stand only in amounts", "write a fraction: 3 / 2");
             return None;
         }
-        let reg = block.temporary();
-        let (numerator, denominator) = (self.constant(scope, numerator), self.constant(scope, denominator));
-        let divisor = block.temporary();
-        block.ops.push(Op::Fraction(reg, numerator));
-        block.ops.push(Op::Fraction(divisor, denominator));
-        block.ops.push(Op::FDiv(reg, reg, divisor));
+        let reg = self.graph(scope).fraction(numerator, denominator);
         Some(Value { fraction: true, ..Value::number(reg) })
     }
 
@@ -595,19 +590,15 @@ impl<'c, 'p> Compiler<'c, 'p> {
     }
 
     fn junction(&mut self, both: bool, left: &Expression, right: &Expression, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
-        let first = self.condition(left, scope, block);
-        let to = block.temporary();
-        if let Some(first) = first {
-            block.ops.push(Op::Move(to, first));
-        }
+        let first = self.condition(left, scope, block).map(|first| block.reuse(first));
         let skip = block.reserve();
         block.guards += 1;
         let second = self.condition(right, scope, block);
         block.guards -= 1;
-        let (first, second) = (first?, second?);
-        block.ops.push(if both { Op::And(to, first, second) } else { Op::Or(to, first, second) });
+        let (to, second) = (first?, second?);
+        block.ops.push(if both { Op::And(to, to, second) } else { Op::Or(to, to, second) });
         let count = block.since(skip);
-        block.ops[skip] = if both { Op::SkipIfFalse(first, count) } else { Op::SkipIfTrue(first, count) };
+        block.ops[skip] = if both { Op::SkipIfFalse(to, count) } else { Op::SkipIfTrue(to, count) };
         Some(Value::flag(to))
     }
 
@@ -960,7 +951,9 @@ impl<'c, 'p> Compiler<'c, 'p> {
             _ => None,
         };
         let Some(window) = window else {
-            self.problems.report(expression.place, "a window is needed here: previous_quarter(), last_months(12) or this_year()");
+            let name = if let Kind::Call(name, _) = &expression.kind { name } else { "" };
+            let message = "a window is needed here: previous_quarter(), last_months(12) or this_year()";
+            self.problems.unknown_name(expression.place, message, name, ["previous_quarter", "last_months", "this_year"]);
             return None;
         };
         let index = self.windows.iter().position(|known| *known == window).unwrap_or(self.windows.len());

@@ -106,6 +106,8 @@ pub(crate) struct Programs {
     pub judgement: Vec<Op>,
     pub household_indicators: (Reg, usize),
     pub criteria: Vec<Reg>,
+    /// Beside each criterion: unknown if its points are those of not knowing.
+    pub doubts: Vec<Reg>,
     pub levels: Vec<Reg>,
     /// Where score, level score, category and level are for benefits.
     pub totals: Reg,
@@ -364,6 +366,8 @@ impl Evaluator {
         out.indicators.extend_from_slice(&regs[usize::from(first)..usize::from(first) + count]);
         out.points.clear();
         out.points.extend(programs.criteria.iter().map(|reg| regs[usize::from(*reg)]));
+        out.doubts.clear();
+        out.doubts.extend(programs.doubts.iter().map(|reg| regs[usize::from(*reg)]));
         out.level_points.clear();
         out.level_points.extend(programs.levels.iter().map(|reg| regs[usize::from(*reg)]));
         out.score = out.points.iter().sum();
@@ -398,7 +402,7 @@ impl Evaluator {
             *reg = i64::from(flag);
         }
         regs[first + 6] = person as i64;
-        Pass { policy, environment, file, regs, clock: Clock::new(environment.today), distinct: &mut self.distinct }
+        Pass { policy, environment, file, regs, clock: Clock::new(environment.today), distinct: &mut self.distinct, expiring: None }
     }
 }
 
@@ -519,6 +523,8 @@ struct Pass<'a> {
     regs: &'a mut Registers,
     clock: Clock,
     distinct: &'a mut Vec<(Reg, i64)>,
+    /// The months for which the records at hand are retained, and the least period among them.
+    expiring: Option<(i32, i64)>,
 }
 
 impl<'a> Pass<'a> {
@@ -544,9 +550,10 @@ impl<'a> Pass<'a> {
                     counted |= self.fold(group);
                 }
                 if counted {
-                    self.wake_when_expired(&record);
+                    self.expires(&record);
                 }
             }
+            self.wake_when_expired();
         }
     }
 
@@ -575,12 +582,23 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// A record that counted stops counting when its retention ends.
-    fn wake_when_expired(&mut self, record: &Record<'_>) {
+    /// A record that counted stops counting when its retention ends; of the records of a register the first one matters.
+    fn expires(&mut self, record: &Record<'_>) {
         let layout = &self.policy.programs.layouts[usize::from(record.register)];
-        if let (Some(months), Some(period)) = (layout.retain_months, self.period(record, layout))
-            && period + 28 * i64::from(months) < self.clock.horizon
-        {
+        let (Some(months), Some(period)) = (layout.retain_months, self.period(record, layout)) else {
+            return;
+        };
+        match &mut self.expiring {
+            Some((same, first)) if *same == months => *first = period.min(*first),
+            _ => {
+                self.wake_when_expired();
+                self.expiring = Some((months, period));
+            }
+        }
+    }
+
+    fn wake_when_expired(&mut self) {
+        if let Some((months, period)) = self.expiring.take() {
             self.clock.wake(i64::from(Date(period as i32).add_months(months).0));
         }
     }
@@ -688,9 +706,10 @@ impl<'a> Pass<'a> {
                 let ground = || Ground::Record(register, record.key.into());
                 let right = decide(*index, benefit, program, doubt, ground, self.regs, bins, &mut self.clock, self.environment);
                 out.extend(right);
-                self.wake_when_expired(&record);
+                self.expires(&record);
             }
         }
+        self.wake_when_expired();
         out.sort();
     }
 

@@ -90,6 +90,13 @@ impl Reader<'_, '_> {
         self.place.after(bytes)
     }
 
+    /// The parser places calls at their bracket, people at their name.
+    fn name_before(&self, place: Place, name: &str) -> Place {
+        let at = (place.at - self.place.at) as usize;
+        let before = self.source[..at].trim_end();
+        if before.ends_with(name) { Place { at: self.place.at + (before.len() - name.len()) as u32, ..place } } else { place }
+    }
+
     fn all(&mut self, nodes: &[IdedExpr]) -> Option<Vec<Expression>> {
         nodes.iter().map(|node| self.read(node)).collect()
     }
@@ -109,11 +116,13 @@ impl Reader<'_, '_> {
             }
             Expr::List(list) => Kind::List(self.all(&list.elements)?),
             Expr::Call(call) => {
+                let place = self.name_before(place, &call.func_name);
                 let arguments = self.all(&call.args)?;
-                match &call.target {
+                let kind = match &call.target {
                     Some(target) => Kind::Method(Box::new(self.read(target)?), call.func_name.clone(), arguments),
                     None => Kind::Call(call.func_name.clone(), arguments),
-                }
+                };
+                return Some(Expression { place, kind });
             }
             _ => {
                 self.problems.report(place, "this part of CEL is not part of the policy language");

@@ -123,6 +123,16 @@ impl Block {
         self.next > TEMPORARIES - 2 || self.ops.len() > usize::from(u16::MAX)
     }
 
+    /// A register for what becomes of a value: its own, if the last operation wrote it for nobody else.
+    pub fn reuse(&mut self, value: Reg) -> Reg {
+        if value < TEMPORARIES && self.ops.last().is_some_and(|op| op.writes() == Some(value)) {
+            return value;
+        }
+        let to = self.temporary();
+        self.ops.push(Op::Move(to, value));
+        to
+    }
+
     /// Adds an operation that will be replaced.
     pub fn reserve(&mut self) -> usize {
         self.ops.push(Op::Skip(0));
@@ -139,13 +149,14 @@ impl Block {
 pub struct Graph {
     next: Reg,
     inputs: BTreeMap<Input, Reg>,
+    fractions: BTreeMap<(i64, i64), Reg>,
     pub nodes: Vec<Node>,
     pub bins: Vec<Bins>,
 }
 
 impl Graph {
     pub fn new() -> Self {
-        Graph { next: LASTING, inputs: BTreeMap::new(), nodes: Vec::new(), bins: Vec::new() }
+        Graph { next: LASTING, inputs: BTreeMap::new(), fractions: BTreeMap::new(), nodes: Vec::new(), bins: Vec::new() }
     }
 
     /// The first of so many registers that keep their values.
@@ -174,6 +185,16 @@ impl Graph {
         self.input(Input::Constant(value))
     }
 
+    /// Two registers in a row that hold a fraction.
+    pub fn fraction(&mut self, numerator: i64, denominator: i64) -> Reg {
+        if let Some(reg) = self.fractions.get(&(numerator, denominator)) {
+            return *reg;
+        }
+        let reg = self.keep(2);
+        self.fractions.insert((numerator, denominator), reg);
+        reg
+    }
+
     /// Two registers in a row that hold the bounds of a window.
     pub fn window(&mut self, window: u16) -> Reg {
         if let Some(reg) = self.inputs.get(&Input::WindowFrom(window)) {
@@ -187,7 +208,9 @@ impl Graph {
 
     /// Everything that the environment puts into registers.
     pub fn inputs(&self) -> Vec<(Reg, Input)> {
-        self.inputs.iter().map(|(input, reg)| (*reg, *input)).collect()
+        let fractions = self.fractions.iter();
+        let constants = fractions.flat_map(|((n, d), reg)| [(*reg, Input::Constant(*n)), (*reg + 1, Input::Constant(*d))]);
+        self.inputs.iter().map(|(input, reg)| (*reg, *input)).chain(constants).collect()
     }
 
     pub fn bins(&mut self, bins: Bins) -> u16 {

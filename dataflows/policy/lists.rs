@@ -97,11 +97,11 @@ impl Compiler<'_, '_> {
         match register {
             Some(register) if chain.root != "kin" || self.kin => self.over_register(register as u16, chain, place, block),
             Some(_) => {
-                self.problems.report(place, "`kin` is not known where tied people's knowledge and composition are computed");
+                self.problems.report(chain.place, "`kin` is not known where tied people's knowledge and composition are computed");
                 None
             }
             None if chain.root == "members" => {
-                self.problems.report(place, "`members` is known to indicators and benefits of households only");
+                self.problems.report(chain.place, "`members` is known to indicators and benefits of households only");
                 None
             }
             None => {
@@ -194,11 +194,7 @@ impl Compiler<'_, '_> {
         let mut whole: Option<Reg> = None;
         for condition in conditions {
             let Condition { step, negated } = condition;
-            let before = whole.map(|before| {
-                let to = block.temporary();
-                block.ops.push(Op::Move(to, before));
-                (to, before, block.reserve())
-            });
+            let before = whole.map(|before| (block.reuse(before), block.reserve()));
             block.guards += usize::from(before.is_some());
             let holds = self.condition(step.body, scope(step.variable), block);
             block.guards -= usize::from(before.is_some());
@@ -208,10 +204,10 @@ impl Compiler<'_, '_> {
             }
             whole = Some(match before {
                 None => holds,
-                Some((to, before, skip)) => {
-                    block.ops.push(Op::And(to, before, holds));
+                Some((before, skip)) => {
+                    block.ops.push(Op::And(before, before, holds));
                     block.ops[skip] = Op::SkipIfFalse(before, block.since(skip));
-                    to
+                    before
                 }
             });
         }

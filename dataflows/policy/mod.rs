@@ -18,7 +18,7 @@ mod program;
 mod source;
 
 pub use evaluate::{Environment, Evaluator, Trace};
-pub use program::{is_unknown, unknown};
+pub use program::{is_unknown, reason_of, unknown};
 
 use crate::model::{Date, PersonKind};
 use std::collections::{BTreeMap, HashMap};
@@ -35,6 +35,13 @@ pub struct Problem {
     pub column: usize,
     pub message: String,
     pub hint: Option<String>,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)?;
+        self.hint.iter().try_for_each(|hint| write!(f, " ({hint})"))
+    }
 }
 
 /// What a record's field holds.
@@ -123,10 +130,23 @@ impl Register {
     pub fn people(&self) -> impl Iterator<Item = usize> + '_ {
         self.packed.iter().enumerate().filter(|(_, field)| self.fields[**field].kind == FieldType::Person).map(|(position, _)| position)
     }
+
+    /// Whether the record's period is past by more than the register's retention; `fields` is room for its packed fields.
+    pub fn expired(&self, record: &file::Record<'_>, today: Date, fields: &mut [i64]) -> bool {
+        let Some(months) = self.retain_months else { return false };
+        let period = match self.period {
+            Some(position) if !record.deleted() => {
+                record.unpack(self.packed.len(), fields);
+                (fields[position] != file::ABSENT).then(|| Date(fields[position] as i32))
+            }
+            _ => record.event_date(),
+        };
+        period.is_some_and(|period| period.add_months(months) <= today)
+    }
 }
 
 /// Whether a register can be relied on today.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum FeedState {
     Fresh,
     /// Not heard for longer than its cadence.
@@ -190,6 +210,8 @@ pub struct Judgement {
     /// One value per household indicator; see [`Policy::indicators`].
     pub indicators: Vec<i64>,
     pub points: Vec<i64>,
+    /// Beside each criterion: unknown, with its reason, if the points are those of not knowing.
+    pub doubts: Vec<i64>,
     pub score: i64,
     pub category: u8,
     pub level_points: Vec<i64>,

@@ -4,8 +4,8 @@
 //! with an unknown side is unknown with the left side's reason first, absent counting as unknown with the reason `absent`; only
 //! the operations of `&&`, `||`, `?:`, `has` and [`Op::Default`] look closer.
 //!
-//! Arithmetic saturates at ±2^62. A fraction occupies two registers, numerator and positive denominator; it is worked out in
-//! 128 bits, reduced to lowest terms after every operation and, should it still not fit, shortened to 62 bits.
+//! Arithmetic saturates at ±2^62. A fraction occupies two registers, numerator and positive denominator. It is worked out in
+//! 128 bits, reduced to lowest terms where it has outgrown 62 bits and, should it still not fit, shortened to them.
 
 use super::file::ABSENT;
 use crate::model::Date;
@@ -129,6 +129,18 @@ pub enum Op {
     FLt(Reg, Reg, Reg),
     FLe(Reg, Reg, Reg),
     Round(Reg, Reg, Rounding),
+}
+
+impl Op {
+    /// The register of a truth value that this operation writes.
+    pub fn writes(self) -> Option<Reg> {
+        match self {
+            Op::Not(to, _) | Op::Past(to, _) | Op::Has(to, _) => Some(to),
+            Op::Eq(to, ..) | Op::Ne(to, ..) | Op::Lt(to, ..) | Op::Le(to, ..) | Op::And(to, ..) | Op::Or(to, ..) => Some(to),
+            Op::In(to, ..) | Op::Reached(to, ..) | Op::Active(to, ..) | Op::Within(to, ..) => Some(to),
+            _ => None,
+        }
+    }
 }
 
 /// Bins of a criterion, an amount or a category: what is given to values from each start on.
@@ -428,29 +440,21 @@ fn sum(a: Pair, b: Pair) -> Pair {
     reduce(wide(a.0, b.1).saturating_add(wide(b.0, a.1)), wide(a.1, b.1))
 }
 
-/// Lowest terms with a positive denominator, shortened where it does not fit.
+/// A positive denominator; in lowest terms where it must be, shortened where even that does not fit.
 fn reduce(n: i128, d: i128) -> Pair {
-    let (n, d) = if d < 0 { (-n, -d) } else { (n, d) };
-    let common = gcd(n.unsigned_abs(), d.unsigned_abs()) as i128;
-    let (mut n, mut d) = (n / common, d / common);
-    while d > i128::from(LIMIT) {
+    const FITS: i128 = LIMIT as i128;
+    let (mut n, mut d) = if d < 0 { (-n, -d) } else { (n, d) };
+    if n.abs() > FITS || d > FITS {
+        let common = gcd(n.unsigned_abs(), d.unsigned_abs()) as i128;
+        (n, d) = (n / common, d / common);
+    }
+    while d > FITS {
         (n, d) = (n / 2, d / 2);
     }
-    (n.clamp(-i128::from(LIMIT), i128::from(LIMIT)) as i64, d as i64)
+    (n.clamp(-FITS, FITS) as i64, d as i64)
 }
 
-fn gcd(a: u128, b: u128) -> u128 {
-    let (mut a, mut b) = (a, b);
-    while b != 0 {
-        if let (Ok(a), Ok(b)) = (u64::try_from(a), u64::try_from(b)) {
-            return u128::from(short_gcd(a, b));
-        }
-        (a, b) = (b, a % b);
-    }
-    a
-}
-
-fn short_gcd(mut a: u64, mut b: u64) -> u64 {
+fn gcd(mut a: u128, mut b: u128) -> u128 {
     while b != 0 {
         (a, b) = (b, a % b);
     }

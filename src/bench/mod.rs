@@ -12,7 +12,7 @@ use dataflows::House;
 use dataflows::model::{Date, Update};
 use dataflows::policy::Policy;
 use dataflows::records::Circumstances;
-use fixtures::country::{Country, in_order};
+use fixtures::country::{Country, in_order, opening};
 use hdrhistogram::Histogram;
 use serde_json::json;
 use std::sync::Arc;
@@ -52,8 +52,8 @@ pub struct Size {
 
 /// Threads that make and decode records while the engine works.
 const DECODING_THREADS: usize = 2;
-/// Days of life to draw updates from at most.
-const LIFE_DAYS_MAX: usize = 60;
+/// Fewer updates a person and day than the country has (domain 7.9: 1.39 m for 20.4 m people): so many days have enough.
+const UPDATES_PER_PERSON_DAY: f64 = 0.05;
 /// What an epoch left behind.
 const LEFT: [&str; 3] = ["no indicator changed", "household row changed", "decision changed"];
 
@@ -91,7 +91,16 @@ impl Decoded {
 /// The country's records, made and decoded on other threads, in order.
 fn population(policy: &Arc<Policy>, country: Country) -> impl Iterator<Item = Decoded> + use<> {
     let schema = Arc::new(Schema::from(&**policy));
-    in_order(DECODING_THREADS, country.blocks(), move |index| Decoded::read(&mut Intake::new(schema.clone()), &country.population_block(index)))
+    let neighbourhoods = country.neighbourhoods();
+    in_order(DECODING_THREADS, neighbourhoods + 1, move |index| {
+        let mut lines = Vec::new();
+        if index < neighbourhoods {
+            country.neighbourhood(index).population(country.seed(), &mut lines);
+        } else {
+            lines = opening(country.start());
+        }
+        Decoded::read(&mut Intake::new(schema.clone()), &lines)
+    })
 }
 
 fn load(size: &Size) -> Result<(), Failure> {
@@ -125,15 +134,14 @@ fn rescoring(size: &Size) -> Result<(), Failure> {
     }
     let policy = load_policy(&size.policy)?;
     let country = Country::new(size.persons, size.seed, size.start);
-    let updates = life(&policy, &country, (size.rate * size.seconds) as usize);
+    let updates = life(&policy, &country, size.persons, (size.rate * size.seconds) as usize);
     if updates.is_empty() {
         return Err(Failure::failed("too few people for a single update".to_owned()));
     }
     let rate = size.rate as f64;
-    let parts = population(&policy, country);
     let figures = timely::execute_directly(move |worker| {
         let mut house = House::build(worker, policy.clone());
-        settle(worker, &mut house, &policy, parts);
+        settle(worker, &mut house, &policy, population(&policy, country));
         open_loop(worker, &mut house, updates, rate)
     });
     figures.print(size);
@@ -142,14 +150,12 @@ fn rescoring(size: &Size) -> Result<(), Failure> {
 
 /// Records of the country's life, in order of arrival. The business date stands still while latency is measured: the days'
 /// records arrive, their date records do not.
-fn life(policy: &Arc<Policy>, country: &Country, wanted: usize) -> Vec<Update> {
+fn life(policy: &Arc<Policy>, country: &Country, persons: usize, wanted: usize) -> Vec<Update> {
     let mut intake = Intake::new(Arc::new(Schema::from(&**policy)));
     let mut updates = Vec::new();
-    for (_, lines) in country.days(LIFE_DAYS_MAX) {
+    let days = (wanted as f64 / (persons as f64 * UPDATES_PER_PERSON_DAY)).ceil() as usize;
+    for (_, lines) in country.days(days) {
         updates.append(&mut Decoded::read(&mut intake, &lines).updates);
-        if updates.len() >= wanted {
-            break;
-        }
     }
     updates.truncate(wanted);
     updates

@@ -14,7 +14,7 @@ pub(crate) use scalar::{Scalar, shown};
 
 use dataflows::model::{Date, PersonId, PersonKind, Update};
 use dataflows::policy::file::{ABSENT, NewRecord};
-use dataflows::policy::{Field, FieldType, Register, TieKind};
+use dataflows::policy::{Policy, Field, FieldType, Register, TieKind};
 use hashbrown::HashMap;
 use serde::de::DeserializeSeed;
 use serde_json::value::RawValue;
@@ -49,6 +49,17 @@ impl Schema {
     pub fn register(&self, id: &str) -> Option<u16> {
         let index = self.registers.iter().position(|register| register.id == id && id != BUILT_IN)?;
         u16::try_from(index).ok()
+    }
+}
+
+impl From<&Policy> for Schema {
+    fn from(policy: &Policy) -> Self {
+        let contact = policy.contact.as_ref().map(|contact| ContactFields {
+            register: contact.register,
+            phone: contact.phone.clone(),
+            language: contact.language.clone(),
+        });
+        Schema { person: policy.person, registers: policy.registers.clone(), contact }
     }
 }
 
