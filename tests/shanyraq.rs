@@ -11,3 +11,6 @@ mod intake;
 
 /// What is written to whom: limits, timers, repeats and replays, over random lives.
 mod dispatch;
+
+/// The demonstration, from a birth to an assigned benefit.
+mod demo;

@@ -42,7 +42,7 @@ impl Family {
         Family { mother: 0, act: String::new(), children: 0, name: String::new(), phone: None, story: Vec::new(), told: 0, begun: false }
     }
 
-    /// `Аружан Серікова, 4 children`; empty while nobody is followed.
+    /// `Аружан Серікова, 4 children with the newborn`; empty while nobody is followed.
     pub fn title(&self) -> String {
         if self.mother == 0 { String::new() } else { format!("{}, {} children with the newborn", self.name, self.children) }
     }
@@ -59,12 +59,12 @@ impl Family {
     }
 
     /// A record on its way in: the act of the birth, or the mother's own person record, which holds her name.
-    pub fn record(&mut self, register: &str, record: &Record, person: PersonId, line: &[u8]) {
+    pub fn record(&mut self, date: Date, register: &str, record: &Record, person: PersonId, line: &[u8]) {
         if register == "zags.birth" && record.key == self.act && !self.begun {
             self.begun = true;
             let line: Value = serde_json::from_slice(line).unwrap_or_default();
             let born = line["data"]["born"].as_str().unwrap_or_default();
-            self.story.push(format!("{}  birth registered, born {born}", line["recorded_at"].as_str().unwrap_or(born).get(..10).unwrap_or(born)));
+            self.story.push(format!("{date}  {}: birth registered, born {born}", self.title()));
         } else if register == "gbdfl.person" && person == self.mother && person != 0 {
             let line: Value = serde_json::from_slice(line).unwrap_or_default();
             let part = |name: &str| line["data"][name].as_str().unwrap_or_default().to_owned();

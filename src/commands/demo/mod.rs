@@ -155,9 +155,10 @@ impl Show {
 
     /// Lives day by day; how many days it were.
     fn live(&mut self, country: Country, day_length: Duration) -> usize {
+        let days = country.days(self.days);
         let screen = self.terminal.live.then(|| Screen::open(self.terminal));
         self.begun = Instant::now();
-        for (date, lines) in country.days(self.days) {
+        for (date, lines) in days {
             if self.stopped() {
                 break;
             }

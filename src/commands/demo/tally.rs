@@ -7,8 +7,9 @@ use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Latencies are kept in nanoseconds to three digits.
+/// Latencies are kept in nanoseconds to three digits; one beyond an hour counts as an hour.
 const DIGITS: u8 = 3;
+const LATENCY_MAX: u64 = 3_600_000_000_000;
 
 /// Counts since the beginning, and of today.
 pub struct Tally {
@@ -68,7 +69,7 @@ impl Default for Tally {
             assigned: 0,
             notes: 0,
             categories: BTreeMap::new(),
-            latency: Histogram::new(DIGITS).expect("three digits are within what it can keep"),
+            latency: Histogram::new_with_bounds(1, LATENCY_MAX, DIGITS).expect("the bounds are in order"),
         }
     }
 }
