@@ -1,7 +1,8 @@
 use dataflows::model::{PersonId, PersonKind, check_digit};
-use dataflows::policy::{Field, FieldType, Register, Tie, TieKind};
-use shanyraq::intake::{ContactFields, Schema};
+use dataflows::policy::{Contact, Field, FieldType, Policy, Register, Tie, TieKind};
+use shanyraq::intake::Schema;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A field from a line such as `from date`, `kind enum(a|b) optional` or `name text`.
@@ -67,7 +68,7 @@ pub fn kz() -> Arc<Schema> {
         register("test.kinds", false, "person person, flag bool optional, count int optional, ratio money optional, day date optional"),
         register("kin", false, "kind enum(spouse|parent), person person"),
     ];
-    let contact = ContactFields { register: 0, phone: "msisdn".to_owned(), language: "language".to_owned() };
+    let contact = Contact { register: 0, phone: "msisdn".to_owned(), language: "language".to_owned() };
     Arc::new(Schema { person: PersonKind::Iin, registers, contact: Some(contact) })
 }
 
@@ -95,4 +96,28 @@ pub fn iin(serial: u32) -> String {
 /// The same as a number.
 pub fn number(iin: &str) -> PersonId {
     PersonKind::Iin.parse(iin).unwrap()
+}
+
+/// A package of this repository.
+pub fn package(name: &str) -> Policy {
+    fn collect(root: &Path, folder: &Path, texts: &mut Vec<(String, String)>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                collect(root, &path, texts);
+            } else if name.ends_with(".toml") && !name.ends_with(".map.toml") {
+                texts.push((name, std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let root = repository("dataflows/policies").join(name);
+    let mut texts = Vec::new();
+    collect(&root, &root, &mut texts);
+    Policy::load(&texts).unwrap_or_else(|problems| panic!("{problems:#?}"))
+}
+
+/// A path within this repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }

@@ -5,6 +5,7 @@ use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
 use shanyraq::intake::{Contact, Intake, Item, LINE_MAX_BYTES, Schema};
 use shanyraq::sources::{Chunk, Difference, Feed, Held, Options, Quarantined, Refusal, Snapshot, write_quarantine};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -332,6 +333,42 @@ proptest! {
         };
         prop_assert_eq!(with(chunk_bytes), with(1 << 20));
     }
+}
+
+#[test]
+fn the_survey_is_read_through_its_mapping() {
+    let schema = Arc::new(Schema::from(&registers::package("us-cps")));
+    let map = registers::repository("dataflows/policies/us-cps/cps.map.toml");
+    let chunk = read(&schema, &[registers::repository("fixtures/cps")], &[map]);
+    assert_eq!(refusals(&chunk), []);
+    assert_eq!(chunk.items.len() as u64, chunk.lines);
+    let of = |register: &str| {
+        let register = schema.register(register).unwrap();
+        updates(&chunk).into_iter().map(|update| Record::read(&update.record)).filter(move |record| record.register == register)
+    };
+    assert!(of("census.person").count() > 900);
+    let amount = |record: Record<'_>| {
+        let mut values = [0; 3];
+        record.unpack(3, &mut values);
+        values[2]
+    };
+    assert!(of("irs.income").map(amount).any(|amount| amount < 0), "losses are kept");
+}
+
+#[test]
+fn the_synthetic_country_is_understood() {
+    let mut intake = Intake::new(Arc::new(Schema::from(&registers::package("kz"))));
+    let country = fixtures::country::Country::new(1000, 7, Date::parse("2026-01-01").unwrap());
+    let (mut records, mut contacts, mut refused) = (0, 0, BTreeMap::new());
+    country.population(|line| match intake.decode(line) {
+        Ok(decoded) => {
+            records += 1;
+            contacts += usize::from(decoded.contact.is_some());
+        }
+        Err(rejection) => drop(refused.insert((rejection.field, rejection.reason), String::from_utf8_lossy(line).into_owned())),
+    });
+    assert!(refused.is_empty(), "one line of each kind refused: {refused:#?}");
+    assert!(records > 8000 && contacts > 300, "{records} records, {contacts} contacts");
 }
 
 /// What is held after an ordinary feed of contributions 1 to `count`.

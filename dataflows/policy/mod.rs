@@ -19,6 +19,7 @@ mod source;
 
 pub use evaluate::{Environment, Evaluator, Trace};
 pub use program::{is_unknown, reason_of, unknown};
+pub use source::nearest;
 
 use crate::model::{Date, PersonKind};
 use std::collections::{BTreeMap, HashMap};

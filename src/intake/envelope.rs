@@ -1,8 +1,7 @@
 //! The shape of a line: the members of its object, unchecked, borrowed from the text.
 
-use super::Rejection;
-use super::nearest::did_you_mean;
 use super::scalar::{Scalar, shown};
+use super::{Rejection, did_you_mean};
 use dataflows::policy::Field;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;

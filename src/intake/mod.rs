@@ -4,17 +4,15 @@
 //! records to know (nobody has this id, the event lies after today) is the house's business.
 
 mod envelope;
-mod nearest;
 mod scalar;
 
 pub(crate) use envelope::Envelope;
-pub(crate) use nearest::did_you_mean;
 pub use scalar::NUMBER_MAX;
 pub(crate) use scalar::{Scalar, shown};
 
 use dataflows::model::{Date, PersonId, PersonKind, Update};
 use dataflows::policy::file::{ABSENT, NewRecord};
-use dataflows::policy::{Policy, Field, FieldType, Register, TieKind};
+use dataflows::policy::{self, Field, FieldType, Policy, Register, TieKind, nearest};
 use hashbrown::HashMap;
 use serde::de::DeserializeSeed;
 use serde_json::value::RawValue;
@@ -33,15 +31,14 @@ const BUILT_IN: &str = "kin";
 pub struct Schema {
     pub person: PersonKind,
     pub registers: Vec<Register>,
-    pub contact: Option<ContactFields>,
+    /// Where people's telephone numbers and languages are.
+    pub contact: Option<policy::Contact>,
 }
 
-/// Where a package keeps people's telephone numbers and languages.
-#[derive(Clone, Debug)]
-pub struct ContactFields {
-    pub register: u16,
-    pub phone: String,
-    pub language: String,
+impl From<&Policy> for Schema {
+    fn from(policy: &Policy) -> Self {
+        Schema { person: policy.person, registers: policy.registers.clone(), contact: policy.contact.clone() }
+    }
 }
 
 impl Schema {
@@ -49,17 +46,6 @@ impl Schema {
     pub fn register(&self, id: &str) -> Option<u16> {
         let index = self.registers.iter().position(|register| register.id == id && id != BUILT_IN)?;
         u16::try_from(index).ok()
-    }
-}
-
-impl From<&Policy> for Schema {
-    fn from(policy: &Policy) -> Self {
-        let contact = policy.contact.as_ref().map(|contact| ContactFields {
-            register: contact.register,
-            phone: contact.phone.clone(),
-            language: contact.language.clone(),
-        });
-        Schema { person: policy.person, registers: policy.registers.clone(), contact }
     }
 }
 
@@ -452,4 +438,9 @@ fn broken(error: &serde_json::Error, offset: usize) -> Rejection {
     let place = format!(" at line {} column {}", error.line(), error.column());
     let what = text.strip_suffix(&place).unwrap_or(&text);
     Rejection::new("", &format!("broken JSON at byte {}: {what}", error.column() + offset))
+}
+
+/// ` (did you mean …?)` when a known name may have been meant, else nothing.
+pub(crate) fn did_you_mean<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
+    nearest(name, known).map(|known| format!(" (did you mean {known}?)")).unwrap_or_default()
 }
