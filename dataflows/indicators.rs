@@ -194,7 +194,7 @@ fn measure_one(
     place: Membership,
     contribution: &mut Contribution,
 ) -> Date {
-    if place.household == HouseholdKey::NONE || file.is_empty() {
+    if place.household == HouseholdKey::NONE {
         clear(contribution);
         return Date::NEVER;
     }

@@ -111,6 +111,15 @@ impl View {
     }
 }
 
+/// What the records in force say beside the ties themselves.
+struct Ties {
+    /// The first date on which they may say something else by themselves.
+    horizon: Date,
+    away: bool,
+    /// Whether any record is seen at all: nobody is there of whom none is.
+    seen: bool,
+}
+
 /// Reads files: pure, but for its buffers.
 struct Eye {
     policy: Arc<Policy>,
@@ -155,12 +164,9 @@ impl Eye {
     /// Writes what `file` says of `person` into `view`; returns the first date on which it may say something else by itself.
     fn look(&mut self, environment: &Environment, person: PersonId, file: &[u8], view: &mut View) -> Date {
         view.clear();
-        if file.is_empty() {
-            return Date::NEVER;
-        }
         let (composition, horizon) = self.evaluator.composition(environment, person, file);
-        let (mut horizon, away) = self.read_ties(environment, person, file, composition.exists, horizon, &mut view.faults);
-        if !composition.exists {
+        let Ties { mut horizon, away, seen } = self.read_ties(environment, person, file, composition.exists, horizon, &mut view.faults);
+        if !composition.exists || !seen {
             return horizon;
         }
         if self.marriages.len() > 1 {
@@ -207,17 +213,18 @@ impl Eye {
         exists: bool,
         mut horizon: Date,
         faults: &mut Vec<Fault>,
-    ) -> (Date, bool) {
+    ) -> Ties {
         self.clear();
         let (policy, today) = (self.policy.clone(), environment.today);
-        let mut away = false;
+        let (mut away, mut seen, mut lasting, mut first_expiry) = (false, false, false, Date::NEVER);
         for record in file::records(file) {
             if record.register == policy.kin_register {
                 continue;
             }
             let register = &policy.registers[record.register as usize];
             let mut fault = |kind| faults.push(Fault { kind, register: record.register, key: record.key.into(), person });
-            if register.expired(&record, today, &mut self.fields) {
+            let expiry = register.expiry(&record, &mut self.fields);
+            if expiry.is_some_and(|expiry| expiry <= today) {
                 continue;
             }
             if record.conflict() && !register.global {
@@ -230,6 +237,9 @@ impl Eye {
             if !record.effective(today) {
                 continue;
             }
+            seen = true;
+            lasting |= expiry.is_none();
+            first_expiry = first_expiry.min(expiry.unwrap_or(Date::NEVER));
             if !exists {
                 fault(FaultKind::Nobody);
             }
@@ -253,7 +263,9 @@ impl Eye {
             }
         }
         self.sort();
-        (horizon, away)
+        // Of somebody of whom only passing records are known, nothing may be known on another day.
+        let horizon = if lasting { horizon } else { horizon.min(first_expiry) };
+        Ties { horizon, away, seen }
     }
 
     fn take_tie(&mut self, kind: TieKind, person: PersonId, ends: (i64, Option<i64>), from: i64, record: &Record<'_>) {

@@ -3,7 +3,7 @@
 use dataflows::decisions::ground_text;
 use dataflows::model::{Change, ChangeKind, Date, Decision, Role};
 use dataflows::policy::file::ABSENT;
-use dataflows::policy::{Indicator, Level, Policy, ValueKind, is_unknown, reason_of};
+use dataflows::policy::{Contribution, Evaluator, Indicator, Level, Policy, ValueKind, is_unknown, reason_of};
 use fixtures::lives::{is_calendar, lives, shuffle};
 use fixtures::twin::{DecisionView, Twin, Value, World};
 use shanyraq::commands::package_texts;
@@ -87,6 +87,29 @@ impl Run {
         }
     }
 
+    /// Whether every household's row is the sum of what its members contribute, computed anew.
+    fn audit(&self) -> Result<(), String> {
+        let now = self.engine.circumstances();
+        let environment = self.policy.environment(now.today, &now.feeds);
+        let mut evaluator = Evaluator::new(self.policy.clone());
+        let mut sums: BTreeMap<_, Vec<i64>> = BTreeMap::new();
+        for (household, person, role) in self.engine.members().filter(|(.., role)| *role != Role::Outside) {
+            let (file, _) = self.engine.file(person).expect("a member has a file");
+            let mut contribution = Contribution::default();
+            evaluator.contribution(&environment, person, &file, role, &mut contribution);
+            let sum = sums.entry(household).or_insert_with(|| vec![0; contribution.values.len()]);
+            sum.iter_mut().zip(&contribution.values).for_each(|(sum, value)| *sum += value);
+        }
+        for (household, row, _) in self.engine.judgements() {
+            let sum = sums.remove(&household).unwrap_or_default();
+            let differs: Vec<_> = (0..row.values.len()).filter(|&slot| sum.get(slot) != Some(&row.values[slot])).collect();
+            if !differs.is_empty() {
+                return Err(format!("{}: slots {differs:?} are {:?}, should be {sum:?}", household.format(self.policy.person), row.values));
+            }
+        }
+        if sums.is_empty() { Ok(()) } else { Err(format!("without a row: {:?}", sums.keys())) }
+    }
+
     /// Everything at once, as lines that can be compared.
     fn facts(&self) -> BTreeSet<String> {
         let mut facts = BTreeSet::new();
@@ -164,6 +187,7 @@ fn agree(lines: &[Vec<u8>], workers: usize, commit_every: usize, what: &str) {
         if twin.today().is_none() {
             return;
         }
+        run.audit().unwrap_or_else(|difference| panic!("{what}, {:?}: {difference}", twin.today()));
         let (engine, oracle) = (run.facts(), facts_of(&twin.evaluate()));
         let only = |one: &BTreeSet<String>, other: &BTreeSet<String>| one.difference(other).take(12).cloned().collect::<Vec<_>>().join("\n    ");
         assert!(engine == oracle, "{what}, {:?}\n  the engine alone:\n    {}\n  the twin alone:\n    {}", twin.today(), only(&engine, &oracle), only(&oracle, &engine));

@@ -132,9 +132,9 @@ impl Register {
         self.packed.iter().enumerate().filter(|(_, field)| self.fields[**field].kind == FieldType::Person).map(|(position, _)| position)
     }
 
-    /// Whether the record's period is past by more than the register's retention; `fields` is room for its packed fields.
-    pub fn expired(&self, record: &file::Record<'_>, today: Date, fields: &mut [i64]) -> bool {
-        let Some(months) = self.retain_months else { return false };
+    /// The day from which the record is kept no longer, if its register forgets; `fields` is room for its packed fields.
+    pub fn expiry(&self, record: &file::Record<'_>, fields: &mut [i64]) -> Option<Date> {
+        let months = self.retain_months?;
         let period = match self.period {
             Some(position) if !record.deleted() => {
                 record.unpack(self.packed.len(), fields);
@@ -142,7 +142,12 @@ impl Register {
             }
             _ => record.event_date(),
         };
-        period.is_some_and(|period| period.add_months(months) <= today)
+        Some(period?.add_months(months))
+    }
+
+    /// Whether the record is kept no longer on this day.
+    pub fn expired(&self, record: &file::Record<'_>, today: Date, fields: &mut [i64]) -> bool {
+        self.expiry(record, fields).is_some_and(|expiry| expiry <= today)
     }
 }
 
