@@ -14,3 +14,6 @@ mod dispatch;
 
 /// The engine held against the twin over random lives: any order, any batching, one worker and three.
 mod twin;
+
+/// The stories of the packages that come with the program hold, and a story that is wrong is told so.
+mod stories;
