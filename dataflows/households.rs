@@ -15,7 +15,7 @@
 //! custody holder, both parents where they share an anchor, the parent at the same address, mother, other parent. A child
 //! who is a parent may take their children along to their own adult, and no further.
 
-use crate::model::{Epoch, Fault, FaultKind, HouseholdKey, Membership, PersonId, Role};
+use crate::model::{Epoch, HouseholdKey, Membership, PersonId, Role};
 use crate::operators::{PerEpoch, per_epoch, spread};
 use crate::persons::{Adult, Care, Fact, Need, own_place};
 use differential_dataflow::{AsCollection, VecCollection};
@@ -66,14 +66,8 @@ enum Placement {
     Open(Vec<Circumstance>),
 }
 
-/// Everybody's place, and the faults seen on the way.
-pub struct Composed<'scope> {
-    pub memberships: Rows<'scope, (PersonId, Membership)>,
-    pub faults: Rows<'scope, Fault>,
-}
-
-/// Composes households from what is known of each person.
-pub fn compose<'scope>(facts: Rows<'scope, Fact>, guardian_register: u16) -> Composed<'scope> {
+/// Composes households from what is known of each person: everybody's place.
+pub fn compose<'scope>(facts: Rows<'scope, Fact>) -> Rows<'scope, (PersonId, Membership)> {
     let couples = couples(facts.clone());
     let adults = facts
         .clone()
@@ -84,7 +78,6 @@ pub fn compose<'scope>(facts: Rows<'scope, Fact>, guardian_register: u16) -> Com
     let needs = facts.clone().flat_map(|fact| if let Fact::Needs(child, need) = fact { Some((child, Circumstance::Needs(need))) } else { None });
 
     let circumstances = needs.concat(offers).concat(crowded);
-    let faults = circumstances.clone().flat_map(move |(child, circumstance)| child_guardian(child, &circumstance, guardian_register));
     let placements = circumstances.reduce_named("Placements", |_child, known, placement| {
         let known: Vec<Circumstance> = known.iter().filter(|(_, count)| *count > 0).map(|(circumstance, _)| **circumstance).collect();
         placement.extend(place(&known, None).map(|placement| (placement, 1)));
@@ -97,7 +90,7 @@ pub fn compose<'scope>(facts: Rows<'scope, Fact>, guardian_register: u16) -> Com
         (adult.person, Membership { household: HouseholdKey::family(anchor), role })
     });
     let of_others = facts.flat_map(|fact| own_place(&fact));
-    Composed { memberships: of_others.concat(of_couples).concat(of_children), faults }
+    of_others.concat(of_couples).concat(of_children)
 }
 
 impl Placement {
@@ -259,14 +252,4 @@ fn place(known: &[Circumstance], found: Option<&[(PersonId, PersonId)]>) -> Opti
         _ => parents.first(),
     };
     chosen.and_then(|(_, anchor)| with(*anchor)).or(Some(Placement::Nobody { role }))
-}
-
-/// A guardian or custody holder who is a child.
-fn child_guardian(child: PersonId, circumstance: &Circumstance, register: u16) -> Option<Fault> {
-    match circumstance {
-        Circumstance::Offer(Care::Guardian(_), carer) if carer.standing == Standing::Child => {
-            Some(Fault { kind: FaultKind::ChildGuardian, register, key: "".into(), person: child })
-        }
-        _ => None,
-    }
 }

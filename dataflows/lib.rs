@@ -210,8 +210,8 @@ fn rooms<'scope>(
     let (facts, kin, faults, looked) = (next(), next(), next(), next());
 
     let facts = facts.flat_map(|said| if let Said::Fact(fact, epoch, sign) = said { Some((fact, epoch, sign)) } else { None });
-    let composed = households::compose(facts.as_collection(), guardian_register(&policy));
-    let person_events = composed.memberships.inner
+    let memberships = households::compose(facts.as_collection());
+    let person_events = memberships.inner
         .map(|((person, place), _, sign)| PersonEvent::Member(person, place, sign))
         .concat(kin.flat_map(|said| if let Said::Kin(event) = said { Some(PersonEvent::Kin(event)) } else { None }))
         .concat(looked.map(move |_| PersonEvent::Looked(me)))
@@ -238,7 +238,7 @@ fn rooms<'scope>(
     let faults = faults.flat_map(|said| if let Said::Fault(fault, epoch, sign) = said { Some((fault, epoch, sign)) } else { None });
     Outcome {
         changes: decisions::consolidate(decisions, policy),
-        faults: faults.concat(disputed).concat(composed.faults.inner),
+        faults: faults.concat(disputed),
         standings: standings.flat_map(|said| if let Judged::Standing(household, before, now) = said { Some((household, before, now)) } else { None }),
         rows: rows.flat_map(|said| if let Judged::Rows(count) = said { Some(count) } else { None }),
     }
@@ -262,10 +262,4 @@ impl Outcome<'_> {
         let to = answer.clone();
         self.rows.inspect(move |count| to.borrow_mut().rows_changed += count).probe_with(probe);
     }
-}
-
-/// The register whose guardians a fault is charged to; the first where a package has none.
-fn guardian_register(policy: &Policy) -> u16 {
-    let guardians = |register: &policy::Register| register.ties.iter().any(|tie| tie.kind == policy::TieKind::Guardian);
-    policy.registers.iter().position(guardians).unwrap_or(0) as u16
 }

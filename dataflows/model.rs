@@ -358,8 +358,6 @@ pub enum FaultKind {
     Future,
     /// The record speaks of somebody whom no person record describes.
     Nobody,
-    /// A tie of a person with themselves.
-    Self_,
     /// Somebody married twice at once: the later act counts.
     TwoMarriages,
     /// A guardian who is a child.
@@ -373,7 +371,6 @@ impl FaultKind {
             FaultKind::Conflict => ("conflict", "two different contents carry the winning version; the greater one counts"),
             FaultKind::Future => ("future", "the event lies after today; the record waits for its date"),
             FaultKind::Nobody => ("nobody", "the record speaks of a person whom no person record describes"),
-            FaultKind::Self_ => ("self", "the record ties a person to themselves; the tie is ignored"),
             FaultKind::TwoMarriages => ("two_marriages", "two marriages are in force at once; the later one counts"),
             FaultKind::ChildGuardian => ("child_guardian", "the guardian is a child; the next responsible adult is taken"),
         }

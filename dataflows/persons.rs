@@ -121,6 +121,8 @@ struct Eye {
     holders: Vec<(i64, PersonId)>,
     parents: Vec<PersonId>,
     wards: Vec<PersonId>,
+    /// Guardianships held: register, act and ward.
+    guardianships: Vec<(u16, String, PersonId)>,
     children: Vec<PersonId>,
     addresses: Vec<(i64, String, u64)>,
 }
@@ -144,6 +146,7 @@ impl Eye {
             holders: Vec::new(),
             parents: Vec::new(),
             wards: Vec::new(),
+            guardianships: Vec::new(),
             children: Vec::new(),
             addresses: Vec::new(),
         }
@@ -165,12 +168,26 @@ impl Eye {
             let key = self.marriages[0].1.as_str().into();
             view.faults.push(Fault { kind: FaultKind::TwoMarriages, register, key, person });
         }
-        let address = self.addresses.first().map_or(0, |(_, _, address)| *address);
+        let child = self.is_child(&composition);
+        if child {
+            let fault = |(register, key, ward): &(u16, String, PersonId)| Fault {
+                kind: FaultKind::ChildGuardian,
+                register: *register,
+                key: key.as_str().into(),
+                person: *ward,
+            };
+            view.faults.extend(self.guardianships.iter().map(fault));
+        }
         if composition.alive {
+            let address = self.addresses.first().map_or(0, |(_, _, address)| *address);
             if address != 0 {
                 view.facts.push(Fact::Resides(address));
             }
-            self.place(person, &composition, away, address, &mut view.facts);
+            if away {
+                view.facts.push(Fact::Excluded(person));
+            } else {
+                self.place(person, &composition, child, address, &mut view.facts);
+            }
         }
         let (values, kin_horizon) = self.evaluator.kin(environment, person, file);
         horizon = horizon.min(kin_horizon);
@@ -200,6 +217,9 @@ impl Eye {
             }
             let register = &policy.registers[record.register as usize];
             let mut fault = |kind| faults.push(Fault { kind, register: record.register, key: record.key.into(), person });
+            if register.expired(&record, today, &mut self.fields) {
+                continue;
+            }
             if record.conflict() && !register.global {
                 fault(FaultKind::Conflict);
             }
@@ -207,7 +227,7 @@ impl Eye {
                 fault(FaultKind::Future);
                 horizon = horizon.min(date);
             }
-            if !record.effective(today) || register.expired(&record, today, &mut self.fields) {
+            if !record.effective(today) {
                 continue;
             }
             if !exists {
@@ -253,7 +273,11 @@ impl Eye {
             TieKind::Parent => self.children.push(first as PersonId),
             TieKind::Guardian if first == me => self.guardians.push((from, second as PersonId)),
             TieKind::Custody if first == me => self.holders.push((from, second as PersonId)),
-            TieKind::Guardian | TieKind::Custody => self.wards.push(first as PersonId),
+            TieKind::Guardian => {
+                self.wards.push(first as PersonId);
+                self.guardianships.push((record.register, record.key.to_owned(), first as PersonId));
+            }
+            TieKind::Custody => self.wards.push(first as PersonId),
         }
     }
 
@@ -263,6 +287,7 @@ impl Eye {
         self.holders.clear();
         self.parents.clear();
         self.wards.clear();
+        self.guardianships.clear();
         self.children.clear();
         self.addresses.clear();
     }
@@ -280,14 +305,14 @@ impl Eye {
         }
     }
 
-    /// What composition is told of somebody alive (domain.md 2.2, rules 2 to 7).
-    fn place(&self, person: PersonId, composition: &Composition, away: bool, address: u64, facts: &mut Vec<Fact>) {
-        if away {
-            facts.push(Fact::Excluded(person));
-            return;
-        }
+    /// Domain rule 5: a minor, or a student without a child of their own; not married.
+    fn is_child(&self, composition: &Composition) -> bool {
+        self.marriages.is_empty() && (composition.minor || composition.student && self.children.is_empty())
+    }
+
+    /// What composition is told of somebody alive and counted (domain.md 2.2, rules 3 to 7).
+    fn place(&self, person: PersonId, composition: &Composition, child: bool, address: u64, facts: &mut Vec<Fact>) {
         let unmarried = self.marriages.is_empty();
-        let child = unmarried && (composition.minor || composition.student && self.children.is_empty());
         let cares = !(self.children.is_empty() && self.wards.is_empty());
         let responsible = cares && !composition.deprived;
         let dependant = unmarried && !child && !cares && composition.dependant;

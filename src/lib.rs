@@ -7,4 +7,5 @@ pub mod engine;
 pub mod intake;
 pub mod ledger;
 pub mod sources;
+pub mod stories;
 pub mod views;

@@ -14,3 +14,6 @@ mod dispatch;
 
 /// The demonstration, from a birth to an assigned benefit.
 mod demo;
+
+/// The engine held against the twin over random lives: any order, any batching, one worker and three.
+mod twin;

@@ -8,9 +8,7 @@ use super::graph::{Block, Code, SUMS};
 use super::load::{LEVELS, Package, ROUNDINGS, braces, described, read_expression, texts};
 use super::program::{Bins, Op, Reg, Rounding};
 use super::source::{Entry, Node, Place, Value as Toml};
-use super::{
-    Assignment, Benefit, Contact, Criterion, Field, FieldType, Indicator, Level, Period, Recipient, Register, Texts,
-};
+use super::{Assignment, Benefit, Contact, Criterion, Field, FieldType, Indicator, Level, Period, Recipient, Register, Texts};
 use std::collections::{BTreeMap, BTreeSet};
 
 const COMPOSITION: [&str; 7] = ["exists", "female", "alive", "minor", "student", "dependant", "deprived"];
@@ -66,7 +64,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         for draft in &mut compiler.drafts {
             let next = if draft.level == Level::Person { &mut next_person } else { &mut next_household };
             draft.reg = *next;
-            *next += 1;
+            *next = next.saturating_add(1);
         }
     }
 
@@ -203,12 +201,6 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
                 }
             }
             criteria.push(Criterion { id: entry.name.clone(), title, source });
-        }
-        // Totals are known to what comes later.
-        let totals = self.programs.totals;
-        self.compiler.extras.push(if levels { ("level_score", totals + 1) } else { ("score", totals) });
-        if levels && !self.compiler.extras.iter().any(|(name, _)| *name == "score") {
-            self.compiler.extras.push(("score", totals));
         }
         criteria
     }
@@ -401,6 +393,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
     }
 
     pub fn category(&mut self, entry: Option<&Entry>) -> Vec<u8> {
+        self.compiler.extras = vec![("score", self.programs.totals), ("level_score", self.programs.totals + 1)];
         let Some(Entry { node, place, .. }) = entry else {
             return Vec::new();
         };
@@ -545,6 +538,19 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         Some(Contact { register: phone.0, phone: phone.1, language: language.1 })
     }
 
+    /// What a story's people write must go to registers that there are.
+    pub fn story(&mut self, policy: &Node) {
+        let Some(node) = policy.get("story") else {
+            return;
+        };
+        self.compiler.problems.only(node, &["people"]);
+        for row in self.compiler.problems.list(node, "people") {
+            if let Some((name, place)) = self.compiler.problems.required(row, row.place, "register") {
+                self.named_register(name, place);
+            }
+        }
+    }
+
     pub fn messages(&mut self, entries: &[Entry], benefits: &[Benefit]) -> BTreeMap<String, Texts> {
         let notices: Vec<&str> = benefits.iter().filter(|benefit| benefit.notice).map(|benefit| benefit.id.as_str()).collect();
         let mut messages = BTreeMap::new();
@@ -632,8 +638,25 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         problems.only(
             node,
             &[
-                "id", "title", "source", "of", "recipient", "ground", "period", "kind", "budget", "inherit", "proactive", "consent",
-                "debounce_days", "priority", "from", "until", "excludes", "when", "amount",
+                "id",
+                "title",
+                "source",
+                "of",
+                "recipient",
+                "ground",
+                "period",
+                "kind",
+                "budget",
+                "inherit",
+                "proactive",
+                "consent",
+                "debounce_days",
+                "priority",
+                "from",
+                "until",
+                "excludes",
+                "when",
+                "amount",
             ],
         );
         if let Some((id, at)) = problems.required(node, place, "id")
@@ -812,7 +835,15 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
     }
 
     /// An amount by bins; between them nothing is paid.
-    fn paid_by(&mut self, by: &Node, pay: &Node, unit: &str, rounding: Option<Rounding>, scope: Scope<'_>, block: &mut Block) -> Option<Reg> {
+    fn paid_by(
+        &mut self,
+        by: &Node,
+        pay: &Node,
+        unit: &str,
+        rounding: Option<Rounding>,
+        scope: Scope<'_>,
+        block: &mut Block,
+    ) -> Option<Reg> {
         let value = self.binnable(by, scope, block)?;
         let mut given: Vec<Node> = Vec::new();
         let bins = self.bins(pay, &value.kind, true, |_, node| {
@@ -893,11 +924,8 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         programs.slots = compiler.slots.clone();
         programs.windows = compiler.windows.clone();
         programs.years = compiler.years;
-        let layout = |register: &Register| Layout {
-            fields: register.packed.len(),
-            period: register.period,
-            retain_months: register.retain_months,
-        };
+        let layout =
+            |register: &Register| Layout { fields: register.packed.len(), period: register.period, retain_months: register.retain_months };
         programs.layouts = compiler.registers.iter().map(layout).collect();
     }
 }

@@ -154,8 +154,25 @@ pub struct Roles {
 
 const ROLES: [&str; 6] = ["counted", "head", "spouse", "child", "dependant", "adult"];
 const FUNCTIONS: [&str; 19] = [
-    "age", "age_months", "past", "active", "within", "add_days", "add_months", "year", "today_year", "min", "max", "points", "has",
-    "previous_quarter", "last_months", "this_year", "filter", "map", "exists",
+    "age",
+    "age_months",
+    "past",
+    "active",
+    "within",
+    "add_days",
+    "add_months",
+    "year",
+    "today_year",
+    "min",
+    "max",
+    "points",
+    "has",
+    "previous_quarter",
+    "last_months",
+    "this_year",
+    "filter",
+    "map",
+    "exists",
 ];
 
 /// Compiles a package's expressions into two machines: one for people, one for households.
@@ -271,7 +288,7 @@ impl<'c, 'p> Compiler<'c, 'p> {
         match self.drafts[index].unknown.take() {
             Some(other) => {
                 let other = self.expression(&other, scope, &mut block)?;
-                let other = self.alike(&other, &value, expression.place)?;
+                let other = self.alike(&other, &value, expression.place, scope)?;
                 block.ops.push(Op::Default(reg, value.reg, other));
                 value.optional = false;
             }
@@ -290,11 +307,11 @@ impl<'c, 'p> Compiler<'c, 'p> {
     }
 
     /// An `unknown =` value as the register of a value like another.
-    fn alike(&mut self, other: &Value, value: &Value, place: Place) -> Option<Reg> {
+    fn alike(&mut self, other: &Value, value: &Value, place: Place, scope: Scope<'_>) -> Option<Reg> {
         match (&other.kind, &value.kind) {
             (Type::Word(word), Type::Enum(words)) => {
                 let index = self.word(word, words, place)?;
-                Some(self.person.constant(index))
+                Some(self.constant(scope, index))
             }
             (a, b) if a == b && !other.fraction => Some(other.reg),
             (a, b) => {
@@ -393,8 +410,13 @@ impl<'c, 'p> Compiler<'c, 'p> {
             Scope::Person | Scope::Record { .. } => self.person_name(name, place, block),
             Scope::Household => self.household_name(name, place, block),
             Scope::Member { variable } => {
-                let hint = format!("inside a macro over members only `{variable}.indicator` and parameters are known; take it outside the macro");
-                self.problems.report_with_hint(place, format!("`{name}` does not belong to a member, so this is no sum over members"), hint);
+                let hint =
+                    format!("inside a macro over members only `{variable}.indicator` and parameters are known; take it outside the macro");
+                self.problems.report_with_hint(
+                    place,
+                    format!("`{name}` does not belong to a member, so this is no sum over members"),
+                    hint,
+                );
                 None
             }
         }
@@ -542,7 +564,9 @@ impl<'c, 'p> Compiler<'c, 'p> {
             }
             ("_?_:_", [condition, yes, no]) => self.choice(condition, yes, no, place, scope, block),
             ("-_", [operand]) => self.negative(operand, scope, block),
-            ("_+_" | "_-_" | "_*_" | "_/_" | "_%_" | "min" | "max", [left, right]) => self.arithmetic(name, left, right, place, scope, block),
+            ("_+_" | "_-_" | "_*_" | "_/_" | "_%_" | "min" | "max", [left, right]) => {
+                self.arithmetic(name, left, right, place, scope, block)
+            }
             ("_==_" | "_!=_", [left, right]) => {
                 let (left, right) = self.two(left, right, scope, block)?;
                 self.equal(left, right, name == "_==_", place, scope, block)
@@ -582,7 +606,9 @@ impl<'c, 'p> Compiler<'c, 'p> {
     /// A value that an operation needs: warns where it may be absent and nothing guards it.
     fn operand(&mut self, expression: &Expression, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
         let value = self.expression(expression, scope, block)?;
-        if value.optional && block.guards == 0 && value.kind == Type::Int {
+        let field = |name: &str| matches!(scope, Scope::Record { variable, .. } if name.split('.').next() == Some(variable));
+        let of_record = matches!(&expression.kind, Kind::Name(name) if field(name));
+        if value.optional && block.guards == 0 && (of_record || value.kind == Type::Int) {
             let hint = "guard it with has(..) && or a count > 0 &&, or declare unknown = …";
             self.warnings.report_with_hint(expression.place, "this may be absent, and then the whole is unknown", hint);
         }
@@ -692,7 +718,7 @@ impl<'c, 'p> Compiler<'c, 'p> {
             return None;
         }
         let (first, second) = (self.number(&a, left.place), self.number(&b, right.place));
-        (first?, second?);
+        first.and(second)?;
         let unit = match name {
             "_*_" | "_/_" => None,
             "_%_" => a.unit.clone(),
@@ -852,7 +878,12 @@ impl<'c, 'p> Compiler<'c, 'p> {
     fn points(&mut self, criterion: &str, at: Place, value: &Expression, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
         let Some(bins) = self.tables.get(criterion).cloned() else {
             let known: Vec<String> = self.tables.keys().cloned().collect();
-            self.problems.unknown_name(at, format!("no criterion with bins is called `{criterion}`"), criterion, known.iter().map(String::as_str));
+            self.problems.unknown_name(
+                at,
+                format!("no criterion with bins is called `{criterion}`"),
+                criterion,
+                known.iter().map(String::as_str),
+            );
             return None;
         };
         let place = value.place;

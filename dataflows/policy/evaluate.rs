@@ -5,12 +5,10 @@
 //! all folds of the stage. Every answer comes with a *horizon*, the first later date on which it may change by itself; a record
 //! whose date is still to come, a term, a birthday, the end of a record's retention lower it.
 
-use super::file::{ABSENT, Record, records};
-use super::graph::{Code, FIELDS, Group, Input, Item, FoldKind, Plan, SLOTS, SUMS};
-use super::program::{Bins, Clock, Op, Reg, Registers, is_unknown, reason_of, registers, run, unknown};
-use super::{
-    Benefit, Composition, Contribution, Entitlement, FeedState, Judgement, Period, Policy, Recipient, Row, Window, year_start,
-};
+use super::file::{ABSENT, Brief, Record, briefs, unpack};
+use super::graph::{Code, FIELDS, FoldKind, Group, Input, Item, Plan, SLOTS, SUMS};
+use super::program::{Bins, Clock, LIMIT, Op, Reg, Registers, is_unknown, reason_of, registers, run, unknown};
+use super::{Benefit, Composition, Contribution, Entitlement, FeedState, Judgement, Period, Policy, Recipient, Row, Window, year_start};
 use crate::model::{Date, Ground, HouseholdKey, Outcome, PersonId, Role};
 use std::sync::Arc;
 
@@ -221,13 +219,15 @@ pub struct Evaluator {
     person: Loaded,
     household: Loaded,
     kin: Vec<i64>,
+    /// The records of the file at hand that rules see.
+    seen: Vec<Brief>,
     /// Values met by folds that count different ones, by result register.
     distinct: Vec<(Reg, i64)>,
 }
 
 impl Evaluator {
     pub fn new(policy: Arc<Policy>) -> Self {
-        Evaluator { policy, person: Loaded::new(), household: Loaded::new(), kin: Vec::new(), distinct: Vec::new() }
+        Evaluator { policy, person: Loaded::new(), household: Loaded::new(), kin: Vec::new(), seen: Vec::new(), distinct: Vec::new() }
     }
 
     /// What composition needs of a person, and the first date on which it may change by itself.
@@ -282,14 +282,7 @@ impl Evaluator {
     }
 
     /// What a person adds to their household, and their own rights.
-    pub fn contribution(
-        &mut self,
-        environment: &Environment,
-        person: PersonId,
-        file: &[u8],
-        role: Role,
-        out: &mut Contribution,
-    ) -> Date {
+    pub fn contribution(&mut self, environment: &Environment, person: PersonId, file: &[u8], role: Role, out: &mut Contribution) -> Date {
         let policy = self.policy.clone();
         out.values.clear();
         out.values.resize(policy.slots, 0);
@@ -370,8 +363,9 @@ impl Evaluator {
         out.doubts.extend(programs.doubts.iter().map(|reg| regs[usize::from(*reg)]));
         out.level_points.clear();
         out.level_points.extend(programs.levels.iter().map(|reg| regs[usize::from(*reg)]));
-        out.score = out.points.iter().sum();
-        out.level_score = out.level_points.iter().sum();
+        let sum = |points: &[i64]| points.iter().fold(0, |sum: i64, points| sum.saturating_add(*points).clamp(-LIMIT, LIMIT));
+        out.score = sum(&out.points);
+        out.level_score = sum(&out.level_points);
         let totals = usize::from(programs.totals);
         regs[totals] = out.score;
         regs[totals + 1] = out.level_score;
@@ -402,7 +396,16 @@ impl Evaluator {
             *reg = i64::from(flag);
         }
         regs[first + 6] = person as i64;
-        Pass { policy, environment, file, regs, clock: Clock::new(environment.today), distinct: &mut self.distinct, expiring: None }
+        Pass {
+            policy,
+            environment,
+            file,
+            regs,
+            clock: Clock::new(environment.today),
+            seen: &mut self.seen,
+            distinct: &mut self.distinct,
+            expiring: None,
+        }
     }
 }
 
@@ -457,7 +460,7 @@ fn decide(
     }
     let mut amount = 0;
     let outcome = if !certain {
-        if !program.held.is_some_and(|held| regs[usize::from(held)] > 0) {
+        if program.held.is_none_or(|held| regs[usize::from(held)] <= 0) {
             return None;
         }
         Outcome::Undetermined
@@ -515,6 +518,11 @@ fn trace(
     Trace { benefit: index, ground, conditions, amount: amount_of(program, regs, bins, clock) }
 }
 
+/// A record as the ground of a right.
+fn ground(file: &[u8], record: &Brief) -> Ground {
+    Ground::Record(record.register, Record::read(&file[record.start as usize..]).key.into())
+}
+
 /// One evaluation of one person.
 struct Pass<'a> {
     policy: &'a Policy,
@@ -522,6 +530,7 @@ struct Pass<'a> {
     file: &'a [u8],
     regs: &'a mut Registers,
     clock: Clock,
+    seen: &'a mut Vec<Brief>,
     distinct: &'a mut Vec<(Reg, i64)>,
     /// The months for which the records at hand are retained, and the least period among them.
     expiring: Option<(i32, i64)>,
@@ -529,6 +538,7 @@ struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     fn run(&mut self, plan: &Plan) {
+        self.look(plan);
         let bins = &self.policy.programs.person.bins;
         for stage in &plan.stages {
             run(&stage.scalars, self.regs, bins, &mut self.clock);
@@ -540,50 +550,60 @@ impl<'a> Pass<'a> {
                 let doubt = self.environment.shared.doubts[usize::from(*register)];
                 self.regs[usize::from(*reg)] = if doubt == 0 { *start } else { doubt };
             }
-            for record in records(self.file) {
+            for index in 0..self.seen.len() {
+                let record = self.seen[index];
                 let groups = &stage.groups[usize::from(record.register)];
-                if groups.is_empty() || self.environment.shared.doubts[usize::from(record.register)] != 0 || !self.unpack(&record) {
-                    continue;
-                }
-                let mut counted = false;
-                for group in groups {
-                    counted |= self.fold(group);
-                }
-                if counted {
-                    self.expires(&record);
+                if !groups.is_empty() && self.unpack(&record) {
+                    let counted = groups.iter().fold(false, |counted, group| self.fold(group) | counted);
+                    if counted {
+                        self.expires(&record);
+                    }
                 }
             }
             self.wake_when_expired();
         }
     }
 
-    /// Unpacks a record, if rules see it today; one that they will see later lowers the horizon.
-    fn unpack(&mut self, record: &Record<'_>) -> bool {
-        if record.deleted() {
-            return false;
+    /// Looks for the records that a plan's folds see; one that they will see later lowers the horizon.
+    fn look(&mut self, plan: &Plan) {
+        self.seen.clear();
+        for record in briefs(self.file) {
+            let register = usize::from(record.register);
+            if plan.registers[register] && self.environment.shared.doubts[register] == 0 && self.effective(&record) {
+                self.seen.push(record);
+            }
         }
-        if let Some(date) = record.event_date()
+    }
+
+    fn effective(&mut self, record: &Brief) -> bool {
+        if let Some(date) = record.event_date
             && date > self.environment.today
+            && !record.deleted
         {
             self.clock.wake(i64::from(date.0));
             return false;
         }
+        !record.deleted
+    }
+
+    /// Unpacks a record, unless its retention has ended.
+    fn unpack(&mut self, record: &Brief) -> bool {
         let layout = &self.policy.programs.layouts[usize::from(record.register)];
-        record.unpack(layout.fields, &mut self.regs[usize::from(FIELDS)..]);
+        unpack(&self.file[record.fields as usize..], layout.fields, &mut self.regs[usize::from(FIELDS)..]);
         layout.retain_months.is_none()
             || self.period(record, layout).is_none_or(|period| period > self.environment.shared.expired[usize::from(record.register)])
     }
 
     /// The date from which a record's retention counts.
-    fn period(&self, record: &Record<'_>, layout: &Layout) -> Option<i64> {
+    fn period(&self, record: &Brief, layout: &Layout) -> Option<i64> {
         match layout.period.map(|position| self.regs[usize::from(FIELDS) + position]) {
             Some(period) if period != ABSENT => Some(period),
-            _ => record.event_date().map(|date| i64::from(date.0)),
+            _ => record.event_date.map(|date| i64::from(date.0)),
         }
     }
 
     /// A record that counted stops counting when its retention ends; of the records of a register the first one matters.
-    fn expires(&mut self, record: &Record<'_>) {
+    fn expires(&mut self, record: &Brief) {
         let layout = &self.policy.programs.layouts[usize::from(record.register)];
         let (Some(months), Some(period)) = (layout.retain_months, self.period(record, layout)) else {
             return;
@@ -652,9 +672,7 @@ impl<'a> Pass<'a> {
                 self.distinct.push((item.result, value));
                 before + 1
             }
-            FoldKind::Count | FoldKind::Sum | FoldKind::Exists | FoldKind::All => {
-                before.saturating_add(value).clamp(-(1 << 62), 1 << 62)
-            }
+            FoldKind::Count | FoldKind::Sum | FoldKind::Exists | FoldKind::All => before.saturating_add(value).clamp(-LIMIT, LIMIT),
         }
     }
 
@@ -699,11 +717,11 @@ impl<'a> Pass<'a> {
                 continue;
             };
             let doubt = self.environment.shared.doubts[usize::from(register)];
-            for record in records(self.file).filter(|record| record.register == register) {
-                if !self.unpack(&record) {
+            for record in briefs(self.file).filter(|record| record.register == register) {
+                if !self.effective(&record) || !self.unpack(&record) {
                     continue;
                 }
-                let ground = || Ground::Record(register, record.key.into());
+                let ground = || self::ground(self.file, &record);
                 let right = decide(*index, benefit, program, doubt, ground, self.regs, bins, &mut self.clock, self.environment);
                 out.extend(right);
                 self.expires(&record);
@@ -724,9 +742,9 @@ impl<'a> Pass<'a> {
                 continue;
             };
             let doubt = self.environment.shared.doubts[usize::from(register)];
-            for record in records(self.file).filter(|record| record.register == register) {
-                if self.unpack(&record) {
-                    let ground = Ground::Record(register, record.key.into());
+            for record in briefs(self.file).filter(|record| record.register == register) {
+                if self.effective(&record) && self.unpack(&record) {
+                    let ground = ground(self.file, &record);
                     traces.push(trace(*index, program, doubt, ground, self.regs, bins, &mut self.clock));
                 }
             }

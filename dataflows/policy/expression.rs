@@ -16,7 +16,10 @@ pub struct Expression {
 pub enum Kind {
     Int(i64),
     /// A decimal number, exactly; only amounts may have them.
-    Decimal { numerator: i64, denominator: i64 },
+    Decimal {
+        numerator: i64,
+        denominator: i64,
+    },
     Bool(bool),
     /// A quoted word.
     Word(String),
@@ -135,7 +138,11 @@ impl Reader<'_, '_> {
     fn literal(&mut self, literal: &LiteralValue, place: Place) -> Option<Kind> {
         match literal {
             LiteralValue::Boolean(flag) => Some(Kind::Bool(*flag.inner())),
-            LiteralValue::Int(number) => Some(Kind::Int(*number.inner())),
+            LiteralValue::Int(number) if number.inner().unsigned_abs() <= 1 << 62 => Some(Kind::Int(*number.inner())),
+            LiteralValue::Int(_) => {
+                self.problems.report(place, "numbers lie within ±2^62");
+                None
+            }
             LiteralValue::String(word) => Some(Kind::Word(word.inner().to_string())),
             LiteralValue::Double(number) => {
                 let decimal = decimal(&number.inner().to_string());

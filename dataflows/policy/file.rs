@@ -128,12 +128,8 @@ impl<'a> Record<'a> {
     pub fn unpack(&self, count: usize, out: &mut [i64]) {
         if self.deleted() {
             out[..count].fill(ABSENT);
-            return;
-        }
-        let mut at = count.div_ceil(8);
-        for index in 0..count {
-            out[index] =
-                if self.fields[index / 8] & (1 << (index % 8)) != 0 { ABSENT } else { unzigzag(read_varint(self.fields, &mut at)) };
+        } else {
+            unpack(self.fields, count, out);
         }
     }
 
@@ -147,6 +143,50 @@ impl<'a> Record<'a> {
             other.fields,
             other.fingerprint,
         ))
+    }
+}
+
+/// What rules read of a record, by offsets into the file that holds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Brief {
+    pub register: u16,
+    pub deleted: bool,
+    pub event_date: Option<Date>,
+    /// Where the record begins.
+    pub start: u32,
+    /// Where its packed fields begin.
+    pub fields: u32,
+}
+
+/// The records of a file, without their keys.
+pub fn briefs(file: &[u8]) -> impl Iterator<Item = Brief> + '_ {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        if at == file.len() {
+            return None;
+        }
+        let start = at as u32;
+        let register = read_varint(file, &mut at) as u16;
+        let flags = file[at];
+        at += 1;
+        let length = read_varint(file, &mut at) as usize;
+        let end = at + length;
+        let key_length = read_varint(file, &mut at) as usize;
+        at += key_length;
+        read_varint(file, &mut at);
+        let event_date = (flags & DATED != 0).then(|| Date(unzigzag(read_varint(file, &mut at)) as i32));
+        let fields = at as u32 + 4;
+        at = end;
+        Some(Brief { register, deleted: flags & DELETED != 0, event_date, start, fields })
+    })
+}
+
+/// Unpacks `count` fields from where they begin into the front of `out`.
+pub fn unpack(fields: &[u8], count: usize, out: &mut [i64]) {
+    let mut at = count.div_ceil(8);
+    for (index, value) in out[..count].iter_mut().enumerate() {
+        let absent = fields[index / 8] & (1 << (index % 8)) != 0;
+        *value = if absent { ABSENT } else { unzigzag(read_varint(fields, &mut at)) };
     }
 }
 

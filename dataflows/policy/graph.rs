@@ -161,14 +161,19 @@ impl Graph {
 
     /// The first of so many registers that keep their values.
     pub fn keep(&mut self, count: usize) -> Reg {
+        let free = usize::from(Reg::MAX - self.next);
+        if count + 16 > free {
+            self.next = Reg::MAX;
+            return LASTING;
+        }
         let reg = self.next;
-        self.next = self.next.saturating_add(count as Reg);
+        self.next += count as Reg;
         reg
     }
 
     /// Whether there are not enough registers.
     pub fn too_large(&self) -> bool {
-        self.next > Reg::MAX - 16
+        self.next == Reg::MAX
     }
 
     /// The register that holds something of the environment.
@@ -257,13 +262,16 @@ impl Graph {
             }
             stages[node.stage].add(&node.work);
         }
-        Plan { stages }
+        let uses = |register: usize| stages.iter().any(|stage: &Stage| !stage.groups[register].is_empty());
+        Plan { registers: (0..registers).map(uses).collect(), stages }
     }
 }
 
 /// What runs, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
+    /// Whose records are looked at.
+    pub registers: Vec<bool>,
     pub stages: Vec<Stage>,
 }
 

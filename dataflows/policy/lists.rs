@@ -1,11 +1,11 @@
 //! List macros: over a register they become folds of the person's file, over `members` they become additive slots.
 
+use super::Level;
 use super::compile::{Compiler, Scope, Type, Value};
 use super::expression::{Expression, Kind, canonical};
 use super::graph::{Block, Code, Fold, FoldKind, SLOTS, SUMS};
 use super::program::{Op, Reg};
 use super::source::Place;
-use super::Level;
 
 struct Step<'e> {
     variable: &'e str,
@@ -85,7 +85,11 @@ impl Compiler<'_, '_> {
             Scope::Household if chain.root == "members" => return self.over_members(chain, place, block),
             Scope::Household => {
                 let hint = "make an indicator of the person from it and sum that over members";
-                self.problems.report_with_hint(place, format!("`{}` is a list of a person; households have only `members`", chain.root), hint);
+                self.problems.report_with_hint(
+                    place,
+                    format!("`{}` is a list of a person; households have only `members`", chain.root),
+                    hint,
+                );
                 return None;
             }
             Scope::Record { .. } | Scope::Member { .. } => {
@@ -158,7 +162,11 @@ impl Compiler<'_, '_> {
                     break;
                 }
                 _ => {
-                    self.problems.report_with_hint(inner.place, "this is no list", "a list is REGISTER or members, then .filter(..), then .map(..)");
+                    self.problems.report_with_hint(
+                        inner.place,
+                        "this is no list",
+                        "a list is REGISTER or members, then .filter(..), then .map(..)",
+                    );
                     return None;
                 }
             }
@@ -356,15 +364,21 @@ impl Compiler<'_, '_> {
         let mut member = Block::default();
         let meets = self.filter(conditions, |variable| Scope::Member { variable }, &mut member)?;
         let reg = self.person.keep(1);
-        let otherwise = self.person.constant(otherwise);
-        member.ops.push(Op::Move(reg, otherwise));
-        let skips = meets.map(|meets| (meets, member.reserve(), member.reserve()));
+        let skips = meets.map(|meets| {
+            let otherwise = self.person.constant(otherwise);
+            member.ops.push(Op::Move(reg, otherwise));
+            (meets, member.reserve(), member.reserve())
+        });
         member.guards += usize::from(skips.is_some());
         let value = self.expression(step.body, Scope::Member { variable: step.variable }, &mut member)?;
         if value.fraction {
             let hint = "a sum of rounded or exact shares: divide after the macro, or make an indicator with `round`";
             self.problems.report_with_hint(step.body.place, "fractions of members are not summed", hint);
             return None;
+        }
+        if member.ops.is_empty() {
+            // An indicator or a constant: it is where it is.
+            return Some((member, value.reg, value));
         }
         member.ops.push(Op::Move(reg, value.reg));
         if let Some((meets, skip, unknown)) = skips {

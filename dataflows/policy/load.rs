@@ -12,8 +12,22 @@ use std::collections::BTreeMap;
 
 /// Names that mean something already.
 const RESERVED: [&str; 16] = [
-    "members", "head", "spouse", "child", "dependant", "adult", "counted", "self", "kin", "score", "category", "level", "level_score",
-    "true", "false", "in",
+    "members",
+    "head",
+    "spouse",
+    "child",
+    "dependant",
+    "adult",
+    "counted",
+    "self",
+    "kin",
+    "score",
+    "category",
+    "level",
+    "level_score",
+    "true",
+    "false",
+    "in",
 ];
 pub const ROUNDINGS: [(&str, Rounding); 3] = [("down", Rounding::Down), ("up", Rounding::Up), ("nearest", Rounding::Nearest)];
 pub const LEVELS: [(&str, Level); 2] = [("person", Level::Person), ("household", Level::Household)];
@@ -62,7 +76,8 @@ impl Package {
         const FOLDERS: [&str; 4] = ["registers", "indicators", "benefits", "tests"];
         let mut single: BTreeMap<&str, Node> = BTreeMap::new();
         let mut folders: BTreeMap<&str, Vec<(String, Node)>> = BTreeMap::new();
-        for (index, (path, _)) in files.iter().enumerate().filter(|(_, (path, _))| path.ends_with(".toml")) {
+        for (index, (path, _)) in files.iter().enumerate().filter(|(_, (path, _))| path.ends_with(".toml") && !path.ends_with(".map.toml"))
+        {
             let place = Place { file: index as u32, at: 0 };
             match path.rsplit_once('/') {
                 None if SINGLE.contains(&path.as_str()) => {
@@ -133,6 +148,7 @@ fn build<'p>(package: &Package, problems: &mut Problems<'p>, warnings: &mut Prob
     let assignment = builder.assignment(&package.policy);
     let benefits = builder.benefits(package, assignment);
     let contact = builder.contact(&package.policy);
+    builder.story(&package.policy);
     let messages = builder.messages(&package.messages, &benefits);
     builder.finish_plans();
     let Builder { compiler, programs, .. } = builder;
@@ -185,8 +201,21 @@ impl Head {
         problems.only(
             node,
             &[
-                "id", "version", "from", "person", "currency", "languages", "coverage", "title", "source", "composition", "kin", "assignment",
-                "contact", "inherit", "story",
+                "id",
+                "version",
+                "from",
+                "person",
+                "currency",
+                "languages",
+                "coverage",
+                "title",
+                "source",
+                "composition",
+                "kin",
+                "assignment",
+                "contact",
+                "inherit",
+                "story",
             ],
         );
         let mut text = |name: &str| problems.required(node, node.place, name).map(|(text, _)| text.to_string()).unwrap_or_default();
@@ -228,7 +257,9 @@ pub fn texts(problems: &mut Problems<'_>, languages: &[String], entry: &Entry, w
             Toml::Text(text) if languages.contains(name) => {
                 texts.insert(name.clone(), text.clone());
             }
-            Toml::Text(_) => problems.unknown_name(*place, format!("the package has no language `{name}`"), name, languages.iter().map(String::as_str)),
+            Toml::Text(_) => {
+                problems.unknown_name(*place, format!("the package has no language `{name}`"), name, languages.iter().map(String::as_str))
+            }
             _ => problems.report(node.place, format!("{what} must be a text in each language")),
         }
     }
@@ -265,7 +296,11 @@ impl Declarations<'_, '_> {
             if words[0] == "shanyraq" {
                 self.problems.report(entry.place, "registers `shanyraq.*` are the engine's own; rules must not see them");
             } else if words.len() != 2 || !words.iter().all(|word| is_word(word)) {
-                self.problems.report_with_hint(entry.place, format!("`{}` is no name of a register", entry.name), "[\"agency.register\"], in quotes");
+                self.problems.report_with_hint(
+                    entry.place,
+                    format!("`{}` is no name of a register", entry.name),
+                    "[\"agency.register\"], in quotes",
+                );
             } else if registers.iter().any(|(known, _)| known.id == entry.name) {
                 self.problems.report(entry.place, format!("the register `{}` is declared twice", entry.name));
             } else {
@@ -292,7 +327,8 @@ impl Declarations<'_, '_> {
                 Vec::new()
             }
         };
-        let packed: Vec<usize> = fields.iter().enumerate().filter(|(_, field): &(usize, &Field)| !field.card).map(|(index, _)| index).collect();
+        let packed: Vec<usize> =
+            fields.iter().enumerate().filter(|(_, field): &(usize, &Field)| !field.card).map(|(index, _)| index).collect();
         if packed.len() > FIELD_COUNT {
             self.problems.report(entry.place, format!("a register has at most {FIELD_COUNT} fields that rules see"));
         }
@@ -325,7 +361,8 @@ impl Declarations<'_, '_> {
         if text == "forever" {
             return None;
         }
-        let number = text.split_once(' ').filter(|(_, word)| word.trim_end_matches('s') == unit).and_then(|(number, _)| number.parse().ok());
+        let number =
+            text.split_once(' ').filter(|(_, word)| word.trim_end_matches('s') == unit).and_then(|(number, _)| number.parse().ok());
         match number {
             Some(number @ 1..=12_000) => Some(number),
             _ => {
@@ -544,7 +581,8 @@ pub fn read_literal(problems: &mut Problems<'_>, node: &Node) -> Option<Expressi
         Toml::Bool(flag) => Kind::Bool(*flag),
         Toml::Text(word) => Kind::Word(word.clone()),
         _ => {
-            problems.report(node.place, "an integer, a boolean or a text is needed here");
+            let hint = "decimals stand in quotes, and only in amounts: \"16.03 MRP\"";
+            problems.report_with_hint(node.place, "an integer, a boolean or a text is needed here", hint);
             return None;
         }
     };

@@ -434,7 +434,7 @@ impl Policy {
             program::REASON_ABSENT => "absent".into(),
             program::REASON_UNDEFINED => "undefined".into(),
             _ => {
-                let kind = if code % 2 == 0 { "not_connected" } else { "silent" };
+                let kind = if code.is_multiple_of(2) { "not_connected" } else { "silent" };
                 let register = code.checked_sub(evaluate::FIRST_FEED_REASON).and_then(|code| self.registers.get(usize::from(code / 2)));
                 format!("{kind}:{}", register.map_or("?", |register| &register.id))
             }

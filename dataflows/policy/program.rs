@@ -24,7 +24,8 @@ pub fn registers() -> Box<Registers> {
 
 /// Above every unknown value.
 const KNOWN: i64 = i64::MIN + (1 << 16) + 1;
-const LIMIT: i64 = 1 << 62;
+/// Arithmetic saturates here.
+pub const LIMIT: i64 = 1 << 62;
 /// No record or rule reaches further from 1970, in days; keeps dates computed from dates representable.
 const FAR: i64 = 4_000_000;
 
@@ -280,7 +281,13 @@ fn step(op: Op, regs: &mut Registers, bins: &[Bins], clock: &mut Clock) -> usize
         }
         Op::Has(to, from) => {
             let value = regs[from as usize];
-            regs[to as usize] = if value == ABSENT { 0 } else if is_unknown(value) { value } else { 1 };
+            regs[to as usize] = if value == ABSENT {
+                0
+            } else if is_unknown(value) {
+                value
+            } else {
+                1
+            };
         }
         Op::Absent(to, from) => {
             let value = regs[from as usize];
@@ -370,7 +377,7 @@ fn fraction_step(op: Op, regs: &mut Registers) {
         Op::Fraction(to, a) => set(regs, to, (regs[a as usize], 1)),
         Op::FMove(to, a) => set(regs, to, pair(regs, a)),
         Op::FNeg(to, a) => on_pair(regs, to, a, |(n, d)| (-n, d)),
-        Op::FAdd(to, a, b) => on_pairs(regs, to, a, b, |a, b| sum(a, b)),
+        Op::FAdd(to, a, b) => on_pairs(regs, to, a, b, sum),
         Op::FSub(to, a, b) => on_pairs(regs, to, a, b, |a, b| sum(a, (-b.0, b.1))),
         Op::FMul(to, a, b) => on_pairs(regs, to, a, b, |a, b| reduce(wide(a.0, b.0), wide(a.1, b.1))),
         Op::FDiv(to, a, b) => on_pairs(regs, to, a, b, |a, b| match b.0 {

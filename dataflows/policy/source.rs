@@ -35,7 +35,7 @@ pub enum Value {
     Date(Date),
     Array(Vec<Node>),
     Table(Vec<Entry>),
-    /// Floats, times: nothing that a package may contain.
+    /// Floats, times, integers beyond ±2^62: nothing that a package may contain.
     Other,
 }
 
@@ -56,7 +56,7 @@ impl Node {
             Value::Date(_) => "a date",
             Value::Array(_) => "a list",
             Value::Table(_) => "a table",
-            Value::Other => "a float or a time",
+            Value::Other => "a float, a time or a number beyond 2^62",
         }
     }
 
@@ -105,7 +105,7 @@ impl<'a> Problems<'a> {
 
     /// All mistakes in the order of the files, each once.
     pub fn finish(mut self) -> Vec<Problem> {
-        self.found.sort_by(|a, b| a.0.cmp(&b.0));
+        self.found.sort_by_key(|(place, ..)| *place);
         self.found.dedup();
         let files = self.files;
         self.found.into_iter().map(|(place, message, hint)| locate(files, place, message, hint)).collect()
@@ -263,7 +263,7 @@ fn read_value(text: &str, place: Place, value: &DeValue<'_>) -> Node {
         DeValue::String(content) => {
             return Node { place: place.after(opening(&text[place.at as usize..])), value: Value::Text(content.to_string()) };
         }
-        DeValue::Integer(number) => i64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).map_or(Value::Other, Value::Int),
+        DeValue::Integer(number) => integer(&number.as_str().replace('_', ""), number.radix()).map_or(Value::Other, Value::Int),
         DeValue::Boolean(flag) => Value::Bool(*flag),
         DeValue::Datetime(Datetime { date: Some(date), time: None, offset: None }) => {
             Date::from_ymd(i32::from(date.year), u32::from(date.month), u32::from(date.day)).map_or(Value::Other, Value::Date)
@@ -275,6 +275,11 @@ fn read_value(text: &str, place: Place, value: &DeValue<'_>) -> Node {
         DeValue::Table(table) => read_table(text, place, table),
     };
     Node { place, value }
+}
+
+/// An integer that the engine can carry.
+fn integer(text: &str, radix: u32) -> Option<i64> {
+    i64::from_str_radix(text, radix).ok().filter(|number| number.unsigned_abs() <= 1 << 62)
 }
 
 /// How many bytes open the quoted text at the head of `text`.

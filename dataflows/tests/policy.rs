@@ -33,7 +33,6 @@ unit = "KZT"
 values = [{ from = 2026-01-01, is = 4325 }, { from = 2025-01-01, is = 3932 }]
 "#;
 
-
 const REGISTER_FIELDS: &str = r#"
 ["reg.person"]
 title = { en = "Person" }
@@ -497,7 +496,9 @@ fn sum(policy: &Arc<Policy>, environment: &Environment, members: &[(u64, &File, 
 }
 
 fn paid(policy: &Policy, file: File, amount: i64) -> File {
-    ["2026-07-01", "2026-08-01", "2026-09-01"].iter().fold(file, |file, month| file.with(policy, "reg.pay", month, None, &[day(month), 1, amount]))
+    ["2026-07-01", "2026-08-01", "2026-09-01"]
+        .iter()
+        .fold(file, |file, month| file.with(policy, "reg.pay", month, None, &[day(month), 1, amount]))
 }
 
 #[test]
@@ -533,9 +534,7 @@ fn doubt_about_one_member_is_doubt_about_the_sum() {
     let pay = policy.register("reg.pay").unwrap();
     feeds[usize::from(pay)] = FeedState::Silent;
     let environment = policy.environment(date("2026-11-22"), &feeds);
-    let assigned = |file: File| {
-        file.with(&policy, "reg.assignment", "family", None, &[0, day("2026-01-01"), ABSENT])
-    };
+    let assigned = |file: File| file.with(&policy, "reg.assignment", "family", None, &[0, day("2026-01-01"), ABSENT]);
     let (mother, child) = (person(&policy, "1990-05-05"), person(&policy, "2015-01-01"));
     let holder = assigned(person(&policy, "1990-05-05"));
     for (parent, outcomes) in [(&mother, vec![]), (&holder, vec![Outcome::Undetermined])] {
@@ -566,10 +565,7 @@ fn every_record_of_a_ground_is_a_right_of_its_own() {
     let rights: Vec<_> = contribution.entitlements.iter().map(|right| (right.ground.clone(), right.amount, right.until)).collect();
     assert_eq!(
         rights,
-        [
-            (Ground::Record(register, "A".into()), 3000, Date::NEVER),
-            (Ground::Record(register, "B".into()), 3000, date("2026-12-01"))
-        ]
+        [(Ground::Record(register, "A".into()), 3000, Date::NEVER), (Ground::Record(register, "B".into()), 3000, date("2026-12-01"))]
     );
     let trace = evaluator.trace_person(&environment, 7, &file.0, Role::Outside);
     assert_eq!(trace.iter().map(|trace| trace.conditions.as_slice()).collect::<Vec<_>>(), [[1, 1], [1, 1], [0, 1]]);
@@ -610,7 +606,14 @@ fn mistakes_are_explained_where_they_are() {
         (i, "m.cars > 0", "age(m.birth_date) > children", "children)", "`children` does not belong to a member", "take it outside"),
         (i, "reg.person.map(p, p.birth_date).max()", "reg.person.map(p, p.name).max()", "p.name", "`name` is only shown", ""),
         (i, "reg.person.map(p, p.birth_date).max()", "reg.person", "reg.person\"", "`reg.person` is a register", ""),
-        ("criteria.toml", "by = \"children\"", "by = \"childrens\"", "childrens", "nothing is called `childrens`", "did you mean `children`?"),
+        (
+            "criteria.toml",
+            "by = \"children\"",
+            "by = \"childrens\"",
+            "childrens",
+            "nothing is called `childrens`",
+            "did you mean `children`?",
+        ),
         ("benefits/family.toml", "16.03 MRP", "16.03 MPR", "MPR", "nothing is called `MPR`", "did you mean `MRP`?"),
         ("registers/reg.toml", "birth_date = \"date\"", "birth_date = \"dat\"", "dat\"", "there is no type `dat`", "did you mean `date`?"),
         ("registers/reg.toml", "retain = \"15", "retian = \"15", "retian", "unknown key `retian`", "did you mean `retain`?"),
@@ -626,10 +629,31 @@ fn mistakes_are_explained_where_they_are() {
         // Shapes.
         (i, "members.filter(m, m.child).size()", "members.distinct(m, m.cars)", "distinct(m", "do not add up", "count members"),
         (i, "members.map(m, m.cars).max()", "members.map(m, m.income).max()", "max()\"\n[any", "does not add up", "classes = N"),
-        (i, "members.map(m, m.income).sum()", "members.map(m, m.income / 2).sum()", "/ 2", "fractions of members are not summed", "after the macro"),
-        (i, "members.filter(m, m.child)", "members.filter(m, age(m.birth_date) < 1 && members.size() > 0)", "size() > 0", "macros do not nest", ""),
+        (
+            i,
+            "members.map(m, m.income).sum()",
+            "members.map(m, m.income / 2).sum()",
+            "/ 2",
+            "fractions of members are not summed",
+            "after the macro",
+        ),
+        (
+            i,
+            "members.filter(m, m.child)",
+            "members.filter(m, age(m.birth_date) < 1 && members.size() > 0)",
+            "size() > 0",
+            "macros do not nest",
+            "",
+        ),
         (i, "head.birth_date", "age(head.birth_date)", "age(", "households have none", ""),
-        (i, "[orphan]", "[loop_a]\ntitle = { en = \"x\" }\nsource = \"s\"\nof = \"person\"\nvalue = \"loop_a + 1\"\n[orphan]", "loop_a + 1", "computed from itself", ""),
+        (
+            i,
+            "[orphan]",
+            "[loop_a]\ntitle = { en = \"x\" }\nsource = \"s\"\nof = \"person\"\nvalue = \"loop_a + 1\"\n[orphan]",
+            "loop_a + 1",
+            "computed from itself",
+            "",
+        ),
         ("policy.toml", "alive = \"", "alive = \"!head && ", "&& !reg", "must not rest on the person's role", ""),
         ("policy.toml", "minor = \"age(birth_date) < 18\"", "minor = \"kin.size() > 0\"", "kin.size() > 0", "`kin` is not known", ""),
         // Bins.
@@ -643,6 +667,15 @@ fn mistakes_are_explained_where_they_are() {
         ("registers/reg.toml", "[\"reg.death\"]", "[\"shanyraq.death\"]", "\"shanyraq.death\"", "the engine's own", ""),
         ("registers/reg.toml", "enum(family|single)", "enum(single)", "", "`family` is not among the words", "add it"),
         ("benefits/family.toml", "period = \"month\"", "period = \"month\"\nproactive = 2026-01-01", "", "messages.toml has no offer", ""),
+        (
+            "policy.toml",
+            "[assignment]",
+            "[story]\npeople = [{ register = \"reg.persn\" }]\n[assignment]",
+            "reg.persn",
+            "no register is called",
+            "reg.person",
+        ),
+        (i, "m.cars > 0", "m.cars > -9223372036854775807", "9223372036854775807", "numbers lie within", ""),
         // Syntax.
         (i, "m.cars > 0", "m.cars > ", ")\"\n[head_born]", "not an expression", ""),
         ("policy.toml", "version = \"1\"", "version = 1", "1\nfrom", "`version` must be a text", ""),
@@ -651,9 +684,7 @@ fn mistakes_are_explained_where_they_are() {
     let mut wrong = Vec::new();
     for (path, from, to, marker, message, hint) in cases {
         let found = problems(path, from, to);
-        let near = |problem: &&Problem| {
-            problem.message.contains(message) && problem.hint.as_deref().unwrap_or_default().contains(hint)
-        };
+        let near = |problem: &&Problem| problem.message.contains(message) && problem.hint.as_deref().unwrap_or_default().contains(hint);
         let Some(problem) = found.iter().find(near) else {
             wrong.push(format!("{to}: {found:#?}"));
             continue;
@@ -670,4 +701,120 @@ fn mistakes_are_explained_where_they_are() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The package with further texts at the end of its files, or with further files.
+fn extended(more: &[(&str, &str)]) -> Arc<Policy> {
+    let mut files = package();
+    for (path, text) in more {
+        match files.iter_mut().find(|(known, _)| known == path) {
+            Some((_, known)) => known.push_str(text),
+            None => files.push((path.to_string(), text.to_string())),
+        }
+    }
+    Policy::load(&files).map(Arc::new).unwrap_or_else(|problems| panic!("{problems:#?}"))
+}
+
+#[test]
+fn rights_inherit_conditions_and_exclude_each_other() {
+    let right = |id: &str, condition: &str, more: &str| {
+        format!(
+            "id = \"{id}\"\ntitle = {{ en = \"x\" }}\nsource = \"test\"\nof = \"household\"\nrecipient = \"head\"\nperiod = \"open\"\n\
+             kind = \"notice\"\ninherit = \"base\"\n{more}\n[when]\nown = \"{condition}\"\n"
+        )
+    };
+    // The one that excludes comes first by name, and is decided after the other all the same.
+    let policy = extended(&[
+        ("policy.toml", "[inherit.base]\nhousehold = { inhabited = \"members.size() > 0\" }\n"),
+        ("benefits/a.toml", &right("a", "children >= 1", "excludes = [\"b\"]")),
+        ("benefits/b.toml", &right("b", "children >= 2", "")),
+        ("messages.toml", "[a]\nen = \"{benefit}\"\n[b]\nen = \"{benefit}\"\n"),
+    ]);
+    assert_eq!(policy.benefits[0].reasons, ["inhabited", "own"]);
+    let environment = everything_heard(&policy, "2026-11-22");
+    let file = person(&policy, "2015-01-01");
+    let mut members = vec![(7, &file, Role::Head), (8, &file, Role::Child)];
+    for expected in ["a", "b"] {
+        let row = sum(&policy, &environment, &members);
+        let mut judgement = Judgement::default();
+        Evaluator::new(policy.clone()).judge(&environment, &row, HouseholdKey::family(7), &mut judgement);
+        let notices = judgement.entitlements.iter().filter(|right| right.outcome == Outcome::Notice);
+        assert_eq!(notices.map(|right| policy.benefits[usize::from(right.benefit)].id.as_str()).collect::<Vec<_>>(), [expected]);
+        members.push((9, &file, Role::Child));
+    }
+    let trace = Evaluator::new(policy.clone()).trace_household(&environment, &sum(&policy, &environment, &members));
+    let of = |id: &str| trace.iter().find(|trace| trace.benefit == policy.benefit(id).unwrap()).unwrap();
+    assert_eq!((of("b").conditions.as_slice(), of("family").amount), ([1, 1].as_slice(), 4 * 4325 * 3));
+}
+
+#[test]
+fn categories_follow_their_mode() {
+    let judged = |mode: &str, cars: usize, score: &str| {
+        let mut files = package();
+        files[5].1 = files[5].1.replace("all_or_score", mode).replace("by = \"score\"", &format!("by = \"{score}\""));
+        let policy = Policy::load(&files).map(Arc::new).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        let environment = everything_heard(&policy, "2026-11-22");
+        let car = |file: File, key: usize| file.with(&policy, "reg.car", &key.to_string(), None, &[1, 2010, day("2020-01-01"), ABSENT]);
+        let file = (0..cars).fold(person(&policy, "1990-01-01"), car);
+        let row = sum(&policy, &environment, &[(7, &file, Role::Head)]);
+        let mut judgement = Judgement::default();
+        Evaluator::new(policy.clone()).judge(&environment, &row, HouseholdKey::family(7), &mut judgement);
+        judgement.category
+    };
+    assert_eq!((judged("all_or_score", 0, "10"), judged("all_or_score", 0, "90"), judged("all_or_score", 3, "10")), (2, 3, 3));
+    assert_eq!((judged("score", 3, "10"), judged("score", 3, "90")), (2, 3), "hard rules do not count");
+    assert_eq!((judged("all", 0, "90"), judged("all", 3, "10")), (2, 3), "the top is for hard rules alone");
+    assert_eq!(judged("all_or_score", 0, "10 / 5 > 1 ? MRP - 4325 : 1"), 2);
+    assert_eq!(judged("all_or_score", 9, "most_cars"), 3, "nine cars are counted as three");
+}
+
+#[test]
+fn members_are_asked_one_by_one() {
+    let probe = "[probe]\ntitle = { en = \"x\" }\nsource = \"test\"\nof = \"household\"\nvalue = \"";
+    let value = |expression: &str, silent: bool| {
+        let policy = extended(&[("indicators/probe.toml", &format!("{probe}{expression}\"\n"))]);
+        let mut feeds = vec![FeedState::Fresh; policy.registers.len()];
+        if silent {
+            feeds[usize::from(policy.register("reg.person").unwrap())] = FeedState::Silent;
+        }
+        let environment = policy.environment(date("2026-11-22"), &feeds);
+        let car = |file: File| file.with(&policy, "reg.car", "1", None, &[1, 2010, day("2020-01-01"), ABSENT]);
+        let (head, child, nobody) = (car(person(&policy, "1990-01-01")), person(&policy, "2020-01-01"), File::default());
+        let row = sum(&policy, &environment, &[(7, &head, Role::Head), (8, &child, Role::Child), (9, &nobody, Role::Dependant)]);
+        let mut judgement = Judgement::default();
+        Evaluator::new(policy.clone()).judge(&environment, &row, HouseholdKey::family(7), &mut judgement);
+        let silence = unknown(16 + 2 * policy.register("reg.person").unwrap() + 1);
+        match judgement.indicators[position(&policy, "probe")] {
+            value if value == silence => -1,
+            value if value == unknown(0) => -2,
+            value if value == ABSENT => -3,
+            value => value,
+        }
+    };
+    assert_eq!(value("members.size()", false), 3);
+    assert_eq!(value("members.filter(m, m.adult).size()", false), 2);
+    assert_eq!(value("members.filter(m, has(m.birth_date) && age(m.birth_date) < 18).size()", false), 1);
+    assert_eq!(value("members.filter(m, age(m.birth_date) < 18).size()", false), -2, "the third one's birth is absent");
+    assert_eq!(value("members.exists(m, m.cars > 0)", false), 1);
+    assert_eq!(value("members.exists(m, m.cars > 0 || m.sex == 'M')", true), 1, "one is enough, whatever is not known of others");
+    assert_eq!(value("members.exists(m, m.sex == 'M')", true), -1);
+    assert_eq!(value("members.all(m, m.head || m.cars > 0)", false), 0);
+    assert_eq!(value("members.all(m, m.cars >= 0)", false), 1);
+    assert_eq!(value("members.filter(m, !m.head).map(m, m.cars).max()", false), 0);
+    assert_eq!(value("members.filter(m, m.spouse).map(m, m.cars).max()", false), -3);
+    assert_eq!(value("members.map(m, m.cars).min()", false), 0);
+    assert_eq!(value("members.map(m, 1 + m.cars * 10).sum()", false), 13);
+    assert_eq!(value("head.cars + (head.sex == 'F' ? 100 : 0)", false), 101);
+    assert_eq!(value("year(head.birth_date)", false), 1990);
+    assert_eq!(value("points(c_children, 2) + points(c_children, -1)", false), -2, "no bin gives anything to -1");
+    assert_eq!(value("members.map(m, m.income).sum() / members.size() > 1000 ? 1 : 2", false), 2);
+}
+
+#[test]
+fn what_may_be_absent_is_warned_of() {
+    let warned = |value: &str, more: &str| with_probe(value, more).warnings.iter().filter(|warning| warning.file.contains("probe")).count();
+    assert_eq!(warned("reg.car.filter(c, c.to > c.from).size()", ""), 1);
+    assert_eq!(warned("reg.car.filter(c, has(c.to) && c.to > c.from).size()", ""), 0);
+    assert_eq!(warned("reg.car.map(c, c.year).max() + 1", ""), 1);
+    assert_eq!(warned("reg.car.map(c, c.year).max() + 1", "unknown = 0"), 0);
 }

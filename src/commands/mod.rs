@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod demo;
 pub mod generate;
+pub mod policy;
 
 use dataflows::policy::Policy;
 use include_dir::{Dir, include_dir};

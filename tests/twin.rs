@@ -1,0 +1,198 @@
+//! The engine held against the twin: the same lines, evaluated incrementally and from nothing, must say the same on every date.
+
+use dataflows::decisions::ground_text;
+use dataflows::model::{Change, ChangeKind, Date, Decision, Role};
+use dataflows::policy::file::ABSENT;
+use dataflows::policy::{Indicator, Level, Policy, ValueKind, is_unknown, reason_of};
+use fixtures::lives::{is_calendar, lives, shuffle};
+use fixtures::twin::{DecisionView, Twin, Value, World};
+use shanyraq::commands::package_texts;
+use shanyraq::engine::{Engine, EpochOutput};
+use shanyraq::intake::{Intake, Item, Schema};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The engine, and what a ledger would hold of its output.
+struct Run {
+    engine: Engine,
+    intake: Intake,
+    policy: Arc<Policy>,
+    decisions: BTreeSet<DecisionView>,
+    faults: BTreeMap<(String, String, String, String), isize>,
+}
+
+impl Run {
+    fn new(policy: &Arc<Policy>, workers: usize) -> Run {
+        Run {
+            engine: Engine::start(policy.clone(), workers),
+            intake: Intake::new(Arc::new(Schema::from(&**policy))),
+            policy: policy.clone(),
+            decisions: BTreeSet::new(),
+            faults: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in one line; false when the door turns it away.
+    fn feed(&mut self, line: &[u8]) -> bool {
+        match self.intake.decode(line).map(|decoded| decoded.item) {
+            Ok(Item::Update(update)) => self.engine.submit(vec![update]),
+            Ok(Item::Heartbeat { register, date }) => self.engine.hear(register, date),
+            Ok(Item::Calendar(date)) => self.engine.set_date(date),
+            Err(_) => return false,
+        }
+        true
+    }
+
+    fn commit(&mut self) {
+        let EpochOutput { changes, faults, .. } = self.engine.commit();
+        for change in changes {
+            self.fold(change);
+        }
+        for (fault, sign) in faults {
+            let (kind, _) = fault.kind.describe();
+            let person = if fault.person == 0 { String::new() } else { self.policy.person.format(fault.person) };
+            let register = self.policy.registers[fault.register as usize].id.clone();
+            let row = (kind.to_owned(), register, fault.key.to_string(), person);
+            *self.faults.entry(row).or_default() += sign;
+        }
+        self.faults.retain(|_, count| *count != 0);
+    }
+
+    fn fold(&mut self, change: Change) {
+        if let Some(before) = &change.before {
+            assert!(self.decisions.remove(&self.view(before)), "a change replaces what was there");
+        }
+        let view = self.view(&change.decision);
+        if change.kind == ChangeKind::Lost {
+            assert!(self.decisions.remove(&view), "only what was there is lost: {view:?}");
+        } else {
+            assert!(self.decisions.insert(view), "nothing is gained twice");
+        }
+    }
+
+    fn view(&self, decision: &Decision) -> DecisionView {
+        let person = |id: u64| if id == 0 { String::new() } else { self.policy.person.format(id) };
+        let date = |date: Date| (date != Date::NEVER && date != Date::BEFORE_ALL).then_some(date);
+        DecisionView {
+            person: person(decision.person),
+            benefit: self.policy.benefits[decision.benefit as usize].id.clone(),
+            ground: ground_text(&self.policy, &decision.ground),
+            period: date(decision.period),
+            outcome: decision.outcome.as_str(),
+            amount: decision.amount,
+            from: date(decision.from),
+            until: date(decision.until),
+            household: decision.household.format(self.policy.person),
+            addressee: person(decision.addressee),
+        }
+    }
+
+    /// Everything at once, as lines that can be compared.
+    fn facts(&self) -> BTreeSet<String> {
+        let mut facts = BTreeSet::new();
+        for (household, person, role) in self.engine.members() {
+            let role = if role == Role::Outside { "outside".to_owned() } else { format!("{role:?}").to_lowercase() };
+            facts.insert(format!("{} lives in {} as {role}", self.policy.person.format(person), household.format(self.policy.person)));
+        }
+        for (person, values) in self.engine.person_values() {
+            facts.extend(self.values(&self.policy.person.format(person), Level::Person, &values));
+        }
+        for (household, _, judgement) in self.engine.judgements() {
+            let key = household.format(self.policy.person);
+            facts.extend(self.values(&key, Level::Household, &judgement.indicators));
+            facts.extend(self.policy.criteria.iter().zip(&judgement.points).map(|(c, points)| format!("{key} {} scores {points}", c.id)));
+            facts.extend(self.policy.levels.iter().zip(&judgement.level_points).map(|(c, points)| format!("{key} {} scores {points}", c.id)));
+            let level = self.policy.level_letters.get(judgement.level as usize).cloned().unwrap_or_default();
+            facts.insert(format!("{key} {} {} {} {level}", judgement.score, judgement.category, judgement.level_score));
+        }
+        facts.extend(self.decisions.iter().map(|decision| format!("{decision:?}")));
+        facts.extend(self.faults.keys().map(|fault| format!("{fault:?}")));
+        facts
+    }
+
+    fn values(&self, id: &str, level: Level, values: &[i64]) -> Vec<String> {
+        let of_level = self.policy.indicators.iter().filter(|indicator| indicator.level == level);
+        of_level.map(|indicator| format!("{id} {} = {:?}", indicator.id, value(indicator, values[indicator.position], &self.policy))).collect()
+    }
+}
+
+fn value(indicator: &Indicator, value: i64, policy: &Policy) -> Value {
+    if value == ABSENT {
+        return Value::Unknown("absent".to_owned());
+    }
+    if is_unknown(value) {
+        return Value::Unknown(policy.reason(reason_of(value)));
+    }
+    match &indicator.kind {
+        ValueKind::Int => Value::whole(value),
+        ValueKind::Bool => Value::Bool(value != 0),
+        ValueKind::Date => Value::Date(Date(value as i32)),
+        ValueKind::Enum(words) => Value::word(&words[value as usize]),
+    }
+}
+
+fn facts_of(world: &World) -> BTreeSet<String> {
+    let mut facts = BTreeSet::new();
+    for (person, view) in world.persons.iter().filter(|(_, view)| !view.household.is_empty()) {
+        facts.insert(format!("{person} lives in {} as {}", view.household, view.role));
+        facts.extend(view.indicators.iter().map(|(id, value)| format!("{person} {id} = {value:?}")));
+    }
+    for (key, household) in world.households.iter().filter(|(_, household)| household.kind != "excluded") {
+        facts.extend(household.indicators.iter().map(|(id, value)| format!("{key} {id} = {value:?}")));
+        facts.extend(household.points.iter().chain(&household.level_points).map(|(id, points)| format!("{key} {id} scores {points}")));
+        let number = |number: Option<i64>| number.unwrap_or(0);
+        let level = household.level.map(String::from).unwrap_or_default();
+        facts.insert(format!("{key} {} {} {} {level}", number(household.score), number(household.category), number(household.level_score)));
+    }
+    facts.extend(world.decisions.iter().map(|decision| format!("{decision:?}")));
+    facts.extend(world.faults.iter().map(|fault| format!("{fault:?}")));
+    facts
+}
+
+fn kz() -> (Arc<Policy>, Vec<(String, String)>) {
+    let texts = package_texts("kz").expect("the package is built in");
+    let policy = Policy::load(&texts).unwrap_or_else(|problems| panic!("{}", problems[0]));
+    (Arc::new(policy), texts)
+}
+
+/// Feeds the lines and compares at the end of every date; `commit_every` lines make an epoch of their own.
+fn agree(lines: &[Vec<u8>], workers: usize, commit_every: usize, what: &str) {
+    let (policy, texts) = kz();
+    let (mut run, mut twin) = (Run::new(&policy, workers), Twin::new(&texts));
+    let mut compare = |run: &mut Run, twin: &Twin| {
+        run.commit();
+        if twin.today().is_none() {
+            return;
+        }
+        let (engine, oracle) = (run.facts(), facts_of(&twin.evaluate()));
+        let only = |one: &BTreeSet<String>, other: &BTreeSet<String>| one.difference(other).take(12).cloned().collect::<Vec<_>>().join("\n    ");
+        assert!(engine == oracle, "{what}, {:?}\n  the engine alone:\n    {}\n  the twin alone:\n    {}", twin.today(), only(&engine, &oracle), only(&oracle, &engine));
+    };
+    for (index, line) in lines.iter().enumerate() {
+        if is_calendar(line) {
+            compare(&mut run, &twin);
+        } else if index % commit_every == 0 {
+            run.commit();
+        }
+        if run.feed(line) {
+            twin.feed(line).unwrap_or_else(|reason| panic!("the twin refuses what the door lets in: {reason}"));
+        }
+    }
+    compare(&mut run, &twin);
+}
+
+#[test]
+fn random_lives_line_by_line() {
+    for seed in 0..12 {
+        agree(&lives(seed, 12, 12), 1, 1, &format!("seed {seed}, an epoch a line"));
+    }
+}
+
+#[test]
+fn random_lives_in_any_order_and_batching() {
+    for seed in 100..112 {
+        let lines = shuffle(&lives(seed, 25, 15), seed);
+        agree(&lines, 1, usize::MAX, &format!("seed {seed}, an epoch a day"));
+        agree(&lines, 3, 7, &format!("seed {seed}, three workers"));
+    }
+}
