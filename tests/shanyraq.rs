@@ -12,8 +12,8 @@ mod intake;
 /// What is written to whom: limits, timers, repeats and replays, over random lives.
 mod dispatch;
 
-/// The demonstration, from a birth to an assigned benefit.
-mod demo;
-
 /// The engine held against the twin over random lives: any order, any batching, one worker and three.
 mod twin;
+
+/// The demonstration, from a birth to an assigned benefit.
+mod demo;
