@@ -9,7 +9,15 @@ fn a_family_is_followed_from_a_birth_to_its_assigned_benefit() {
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{text}{errors}");
     let mut rest = &*text;
-    for step in ["the baseline", "birth registered", "gained: Large-family allowance", "text: 1414", "she answers: 1", "assigned by the agency", "days in"] {
+    for step in [
+        "the baseline",
+        "birth registered",
+        "gained: Large-family allowance",
+        "text: 1414",
+        "she answers: 1",
+        "assigned by the agency",
+        "days in",
+    ] {
         let at = rest.find(step).unwrap_or_else(|| panic!("no `{step}` where it should be in\n{text}"));
         rest = &rest[at..];
     }

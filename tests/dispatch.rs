@@ -5,7 +5,7 @@ use dataflows::model::{Change, ChangeKind, Date, Decision, DecisionId, Ground, H
 use dataflows::policy::Period;
 use fixtures::phones::{Ask, Funnel, Incoming, MINUTES_PER_DAY, Network, Submission, Weather};
 use proptest::prelude::*;
-use shanyraq::dispatch::{BenefitTerms, HeldBack, Heard, Kind, NoteKind, OPEN_OFFERS_MAX, Phone, RightKey, Stage, Terms};
+use shanyraq::dispatch::{BenefitTerms, Heard, HeldBack, Kind, NoteKind, OPEN_OFFERS_MAX, Phone, RightKey, Stage, Terms};
 use shanyraq::ledger::{Effects, Ledger, Message};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +47,10 @@ fn terms() -> Terms {
             benefit("care", Period::Open, true, 0, 7, launched),
         ],
         messages: BTreeMap::from([
-            ("offer".into(), texts("Сізге «{benefit}». Келісім – 1{tag}, бас тарту – 2{tag}.", "Вам «{benefit}». Согласны – 1{tag}, отказ – 2{tag}.")),
+            (
+                "offer".into(),
+                texts("Сізге «{benefit}». Келісім – 1{tag}, бас тарту – 2{tag}.", "Вам «{benefit}». Согласны – 1{tag}, отказ – 2{tag}."),
+            ),
             ("repeat".into(), texts("Еске саламыз: «{benefit}». 1{tag}, 2{tag}.", "Напоминаем: «{benefit}». 1{tag}, 2{tag}.")),
             ("account".into(), texts("IBAN жіберіңіз.", "Пришлите IBAN.")),
             ("assigned".into(), texts("«{benefit}»: {amount} ₸, {from} бастап.", "«{benefit}»: {amount} ₸ с {from}.")),
@@ -204,7 +207,9 @@ fn right(person: PersonId, benefit: u16) -> RightKey {
 fn identity(decision: &Decision) -> DecisionId {
     let Decision { person, benefit, ground, period, outcome, amount, .. } = decision;
     let text = format!("{person} {benefit} {ground:?} {} {outcome:?} {amount}", period.0);
-    DecisionId(text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u128, byte| (hash ^ u128::from(byte)).wrapping_mul(0x0100_0000_01b3_0000_0001)))
+    DecisionId(
+        text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u128, byte| (hash ^ u128::from(byte)).wrapping_mul(0x0100_0000_01b3_0000_0001)),
+    )
 }
 
 /// A live world in which person 1 has just gained this.
@@ -678,7 +683,13 @@ impl Life {
             }
             Happening::AssignmentEnds { person, benefit } => {
                 self.assigned.remove(&(person, benefit));
-                world.heard.push(Heard::Assignment { person, benefit, ground: ground(benefit), version: world.epoch, until: Date::BEFORE_ALL });
+                world.heard.push(Heard::Assignment {
+                    person,
+                    benefit,
+                    ground: ground(benefit),
+                    version: world.epoch,
+                    until: Date::BEFORE_ALL,
+                });
             }
             Happening::Refuse { person, benefit } => {
                 world.heard.push(Heard::Refusal { person, benefit, ground: ground(benefit), reason: "доход".into() });
@@ -801,7 +812,10 @@ fn check_against<'a>(row: &Message, earlier: impl Iterator<Item = &'a Message>) 
     for other in earlier {
         prop_assert_ne!(row.id, other.id);
         let same_day = row.date == other.date && row.text.addressee == other.text.addressee;
-        prop_assert!(!(same_day && row.text.kind.is_unasked() && other.text.kind.is_unasked()), "two unasked texts in a day: {row:?} {other:?}");
+        prop_assert!(
+            !(same_day && row.text.kind.is_unasked() && other.text.kind.is_unasked()),
+            "two unasked texts in a day: {row:?} {other:?}"
+        );
         if row.text.right != other.text.right {
             continue;
         }

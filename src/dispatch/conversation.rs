@@ -45,14 +45,21 @@ pub enum Stage {
     /// Told; no answer is expected.
     Noticed,
     /// Waiting for an answer to the offer, to the repeat.
-    Sent1 { on: Date },
-    Sent2 { on: Date },
+    Sent1 {
+        on: Date,
+    },
+    Sent2 {
+        on: Date,
+    },
     Declined,
     NoAnswer,
     /// A yes; on its way to the agency, held back only while the right is.
     Consented,
     /// Asked for an account number; `repeated` once.
-    WaitAccount { on: Date, repeated: bool },
+    WaitAccount {
+        on: Date,
+        repeated: bool,
+    },
     NoAccount,
     /// With the agency.
     Case,
@@ -70,8 +77,24 @@ pub enum Stage {
 impl Stage {
     /// Every stage's name, in the order of the funnel.
     pub const NAMES: [&str; 18] = [
-        "eligible", "no_phone", "noticed", "sent1", "sent2", "declined", "no_answer", "consented", "wait_account", "no_account", "case", "assigned",
-        "rejected", "paid", "withdrawn", "suppressed", "assigned_other", "closed_death",
+        "eligible",
+        "no_phone",
+        "noticed",
+        "sent1",
+        "sent2",
+        "declined",
+        "no_answer",
+        "consented",
+        "wait_account",
+        "no_account",
+        "case",
+        "assigned",
+        "rejected",
+        "paid",
+        "withdrawn",
+        "suppressed",
+        "assigned_other",
+        "closed_death",
     ];
 
     pub fn name(self) -> &'static str {
@@ -163,7 +186,10 @@ pub enum Event {
     Held(Standing),
     Lost,
     /// The dispatcher lets the first text of a round go, to this number, with this tag.
-    Offer { phone: Phone, tag: u8 },
+    Offer {
+        phone: Phone,
+        tag: u8,
+    },
     /// There is no number to write to.
     Unreachable,
     /// A number became known.
@@ -236,6 +262,25 @@ pub enum HeldBack {
     Rejected,
     /// The recipient is dead, though the right is still held.
     Died,
+}
+
+impl HeldBack {
+    pub fn name(self) -> &'static str {
+        match self {
+            HeldBack::Baseline => "baseline",
+            HeldBack::NotProactive => "not_proactive",
+            HeldBack::Automatic => "automatic",
+            HeldBack::InDoubt => "in_doubt",
+            HeldBack::NoAddressee => "no_addressee",
+            HeldBack::NoPhone => "no_phone",
+            HeldBack::Debounce => "debounce",
+            HeldBack::CoolOff => "cool_off",
+            HeldBack::Assigned => "assigned",
+            HeldBack::Limit => "limit",
+            HeldBack::Rejected => "rejected",
+            HeldBack::Died => "died",
+        }
+    }
 }
 
 /// A yes, as it must be proven later.

@@ -33,21 +33,52 @@ pub struct RightKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// A person's number and, where known, language (an index into the terms' languages); no number: it was taken away.
-    Contact { person: PersonId, version: u64, phone: Option<Phone>, language: Option<usize> },
+    Contact {
+        person: PersonId,
+        version: u64,
+        phone: Option<Phone>,
+        language: Option<usize>,
+    },
     /// The person has an account to be paid into.
-    Account { person: PersonId },
+    Account {
+        person: PersonId,
+    },
     /// An agency holds the benefit assigned until that day; `Date::BEFORE_ALL`: it says so no longer. The ground is named as in
     /// [`Terms::ground`].
-    Assignment { person: PersonId, benefit: u16, ground: Box<str>, version: u64, until: Date },
+    Assignment {
+        person: PersonId,
+        benefit: u16,
+        ground: Box<str>,
+        version: u64,
+        until: Date,
+    },
     /// The agency's other answer to a case.
-    Refusal { person: PersonId, benefit: u16, ground: Box<str>, reason: Box<str> },
+    Refusal {
+        person: PersonId,
+        benefit: u16,
+        ground: Box<str>,
+        reason: Box<str>,
+    },
     /// The agency's pay run included the benefit.
-    Payment { person: PersonId, benefit: u16, ground: Box<str> },
-    Death { person: PersonId },
+    Payment {
+        person: PersonId,
+        benefit: u16,
+        ground: Box<str>,
+    },
+    Death {
+        person: PersonId,
+    },
     /// What somebody wrote back; `id` is the network's, the same when it delivers twice.
-    Reply { id: u128, phone: Phone, text: Box<str> },
+    Reply {
+        id: u128,
+        phone: Phone,
+        text: Box<str>,
+    },
     /// The network says whether a text arrived.
-    Receipt { message: u128, delivered: bool },
+    Receipt {
+        message: u128,
+        delivered: bool,
+    },
 }
 
 /// An event of the desk.
@@ -296,7 +327,8 @@ impl Desk {
         }
         self.replies_by_day.insert((self.today, id));
         let open = self.open_by_phone.get(&phone).cloned().unwrap_or_default();
-        let (asked, accounts): (BTreeSet<_>, BTreeSet<_>) = open.into_iter().partition(|right| self.conversations[right].stage.awaits_answer());
+        let (asked, accounts): (BTreeSet<_>, BTreeSet<_>) =
+            open.into_iter().partition(|right| self.conversations[right].stage.awaits_answer());
         let hash = xxh3_64(text.as_bytes());
         let (event, tag) = match reply::parse(text) {
             Reply::Account(_) if !accounts.is_empty() => return self.account_written(accounts),
@@ -550,4 +582,3 @@ fn remove<K: Ord>(index: &mut BTreeMap<K, BTreeSet<RightKey>>, key: K, right: &R
         }
     }
 }
-

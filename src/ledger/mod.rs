@@ -9,7 +9,7 @@ mod outbox;
 pub use outbox::{Message, Outbox, Status};
 
 use crate::dispatch::conversation::WINDOW_DAYS;
-use crate::dispatch::{Action, Case, Desk, HeldBack, Heard, Note, RightKey, Stage, Standing, Step, Terms};
+use crate::dispatch::{Action, Case, Desk, Heard, HeldBack, Note, RightKey, Standing, Step, Terms};
 use dataflows::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Outcome};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
@@ -151,9 +151,15 @@ impl Ledger {
         if held.baseline { Some(HeldBack::Baseline) } else { self.desk.held_back(right) }
     }
 
-    /// How many conversations are in the stage.
-    pub fn in_stage(&self, stage: Stage) -> usize {
-        self.desk.counts()[stage.position()]
+    /// How many decisions in force are not written about, by reason.
+    pub fn silences(&self) -> BTreeMap<HeldBack, usize> {
+        let mut silences = BTreeMap::new();
+        for right in self.rights.keys() {
+            if let Some(reason) = self.held_back(right) {
+                *silences.entry(reason).or_default() += 1;
+            }
+        }
+        silences
     }
 
     fn set_today(&mut self, today: Date) {

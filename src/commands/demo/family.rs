@@ -108,7 +108,13 @@ impl Family {
 
     pub fn assigned(&mut self, date: Date, person: PersonId, benefit: &Benefit, request: &Request) {
         if self.begun && person == self.mother {
-            self.story.push(format!("{date}  assigned by the agency: {}, {} {} from {}", title(benefit), grouped(request.amount), benefit.unit, request.from));
+            self.story.push(format!(
+                "{date}  assigned by the agency: {}, {} {} from {}",
+                title(benefit),
+                grouped(request.amount),
+                benefit.unit,
+                request.from
+            ));
         }
     }
 

@@ -239,10 +239,31 @@ impl Show {
         let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
         let offers = tally.texts.get(&crate::dispatch::Kind::Offer).copied().unwrap_or(0);
         println!("\n{lived} days in {:.0} s", self.begun.elapsed().as_secs_f64());
-        println!("  records      {} ({} refused at the door) in {} epochs", count(tally.records), count(tally.refused), count(tally.epochs));
-        println!("  decisions    {} changed: one for {:.0} records", count(tally.changes.all()), 1.0 / share(tally.changes.all(), tally.records));
-        println!("  texts        {} ({:.2} for a thousand records)", count(tally.texts_sent()), 1000.0 * share(tally.texts_sent(), tally.records));
-        println!("  offers       {offers}; agreed to: {} ({:.0} %), assigned so far: {}", tally.cases, 100.0 * share(tally.cases, offers), tally.assigned);
+        println!(
+            "  records      {} ({} refused at the door) in {} epochs",
+            count(tally.records),
+            count(tally.refused),
+            count(tally.epochs)
+        );
+        println!(
+            "  decisions    {} changed: one for {:.0} records",
+            count(tally.changes.all()),
+            1.0 / share(tally.changes.all(), tally.records)
+        );
+        println!(
+            "  texts        {} ({:.2} for a thousand records)",
+            count(tally.texts_sent()),
+            1000.0 * share(tally.texts_sent(), tally.records)
+        );
+        println!(
+            "  offers       {offers}; agreed to: {} ({:.0} %), assigned so far: {}",
+            tally.cases,
+            100.0 * share(tally.cases, offers),
+            tally.assigned
+        );
+        let silences: Vec<String> =
+            self.pipeline.ledger().silences().into_iter().map(|(reason, number)| format!("{} {number}", reason.name())).collect();
+        println!("  silent       rights in force that nobody is written to about: {}", silences.join(", "));
         println!("  lists        {} lines for social workers", count(tally.notes));
         println!("  latency      {}", Latency::of(&tally.latency));
         println!("  memory       {} MiB at most", crate::commands::peak_rss_bytes() >> 20);

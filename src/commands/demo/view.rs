@@ -149,7 +149,12 @@ fn picture(terminal: Terminal, shown: &Snapshot) -> Vec<String> {
         bold(&format!("Shanyraq   {}   day {} of {}", shown.date, shown.day, shown.days)),
         format!("{} people in {} families; Ctrl-C ends", count(shown.people), count(shown.families.unsigned_abs())),
         String::new(),
-        format!("records    {:>9}   {:>7} a second   epochs {:>8}", count(shown.records), count(shown.records_per_second), count(shown.epochs)),
+        format!(
+            "records    {:>9}   {:>7} a second   epochs {:>8}",
+            count(shown.records),
+            count(shown.records_per_second),
+            count(shown.epochs)
+        ),
         format!("decisions  {:>9}   changed: {}; today: {}", count(shown.changes.all()), changes(shown.changes), changes(shown.today)),
         format!("latency    {}   from a record's arrival to its decisions", shown.latency),
         String::new(),
@@ -160,7 +165,9 @@ fn picture(terminal: Terminal, shown: &Snapshot) -> Vec<String> {
     lines.extend(in_rows(shown.stages.iter().map(|(name, number)| (*name, *number as u64)).collect()));
     lines.push(bold("families by category"));
     lines.extend(shown.categories.iter().map(|(category, number)| bar(terminal, *category, *number, shown.families)));
-    lines.push(bold(&shown.family));
+    if !shown.family.is_empty() {
+        lines.push(bold(&shown.family));
+    }
     let first = shown.story.len().saturating_sub(STORY_LINES);
     lines.extend(shown.story[first..].iter().map(|line| format!("  {}", cut(line))));
     lines
