@@ -29,7 +29,10 @@ pub fn ground_text(policy: &Policy, ground: &Ground) -> String {
 }
 
 /// Nets the decisions of an epoch, person by person.
-pub fn consolidate<'scope>(decisions: StreamVec<'scope, Epoch, (Decision, Epoch, isize)>, policy: Arc<Policy>) -> StreamVec<'scope, Epoch, Change> {
+pub fn consolidate<'scope>(
+    decisions: StreamVec<'scope, Epoch, (Decision, Epoch, isize)>,
+    policy: Arc<Policy>,
+) -> StreamVec<'scope, Epoch, Change> {
     per_epoch(decisions, "Decisions", |(decision, ..)| spread(decision.person), Netter { policy, pending: Vec::new() })
 }
 

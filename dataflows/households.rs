@@ -75,7 +75,8 @@ pub fn compose<'scope>(facts: Rows<'scope, Fact>) -> Rows<'scope, (PersonId, Mem
         .concat(couples.clone());
     let offers = offers(facts.clone(), adults);
     let crowded = crowded_children(facts.clone());
-    let needs = facts.clone().flat_map(|fact| if let Fact::Needs(child, need) = fact { Some((child, Circumstance::Needs(need))) } else { None });
+    let needs =
+        facts.clone().flat_map(|fact| if let Fact::Needs(child, need) = fact { Some((child, Circumstance::Needs(need))) } else { None });
 
     let circumstances = needs.concat(offers).concat(crowded);
     let placements = circumstances.reduce_named("Placements", |_child, known, placement| {
@@ -115,7 +116,13 @@ fn couples<'scope>(facts: Rows<'scope, Fact>) -> Rows<'scope, (Adult, PersonId)>
             let adults: Vec<Adult> = halves.iter().filter(|(_, count)| *count > 0).map(|(adult, _)| **adult).collect();
             match adults[..] {
                 [one, other] => {
-                    let anchor = if other.female && !one.female { other.person } else if one.female && !other.female { one.person } else { one.person.min(other.person) };
+                    let anchor = if other.female && !one.female {
+                        other.person
+                    } else if one.female && !other.female {
+                        one.person
+                    } else {
+                        one.person.min(other.person)
+                    };
                     anchored.extend([((one, anchor), 1), ((other, anchor), 1)]);
                 }
                 _ => anchored.extend(adults.iter().map(|adult| ((*adult, adult.person), 1))),
@@ -126,7 +133,8 @@ fn couples<'scope>(facts: Rows<'scope, Fact>) -> Rows<'scope, (Adult, PersonId)>
 
 /// What each carer offers to each child that they answer for.
 fn offers<'scope>(facts: Rows<'scope, Fact>, adults: Rows<'scope, (Adult, PersonId)>) -> Rows<'scope, (PersonId, Circumstance)> {
-    let supports = facts.clone().flat_map(|fact| if let Fact::Supported { child, by, care } = fact { Some((by, (child, care))) } else { None });
+    let supports =
+        facts.clone().flat_map(|fact| if let Fact::Supported { child, by, care } = fact { Some((by, (child, care))) } else { None });
     let adults = adults.flat_map(|(adult, anchor)| {
         let Adult { person, female, address, responsible } = adult;
         responsible.then_some((person, (female, address, Standing::Adult { anchor })))
@@ -186,7 +194,8 @@ impl PerEpoch<(u64, Epoch, isize), ((u64, ()), Epoch, isize)> for Residents {
 
 /// Places the children of children: where the parent went, if that parent found an adult.
 fn follow<'scope>(placements: Rows<'scope, (PersonId, Placement)>) -> Rows<'scope, (PersonId, Placement)> {
-    let open = placements.clone().flat_map(|(child, placement)| if let Placement::Open(known) = placement { Some((child, known)) } else { None });
+    let open =
+        placements.clone().flat_map(|(child, placement)| if let Placement::Open(known) = placement { Some((child, known)) } else { None });
     let child_parents = open.clone().flat_map(|(child, known)| {
         known.into_iter().filter_map(move |circumstance| match circumstance {
             Circumstance::Offer(Care::Parent, carer) if carer.standing == Standing::Child => Some((carer.person, child)),

@@ -49,7 +49,11 @@ pub enum Measured {
 }
 
 /// Measures everybody whose file, place, date or circumstances changed.
-pub fn measure<'scope>(events: StreamVec<'scope, Epoch, PersonEvent>, files: SharedFiles, policy: Arc<Policy>) -> StreamVec<'scope, Epoch, Measured> {
+pub fn measure<'scope>(
+    events: StreamVec<'scope, Epoch, PersonEvent>,
+    files: SharedFiles,
+    policy: Arc<Policy>,
+) -> StreamVec<'scope, Epoch, Measured> {
     let measurer = Measurer {
         files,
         evaluator: Evaluator::new(policy.clone()),

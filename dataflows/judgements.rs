@@ -49,7 +49,11 @@ pub enum Judged {
 }
 
 /// Judges every household whose row or circumstances changed.
-pub fn judge<'scope>(events: StreamVec<'scope, Epoch, HouseholdEvent>, rows: SharedRows, policy: Arc<Policy>) -> StreamVec<'scope, Epoch, Judged> {
+pub fn judge<'scope>(
+    events: StreamVec<'scope, Epoch, HouseholdEvent>,
+    rows: SharedRows,
+    policy: Arc<Policy>,
+) -> StreamVec<'scope, Epoch, Judged> {
     let judge = Judge {
         rows,
         evaluator: Evaluator::new(policy.clone()),
@@ -231,7 +235,11 @@ impl PerEpoch<HouseholdEvent, Judged> for Judge {
         let rows = self.rows.clone();
         let rows = &mut *rows.borrow_mut();
         if self.position == 0 && self.everybody() {
-            (0..rows.keys.len() as u32).filter(|&slot| rows.values_of(slot)[0] != 0).collect::<Vec<_>>().into_iter().for_each(|slot| rows.touch(slot));
+            (0..rows.keys.len() as u32)
+                .filter(|&slot| rows.values_of(slot)[0] != 0)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|slot| rows.touch(slot));
         }
         let stop = rows.changed.len().min(self.position + PEOPLE_PER_TURN);
         for index in self.position..stop {

@@ -194,7 +194,8 @@ fn rooms<'scope>(
     policy: Arc<Policy>,
 ) -> Outcome<'scope> {
     let (owned, global) = two(updates.partition(2, |update| (u64::from(update.person == 0), update)));
-    let (resolved, disputed) = two(records::resolve(global, policy.clone()).partition(2, |said| (u64::from(matches!(said, Resolved::Fault(..))), said)));
+    let (resolved, disputed) =
+        two(records::resolve(global, policy.clone()).partition(2, |said| (u64::from(matches!(said, Resolved::Fault(..))), said)));
     let file_events = owned
         .map(FileEvent::Version)
         .concat(resolved.flat_map(|said| if let Resolved::File(event) = said { Some(event) } else { None }))
@@ -211,16 +212,23 @@ fn rooms<'scope>(
 
     let facts = facts.flat_map(|said| if let Said::Fact(fact, epoch, sign) = said { Some((fact, epoch, sign)) } else { None });
     let memberships = households::compose(facts.as_collection());
-    let person_events = memberships.inner
+    let person_events = memberships
+        .inner
         .map(|((person, place), _, sign)| PersonEvent::Member(person, place, sign))
         .concat(kin.flat_map(|said| if let Said::Kin(event) = said { Some(PersonEvent::Kin(event)) } else { None }))
         .concat(looked.map(move |_| PersonEvent::Looked(me)))
         .concat(circumstances.clone().map(move |now| PersonEvent::Circumstances(me, now)));
-    let (differences, own_rights) =
-        two(indicators::measure(person_events, files, policy.clone()).partition(2, |said| (u64::from(matches!(said, Measured::Decision(..))), said)));
+    let (differences, own_rights) = two(indicators::measure(person_events, files, policy.clone())
+        .partition(2, |said| (u64::from(matches!(said, Measured::Decision(..))), said)));
 
     let row_events = differences
-        .flat_map(|said| if let Measured::Household(household, difference) = said { Some(HouseholdEvent::Difference(household, difference)) } else { None })
+        .flat_map(|said| {
+            if let Measured::Household(household, difference) = said {
+                Some(HouseholdEvent::Difference(household, difference))
+            } else {
+                None
+            }
+        })
         .concat(circumstances.map(move |now| HouseholdEvent::Circumstances(me, now)));
     let port = |said: &Judged| match said {
         Judged::Standing(..) => 0,
@@ -233,13 +241,17 @@ fn rooms<'scope>(
 
     let decisions: StreamVec<'scope, Epoch, (Decision, Epoch, isize)> = rights
         .flat_map(|said| if let Judged::Decision(decision, epoch, sign) = said { Some((decision, epoch, sign)) } else { None })
-        .concat(own_rights.flat_map(|said| if let Measured::Decision(decision, epoch, sign) = said { Some((decision, epoch, sign)) } else { None }));
+        .concat(
+            own_rights
+                .flat_map(|said| if let Measured::Decision(decision, epoch, sign) = said { Some((decision, epoch, sign)) } else { None }),
+        );
     let disputed = disputed.flat_map(|said| if let Resolved::Fault(fault, sign) = said { Some((fault, 0, sign)) } else { None });
     let faults = faults.flat_map(|said| if let Said::Fault(fault, epoch, sign) = said { Some((fault, epoch, sign)) } else { None });
     Outcome {
         changes: decisions::consolidate(decisions, policy),
         faults: faults.concat(disputed),
-        standings: standings.flat_map(|said| if let Judged::Standing(household, before, now) = said { Some((household, before, now)) } else { None }),
+        standings: standings
+            .flat_map(|said| if let Judged::Standing(household, before, now) = said { Some((household, before, now)) } else { None }),
         rows: rows.flat_map(|said| if let Judged::Rows(count) = said { Some(count) } else { None }),
     }
 }

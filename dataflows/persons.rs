@@ -73,7 +73,11 @@ pub enum Said {
 }
 
 /// Looks at every person whose file, date or circumstances changed.
-pub fn place<'scope>(events: StreamVec<'scope, Epoch, FileEvent>, files: SharedFiles, policy: Arc<Policy>) -> StreamVec<'scope, Epoch, Said> {
+pub fn place<'scope>(
+    events: StreamVec<'scope, Epoch, FileEvent>,
+    files: SharedFiles,
+    policy: Arc<Policy>,
+) -> StreamVec<'scope, Epoch, Said> {
     let looker = Looker {
         files,
         eye: Eye::new(policy),
@@ -471,7 +475,8 @@ impl Looker {
         for (other, kind) in &self.now.kin {
             let fields: Vec<i64> = [*kind, person as i64].into_iter().chain(self.now.kin_values.iter().copied()).collect();
             let mut bytes = Vec::new();
-            let record = NewRecord { register, key: &key(*kind), seq: 0, deleted: false, event_date: None, fingerprint: 0, fields: &fields };
+            let record =
+                NewRecord { register, key: &key(*kind), seq: 0, deleted: false, event_date: None, fingerprint: 0, fields: &fields };
             record.pack(&mut bytes);
             give(Said::Kin(FileEvent::Put(*other, bytes.into())));
         }

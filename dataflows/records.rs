@@ -101,11 +101,11 @@ impl PerEpoch<Update, Resolved> for Resolver {
     fn receive(&mut self, update: Update) {
         let new = Record::read(&update.record);
         let hash = identity_hash(new.register, new.key);
-        let same = |held: &Box<[u8]>| {
+        let same = |held: &[u8]| {
             let held = Record::read(held);
             held.register == new.register && held.key == new.key
         };
-        let Some(held) = self.records.find_mut(hash, same) else {
+        let Some(held) = self.records.find_mut(hash, |held| same(held)) else {
             put(&self.policy, None, &update.record, &mut self.answers);
             self.records.insert_unique(hash, update.record, |held| {
                 let held = Record::read(held);
@@ -157,7 +157,8 @@ pub fn people(policy: &Policy, record: &Record<'_>) -> Vec<PersonId> {
     let register = &policy.registers[record.register as usize];
     let mut fields = vec![0; register.packed.len()];
     record.unpack(fields.len(), &mut fields);
-    let mut named: Vec<PersonId> = register.people().map(|position| fields[position]).filter(|&id| id > 0).map(|id| id as PersonId).collect();
+    let mut named: Vec<PersonId> =
+        register.people().map(|position| fields[position]).filter(|&id| id > 0).map(|id| id as PersonId).collect();
     named.sort_unstable();
     named.dedup();
     named
@@ -214,13 +215,7 @@ impl Files {
             return slot;
         }
         let slot = self.entries.len() as u32;
-        self.entries.push(Entry {
-            person,
-            file: Box::default(),
-            membership: Membership::OUTSIDE,
-            wake: Date::NEVER,
-            changed: UNCHANGED,
-        });
+        self.entries.push(Entry { person, file: Box::default(), membership: Membership::OUTSIDE, wake: Date::NEVER, changed: UNCHANGED });
         let entries = &self.entries;
         self.index.insert_unique(spread(person), slot, |&slot| spread(entries[slot as usize].person));
         slot
@@ -296,7 +291,8 @@ impl Files {
     pub fn put(&mut self, person: PersonId, new: &[u8]) {
         let slot = self.slot(person);
         let record = Record::read(new);
-        let place = find_record(&self.entries[slot as usize].file, record.register, record.key).map(|(start, held)| (start, start + held.bytes.len()));
+        let place = find_record(&self.entries[slot as usize].file, record.register, record.key)
+            .map(|(start, held)| (start, start + held.bytes.len()));
         self.records += u64::from(place.is_none());
         let (start, end) = place.unwrap_or((0, 0));
         self.splice(slot, start, end, new, false);

@@ -71,7 +71,8 @@ impl Writer {
 
     /// A row of the view `criteria`; `unknown` tells why a criterion scored what not knowing scores.
     pub fn criteria(&self, household: HouseholdKey, judgement: &Judgement) -> Value {
-        let points: Map<String, Value> = self.policy.criteria.iter().zip(&judgement.points).map(|(c, points)| (c.id.clone(), (*points).into())).collect();
+        let points: Map<String, Value> =
+            self.policy.criteria.iter().zip(&judgement.points).map(|(c, points)| (c.id.clone(), (*points).into())).collect();
         let doubted = self.policy.criteria.iter().zip(&judgement.doubts).filter(|(_, doubt)| is_unknown(**doubt));
         let unknown: Map<String, Value> = doubted.map(|(c, doubt)| (c.id.clone(), self.policy.reason(reason_of(*doubt)).into())).collect();
         json!({"household": self.household_key(household), "points": points, "unknown": unknown, "score": judgement.score})
@@ -103,7 +104,9 @@ impl Writer {
             ChangeKind::Attributes => return None,
         };
         let benefit = &self.policy.benefits[decision.benefit as usize].id;
-        Some(json!({"date": date.to_string(), "decision": id.to_string(), "person": self.person(decision.person), "benefit": benefit, "change": kind}))
+        Some(
+            json!({"date": date.to_string(), "decision": id.to_string(), "person": self.person(decision.person), "benefit": benefit, "change": kind}),
+        )
     }
 
     /// A row of the view `faults`.

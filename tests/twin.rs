@@ -124,7 +124,9 @@ impl Run {
             let key = household.format(self.policy.person);
             facts.extend(self.values(&key, Level::Household, &judgement.indicators));
             facts.extend(self.policy.criteria.iter().zip(&judgement.points).map(|(c, points)| format!("{key} {} scores {points}", c.id)));
-            facts.extend(self.policy.levels.iter().zip(&judgement.level_points).map(|(c, points)| format!("{key} {} scores {points}", c.id)));
+            facts.extend(
+                self.policy.levels.iter().zip(&judgement.level_points).map(|(c, points)| format!("{key} {} scores {points}", c.id)),
+            );
             let level = self.policy.level_letters.get(judgement.level as usize).cloned().unwrap_or_default();
             facts.insert(format!("{key} {} {} {} {level}", judgement.score, judgement.category, judgement.level_score));
         }
@@ -135,7 +137,9 @@ impl Run {
 
     fn values(&self, id: &str, level: Level, values: &[i64]) -> Vec<String> {
         let of_level = self.policy.indicators.iter().filter(|indicator| indicator.level == level);
-        of_level.map(|indicator| format!("{id} {} = {:?}", indicator.id, value(indicator, values[indicator.position], &self.policy))).collect()
+        of_level
+            .map(|indicator| format!("{id} {} = {:?}", indicator.id, value(indicator, values[indicator.position], &self.policy)))
+            .collect()
     }
 }
 
@@ -189,8 +193,15 @@ fn agree(lines: &[Vec<u8>], workers: usize, commit_every: usize, what: &str) {
         }
         run.audit().unwrap_or_else(|difference| panic!("{what}, {:?}: {difference}", twin.today()));
         let (engine, oracle) = (run.facts(), facts_of(&twin.evaluate()));
-        let only = |one: &BTreeSet<String>, other: &BTreeSet<String>| one.difference(other).take(12).cloned().collect::<Vec<_>>().join("\n    ");
-        assert!(engine == oracle, "{what}, {:?}\n  the engine alone:\n    {}\n  the twin alone:\n    {}", twin.today(), only(&engine, &oracle), only(&oracle, &engine));
+        let only =
+            |one: &BTreeSet<String>, other: &BTreeSet<String>| one.difference(other).take(12).cloned().collect::<Vec<_>>().join("\n    ");
+        assert!(
+            engine == oracle,
+            "{what}, {:?}\n  the engine alone:\n    {}\n  the twin alone:\n    {}",
+            twin.today(),
+            only(&engine, &oracle),
+            only(&oracle, &engine)
+        );
     };
     for (index, line) in lines.iter().enumerate() {
         if is_calendar(line) {

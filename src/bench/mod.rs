@@ -190,7 +190,14 @@ struct Figures {
 /// Feeds the updates at `rate` a second; an epoch takes whatever has arrived when the one before is through.
 fn open_loop(worker: &mut Worker, house: &mut House, updates: Vec<Update>, rate: f64) -> Figures {
     let histogram = || Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("three digits up to a minute");
-    let mut figures = Figures { histograms: [histogram(), histogram(), histogram()], decisions: 0, seconds: 0.0, cpu_seconds: 0.0, epochs: 0, rss_bytes: 0 };
+    let mut figures = Figures {
+        histograms: [histogram(), histogram(), histogram()],
+        decisions: 0,
+        seconds: 0.0,
+        cpu_seconds: 0.0,
+        epochs: 0,
+        rss_bytes: 0,
+    };
     let mut arrivals = poisson(rate);
     let mut waiting = updates.into_iter().map(|update| (arrivals(), update)).peekable();
     let (mut arrived, mut batch) = (Vec::new(), Vec::new());

@@ -171,6 +171,16 @@ fn lines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
 }
 
+/// Runs the command and says what was written.
+pub fn run(arguments: &Arguments) -> Result<(), super::Failure> {
+    let summary = generate(arguments).map_err(|error| super::Failure::failed(format!("{}: {error}", arguments.out.display())))?;
+    println!(
+        "{} records on the first day, {} in {} days, {} births",
+        summary.population_lines, summary.update_lines, arguments.days, summary.births
+    );
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,14 +207,4 @@ mod tests {
         fs::remove_dir_all(one).unwrap();
         fs::remove_dir_all(three).unwrap();
     }
-}
-
-/// Runs the command and says what was written.
-pub fn run(arguments: &Arguments) -> Result<(), super::Failure> {
-    let summary = generate(arguments).map_err(|error| super::Failure::failed(format!("{}: {error}", arguments.out.display())))?;
-    println!(
-        "{} records on the first day, {} in {} days, {} births",
-        summary.population_lines, summary.update_lines, arguments.days, summary.births
-    );
-    Ok(())
 }

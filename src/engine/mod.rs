@@ -2,11 +2,11 @@
 //!
 //! It also keeps what the house is told about everybody: the greatest date seen, and when each register was last heard.
 
+use dataflows::judgements::Standing;
 use dataflows::model::{Change, Date, Epoch, Fault, HouseholdKey, Membership, PersonId, Role, Update};
 use dataflows::policy::file::Record;
 use dataflows::policy::{Judgement, Policy, Row};
 use dataflows::records::Circumstances;
-use dataflows::judgements::Standing;
 use dataflows::{EpochAnswer, House, Sizes};
 use std::iter::Flatten;
 use std::sync::mpsc::{IntoIter, Receiver, Sender, SyncSender, channel, sync_channel};
@@ -138,8 +138,14 @@ impl Engine {
             }
         }
         (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Close));
-        let mut output =
-            EpochOutput { epoch: self.epoch, date: self.today, changes: Vec::new(), faults: Vec::new(), standings: Vec::new(), rows_changed: 0 };
+        let mut output = EpochOutput {
+            epoch: self.epoch,
+            date: self.today,
+            changes: Vec::new(),
+            faults: Vec::new(),
+            standings: Vec::new(),
+            rows_changed: 0,
+        };
         for worker in &self.workers {
             let answer = worker.answers.recv().expect("a worker lives as long as the engine");
             output.changes.extend(answer.changes);
