@@ -291,7 +291,9 @@ impl Judge {
         for (there, judgement, sign) in [(was, &self.before, -1), (is, &self.now, 1)] {
             for entitlement in judgement.entitlements.iter().filter(|entitlement| there && entitlement.recipient != 0) {
                 let recipient = entitlement.recipient;
-                give(Judged::Decision(decision(entitlement, recipient, recipient, household), epoch, sign));
+                // Nobody is written to about an orphan without a guardian (edge case E25).
+                let addressee = if household.is_orphan() { 0 } else { recipient };
+                give(Judged::Decision(decision(entitlement, recipient, addressee, household), epoch, sign));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use shanyraq::bench::Bench;
-use shanyraq::commands::{Failure, batch, generate, policy};
+use shanyraq::commands::{Failure, batch, demo, generate, policy};
 use std::process::ExitCode;
 
 // The system's allocator gives memory back inside merges, and a load frees what it allocates on other threads.
@@ -19,6 +19,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Everything embedded: a synthetic country, its life, pretend phones and agency.
+    Demo(demo::DemoArguments),
     Generate(generate::Arguments),
     /// Feeds in, views out.
     Batch(batch::BatchArguments),
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Demo(arguments) => demo::demo(arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Batch(arguments) => batch::batch(arguments),
         Command::Policy(command) => policy::run(&command),

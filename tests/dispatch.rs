@@ -2,9 +2,10 @@
 //! remembers what it did in the simplest form, so that checks need not ask the ledger what it believes.
 
 use dataflows::model::{Change, ChangeKind, Date, Decision, DecisionId, Ground, HouseholdKey, Outcome, PersonId, PersonKind};
+use dataflows::policy::Period;
 use fixtures::phones::{Ask, Funnel, Incoming, MINUTES_PER_DAY, Network, Submission, Weather};
 use proptest::prelude::*;
-use shanyraq::dispatch::{BenefitTerms, HeldBack, Heard, Kind, NoteKind, OPEN_OFFERS_MAX, Period, Phone, RightKey, Stage, Terms};
+use shanyraq::dispatch::{BenefitTerms, HeldBack, Heard, Kind, NoteKind, OPEN_OFFERS_MAX, Phone, RightKey, Stage, Terms};
 use shanyraq::ledger::{Effects, Ledger, Message};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -110,7 +111,7 @@ impl World {
 
     fn contact(&mut self, person: PersonId, phone: Option<Phone>, language: Option<usize>) {
         self.phones.insert(person, phone);
-        self.heard.push(Heard::Contact { person, phone, language });
+        self.heard.push(Heard::Contact { person, version: self.epoch, phone, language });
     }
 
     /// The right holds like this from now on.
@@ -225,10 +226,10 @@ fn a_yes_becomes_a_case_and_the_assignment_is_told() {
     let effects = world.commit();
     assert_eq!(effects.cases_opened.len(), 1);
     assert_eq!((effects.cases_opened[0].amount, effects.cases_opened[0].from), (69_330, MONDAY));
-    world.heard.push(Heard::Assignment { person: 1, benefit: CHILD, ground: "".into(), from: MONDAY, until: Date::NEVER });
+    world.heard.push(Heard::Assignment { person: 1, benefit: CHILD, ground: "constant".into(), version: 1, until: Date::NEVER });
     world.commit();
     assert_eq!(world.last_text(), "«child (ru)»: 69 330 ₸ с 23.02.2026.".replace("23.02.2026", &readable(MONDAY)));
-    world.heard.push(Heard::Payment { person: 1, benefit: CHILD, ground: "".into() });
+    world.heard.push(Heard::Payment { person: 1, benefit: CHILD, ground: "constant".into() });
     world.commit();
     assert_eq!((world.kinds(), world.stage(&right)), (vec![Kind::Offer, Kind::Assigned], Stage::Paid));
 }
@@ -469,7 +470,7 @@ fn death_another_channel_and_refusal_end_an_offer() {
     assert_eq!(world.stage(&right), Stage::ClosedDeath);
 
     let (mut world, right) = offered(CHILD);
-    world.heard.push(Heard::Assignment { person: 1, benefit: CHILD, ground: "x".into(), from: MONDAY, until: Date(MONDAY.0 + 10) });
+    world.heard.push(Heard::Assignment { person: 1, benefit: CHILD, ground: "x".into(), version: 1, until: Date(MONDAY.0 + 10) });
     world.commit();
     assert_eq!((world.kinds(), world.stage(&right)), (vec![Kind::Offer], Stage::AssignedOther));
     world.days(10);
@@ -478,7 +479,7 @@ fn death_another_channel_and_refusal_end_an_offer() {
     let (mut world, right) = offered(CHILD);
     world.reply(77_010_000_001, "1");
     world.commit();
-    world.heard.push(Heard::Refusal { person: 1, benefit: CHILD, ground: "".into(), reason: "доход".into() });
+    world.heard.push(Heard::Refusal { person: 1, benefit: CHILD, ground: "constant".into(), reason: "доход".into() });
     world.commit();
     assert_eq!((world.last_text(), world.stage(&right)), ("Отказано: доход.", Stage::Rejected));
 }
@@ -647,7 +648,7 @@ fn live(happenings: &[Happening], live_from: usize) -> Result<(String, u128), Te
 impl Life {
     fn happen(&mut self, happening: &Happening) -> Result<(), TestCaseError> {
         let world = &mut self.world;
-        let ground = |benefit: u16| if benefit == BIRTH { "act 1".into() } else { "".into() };
+        let ground = |benefit: u16| if benefit == BIRTH { "zags.birth:act 1".into() } else { "constant".into() };
         match *happening {
             Happening::Hold { person, benefit, amount, doubt, addressee } => {
                 let outcome = if doubt { Outcome::Undetermined } else { Outcome::Eligible };
@@ -673,11 +674,11 @@ impl Life {
             Happening::Assign { person, benefit, days } => {
                 let until = days.map_or(Date::NEVER, |days| Date(world.today.0 + days));
                 self.assigned.insert((person, benefit), until);
-                world.heard.push(Heard::Assignment { person, benefit, ground: ground(benefit), from: world.today, until });
+                world.heard.push(Heard::Assignment { person, benefit, ground: ground(benefit), version: world.epoch, until });
             }
             Happening::AssignmentEnds { person, benefit } => {
                 self.assigned.remove(&(person, benefit));
-                world.heard.push(Heard::AssignmentEnded { person, benefit, ground: ground(benefit) });
+                world.heard.push(Heard::Assignment { person, benefit, ground: ground(benefit), version: world.epoch, until: Date::BEFORE_ALL });
             }
             Happening::Refuse { person, benefit } => {
                 world.heard.push(Heard::Refusal { person, benefit, ground: ground(benefit), reason: "доход".into() });

@@ -17,3 +17,6 @@ mod twin;
 
 /// The stories of the packages that come with the program hold, and a story that is wrong is told so.
 mod stories;
+
+/// The demonstration, from a birth to an assigned benefit.
+mod demo;

@@ -159,7 +159,7 @@ fn kz() -> (Arc<Policy>, Vec<(String, String)>) {
 fn agree(lines: &[Vec<u8>], workers: usize, commit_every: usize, what: &str) {
     let (policy, texts) = kz();
     let (mut run, mut twin) = (Run::new(&policy, workers), Twin::new(&texts));
-    let mut compare = |run: &mut Run, twin: &Twin| {
+    let compare = |run: &mut Run, twin: &Twin| {
         run.commit();
         if twin.today().is_none() {
             return;

@@ -8,7 +8,7 @@
 use super::file::{ABSENT, Brief, Record, briefs, unpack};
 use super::graph::{Code, FIELDS, FoldKind, Group, Input, Item, Plan, SLOTS, SUMS};
 use super::program::{Bins, Clock, LIMIT, Op, Reg, Registers, is_unknown, reason_of, registers, run, unknown};
-use super::{Benefit, Composition, Contribution, Entitlement, FeedState, Judgement, Period, Policy, Recipient, Row, Window, year_start};
+use super::{Benefit, Composition, Contribution, Entitlement, FeedState, Judgement, Period, Policy, Row, Window, year_start};
 use crate::model::{Date, Ground, HouseholdKey, Outcome, PersonId, Role};
 use std::sync::Arc;
 
@@ -314,7 +314,7 @@ impl Evaluator {
         out.entitlements.clear();
         for index in &policy.programs.household_order {
             let (benefit, program) = (&policy.benefits[usize::from(*index)], &policy.programs.benefits[usize::from(*index)]);
-            let recipient = recipient(benefit, row, household);
+            let recipient = recipient(row, household);
             let excluded = out.entitlements.iter().any(|other| other.recipient == recipient && rules_out(program, other));
             if recipient == 0 || excluded {
                 continue;
@@ -422,14 +422,15 @@ fn categorise(category: &CategoryProgram, regs: &mut Registers, bins: &[Bins], c
     (if given == ABSENT { category.unknown } else { given }) as u8
 }
 
-/// Who receives a household's right; zero for nobody. An orphan without a head receives their own.
-fn recipient(benefit: &Benefit, row: &Row, household: HouseholdKey) -> PersonId {
-    let at = |slot: usize| row.values.get(slot).copied().unwrap_or(0) as PersonId;
-    let adult = match benefit.recipient {
-        Recipient::MotherElseHead if at(2) != 0 => at(2),
-        _ => at(1),
-    };
-    if adult == 0 && household.is_orphan() { household.anchor() } else { adult }
+/// Who receives a household's right; zero for nobody.
+///
+/// The mother, else the head: families are anchored at the woman of a couple, so whenever there is a mother she is the head.
+/// The household of an orphan has no head: the right is the child's.
+fn recipient(row: &Row, household: HouseholdKey) -> PersonId {
+    match row.values.get(1).copied().unwrap_or(0) as PersonId {
+        0 if household.is_orphan() => household.anchor(),
+        head => head,
+    }
 }
 
 /// Whether a right that is already decided rules this one out.

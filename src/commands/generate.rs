@@ -202,6 +202,9 @@ mod tests {
 /// Runs the command and says what was written.
 pub fn run(arguments: &Arguments) -> Result<(), super::Failure> {
     let summary = generate(arguments).map_err(|error| super::Failure::failed(format!("{}: {error}", arguments.out.display())))?;
-    println!("{} records on the first day, {} in {} days, {} births", summary.population_lines, summary.update_lines, arguments.days, summary.births);
+    println!(
+        "{} records on the first day, {} in {} days, {} births",
+        summary.population_lines, summary.update_lines, arguments.days, summary.births
+    );
     Ok(())
 }

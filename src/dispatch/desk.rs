@@ -7,9 +7,10 @@
 
 use super::conversation::{self, Act, Consent, Context, Conversation, Event, HeldBack, Kind, NoteKind, Phone, Stage, Standing};
 use super::reply::{self, Reply};
-use super::terms::{BenefitTerms, Period, Terms};
+use super::terms::{BenefitTerms, Terms};
 use super::texts::{self, Filling};
 use dataflows::model::{Date, Ground, PersonId};
+use dataflows::policy::Period;
 use hashbrown::{HashMap, HashSet};
 use std::collections::{BTreeMap, BTreeSet};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
@@ -28,16 +29,16 @@ pub struct RightKey {
     pub period: Date,
 }
 
-/// News for the desk that is not a change of a right.
+/// News for the desk that is not a change of a right. Of what has a version the greatest counts, in whatever order they come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// A person's number and, where known, language (an index into the terms' languages); no number: it was taken away.
-    Contact { person: PersonId, phone: Option<Phone>, language: Option<usize> },
+    Contact { person: PersonId, version: u64, phone: Option<Phone>, language: Option<usize> },
     /// The person has an account to be paid into.
     Account { person: PersonId },
-    /// An agency holds the benefit assigned. The ground is the key of the record it rests on, or empty.
-    Assignment { person: PersonId, benefit: u16, ground: Box<str>, from: Date, until: Date },
-    AssignmentEnded { person: PersonId, benefit: u16, ground: Box<str> },
+    /// An agency holds the benefit assigned until that day; `Date::BEFORE_ALL`: it says so no longer. The ground is named as in
+    /// [`Terms::ground`].
+    Assignment { person: PersonId, benefit: u16, ground: Box<str>, version: u64, until: Date },
     /// The agency's other answer to a case.
     Refusal { person: PersonId, benefit: u16, ground: Box<str>, reason: Box<str> },
     /// The agency's pay run included the benefit.
@@ -105,6 +106,7 @@ pub struct Note {
 
 #[derive(Clone, Copy, Debug)]
 struct Contact {
+    version: u64,
     phone: Option<Phone>,
     language: Option<usize>,
 }
@@ -112,6 +114,7 @@ struct Contact {
 #[derive(Clone, Debug)]
 struct Assignment {
     ground: Box<str>,
+    version: u64,
     until: Date,
 }
 
@@ -239,10 +242,8 @@ impl Desk {
 
     fn hear(&mut self, heard: &Heard) -> Vec<Action> {
         match heard {
-            Heard::Contact { person, phone, language } => {
-                self.contacts.insert(*person, Contact { phone: *phone, language: *language });
-                let event = if phone.is_some() { Event::Reachable } else { Event::Tick };
-                self.tell_all(self.written_to(*person), &event)
+            Heard::Contact { person, version, phone, language } => {
+                self.contact(*person, Contact { version: *version, phone: *phone, language: *language })
             }
             Heard::Account { person } => {
                 self.accounts.insert(*person);
@@ -250,8 +251,9 @@ impl Desk {
                 rights.extend(self.of_person(*person));
                 self.tell_all(rights, &Event::AccountKnown)
             }
-            Heard::Assignment { person, benefit, ground, from: _, until } => self.assignment(*person, *benefit, ground, *until),
-            Heard::AssignmentEnded { person, benefit, ground } => self.assignment(*person, *benefit, ground, Date::BEFORE_ALL),
+            Heard::Assignment { person, benefit, ground, version, until } => {
+                self.assignment(*person, *benefit, Assignment { ground: ground.clone(), version: *version, until: *until })
+            }
             Heard::Refusal { person, benefit, ground, reason } => {
                 self.tell_all(self.of_ground(*person, *benefit, ground), &Event::Refused(reason.clone()))
             }
@@ -262,12 +264,23 @@ impl Desk {
         }
     }
 
+    fn contact(&mut self, person: PersonId, contact: Contact) -> Vec<Action> {
+        let known = self.contacts.entry(person).or_insert(contact);
+        if known.version > contact.version {
+            return Vec::new();
+        }
+        *known = contact;
+        let event = if contact.phone.is_some() { Event::Reachable } else { Event::Tick };
+        self.tell_all(self.written_to(person), &event)
+    }
+
     /// An assignment in force is news for the rights that it covers; one that ends is a reason to look at them again.
-    fn assignment(&mut self, person: PersonId, benefit: u16, ground: &str, until: Date) -> Vec<Action> {
+    fn assignment(&mut self, person: PersonId, benefit: u16, assignment: Assignment) -> Vec<Action> {
         let known = self.assignments.entry((person, benefit)).or_default();
-        known.retain(|assignment| *assignment.ground != *ground);
-        if until != Date::BEFORE_ALL {
-            known.push(Assignment { ground: ground.into(), until });
+        match known.iter_mut().find(|other| other.ground == assignment.ground) {
+            Some(other) if other.version > assignment.version => return Vec::new(),
+            Some(other) => *other = assignment,
+            None => known.push(assignment),
         }
         let rights = self.of_benefit(person, benefit);
         let (covered, free): (BTreeSet<_>, BTreeSet<_>) = rights.into_iter().partition(|right| self.assigned_until(right).is_some());
@@ -475,7 +488,7 @@ impl Desk {
         let once = self.terms.benefit(right.benefit).period == Period::Once;
         let needed = if right.period == Date::NEVER { self.today } else { self.today.max(right.period) };
         let known = self.assignments.get(&(right.person, right.benefit))?.iter();
-        let covering = known.filter(|assignment| covers(&right.ground, &assignment.ground));
+        let covering = known.filter(|assignment| assignment.until != Date::BEFORE_ALL && self.covers(right, &assignment.ground));
         covering.map(|assignment| if once { Date::NEVER } else { assignment.until }).filter(|until| *until > needed).max()
     }
 
@@ -493,7 +506,12 @@ impl Desk {
     }
 
     fn of_ground(&self, person: PersonId, benefit: u16, ground: &str) -> BTreeSet<RightKey> {
-        self.of_benefit(person, benefit).into_iter().filter(|right| covers(&right.ground, ground)).collect()
+        self.of_benefit(person, benefit).into_iter().filter(|right| self.covers(right, ground)).collect()
+    }
+
+    /// Whether an assignment on this ground is one of this right: any will do for a right that rests on its conditions alone.
+    fn covers(&self, right: &RightKey, assigned: &str) -> bool {
+        right.ground == Ground::Constant || self.terms.ground(&right.ground) == assigned
     }
 
     /// Notes the next day on which something may happen by itself.
@@ -509,14 +527,6 @@ impl Desk {
         for day in timer.into_iter().chain(assignment_ends) {
             self.wakes.entry(day).or_default().insert(right.clone());
         }
-    }
-}
-
-/// Whether an assignment on this ground is one of this right: any will do for a right that rests on its conditions alone.
-fn covers(right: &Ground, assigned: &str) -> bool {
-    match right {
-        Ground::Constant => true,
-        Ground::Record(_, key) => **key == *assigned,
     }
 }
 

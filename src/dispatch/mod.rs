@@ -4,12 +4,14 @@
 
 pub mod conversation;
 mod desk;
+mod listener;
 mod reply;
 mod terms;
 mod texts;
 
 pub use conversation::{Consent, Conversation, HeldBack, Kind, NoteKind, Phone, Stage, Standing};
 pub use desk::{Action, Case, Desk, Heard, Note, OPEN_OFFERS_MAX, RightKey, Step, Text};
+pub use listener::Listener;
 pub use reply::{Reply, parse as parse_reply};
-pub use terms::{BenefitTerms, Period, Terms};
+pub use terms::{BenefitTerms, Terms};
 pub use texts::grouped;

@@ -1,19 +1,8 @@
 //! What the conversation needs of the policy, and nothing more.
 
 use dataflows::model::{Date, Ground, PersonKind};
+use dataflows::policy::{Period, Policy, Texts};
 use std::collections::BTreeMap;
-
-/// A text in each language of the package.
-pub type Texts = BTreeMap<String, String>;
-
-/// How long one grant of a benefit lasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Period {
-    Once,
-    Month,
-    Quarter,
-    Open,
-}
 
 /// What the conversation needs of a benefit.
 #[derive(Clone, Debug)]
@@ -45,6 +34,27 @@ pub struct Terms {
     pub messages: BTreeMap<String, Texts>,
 }
 
+impl From<&Policy> for Terms {
+    fn from(policy: &Policy) -> Self {
+        let benefits = policy.benefits.iter().map(|benefit| BenefitTerms {
+            id: benefit.id.clone(),
+            title: benefit.title.clone(),
+            period: benefit.period,
+            consent: benefit.consent,
+            debounce_days: i32::try_from(benefit.debounce_days).unwrap_or(i32::MAX),
+            priority: benefit.priority,
+            proactive: benefit.proactive,
+        });
+        Terms {
+            person: policy.person,
+            languages: policy.languages.clone(),
+            registers: policy.registers.iter().map(|register| register.id.clone()).collect(),
+            benefits: benefits.collect(),
+            messages: policy.messages.clone(),
+        }
+    }
+}
+
 impl Terms {
     pub fn benefit(&self, benefit: u16) -> &BenefitTerms {
         &self.benefits[usize::from(benefit)]
@@ -55,11 +65,11 @@ impl Terms {
         self.benefits.iter().position(|benefit| benefit.id == id).map(|index| index as u16)
     }
 
-    /// A ground as it is named outside: empty for the conditions alone.
+    /// A ground as it is named outside.
     pub fn ground(&self, ground: &Ground) -> String {
         match ground {
-            Ground::Constant => String::new(),
-            Ground::Record(register, key) => format!("{}/{key}", self.registers[usize::from(*register)]),
+            Ground::Constant => "constant".to_string(),
+            Ground::Record(register, key) => format!("{}:{key}", self.registers[usize::from(*register)]),
         }
     }
 }
