@@ -67,7 +67,11 @@ fn test(name: &str, only: &str) -> Result<(), Failure> {
         let word = if outcome.complaints.is_empty() { "ok    " } else { "FAILED" };
         println!("{word}  {}  {}", outcome.file, outcome.title);
         outcome.complaints.iter().for_each(|complaint| println!("        {complaint}"));
-        if outcome.complaints.is_empty() { passed += 1 } else { failed += 1 }
+        if outcome.complaints.is_empty() {
+            passed += 1
+        } else {
+            failed += 1
+        }
         shown.extend(outcome.shown);
     }
     let missing = if only.is_empty() { stories::missing(&policy, &shown) } else { Vec::new() };

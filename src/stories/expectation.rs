@@ -14,16 +14,36 @@ pub struct Expectation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// Something happened to a right today.
-    Happened { event: Event, benefit: String, terms: Terms },
+    Happened {
+        event: Event,
+        benefit: String,
+        terms: Terms,
+    },
     /// A right is held today.
-    Has { benefit: String, terms: Terms },
-    NotEligible { benefit: String, because: Option<String> },
-    Undetermined { benefit: String },
+    Has {
+        benefit: String,
+        terms: Terms,
+    },
+    NotEligible {
+        benefit: String,
+        because: Option<String>,
+    },
+    Undetermined {
+        benefit: String,
+    },
     /// Nobody else is in the household.
-    LivesWith { names: Vec<String> },
+    LivesWith {
+        names: Vec<String>,
+    },
     /// An indicator, criterion, `score`, `category`, `level` or `level_score`.
-    Value { id: String, value: String },
-    Unknown { id: String, reason: Option<String> },
+    Value {
+        id: String,
+        value: String,
+    },
+    Unknown {
+        id: String,
+        reason: Option<String>,
+    },
 }
 
 /// What a sentence says of a right; what it does not say may be anything.
@@ -53,9 +73,10 @@ impl Expectation {
     /// The benefit that the sentence is about.
     pub fn benefit(&self) -> Option<&str> {
         match &self.what {
-            What::Happened { benefit, .. } | What::Has { benefit, .. } | What::NotEligible { benefit, .. } | What::Undetermined { benefit } => {
-                Some(benefit)
-            }
+            What::Happened { benefit, .. }
+            | What::Has { benefit, .. }
+            | What::NotEligible { benefit, .. }
+            | What::Undetermined { benefit } => Some(benefit),
             What::LivesWith { .. } | What::Value { .. } | What::Unknown { .. } => None,
         }
     }

@@ -71,7 +71,8 @@ impl Findings<'_> {
         let mut of_today = self.changes.iter().filter(of_right).filter(|change| self::event(change.kind).is_some()).peekable();
         if of_today.peek().is_none() {
             let now = self.decisions.iter().find(|decision| decision.person == person && decision.benefit == index);
-            let now = now.map_or_else(|| self.conditions(person, benefit), |decision| format!("it has {}", self.describe(benefit, decision)));
+            let now =
+                now.map_or_else(|| self.conditions(person, benefit), |decision| format!("it has {}", self.describe(benefit, decision)));
             return Err(format!("no change: {now}"));
         }
         let mut found = Vec::new();
@@ -96,7 +97,8 @@ impl Findings<'_> {
 
     fn not_eligible(&self, person: PersonId, benefit: &str, because: Option<&str>) -> Found {
         let index = self.benefit(benefit)?;
-        let granted = |decision: &&Decision| decision.person == person && decision.benefit == index && decision.outcome == Outcome::Eligible;
+        let granted =
+            |decision: &&Decision| decision.person == person && decision.benefit == index && decision.outcome == Outcome::Eligible;
         if let Some(decision) = self.decisions.iter().find(granted) {
             return Err(self.describe(benefit, decision));
         }

@@ -59,9 +59,7 @@ impl Event {
 pub fn tell<'a>(policy: &'a Arc<Policy>, texts: &'a [(String, String)]) -> impl Iterator<Item = Outcome> + 'a {
     texts.iter().filter(|(file, _)| file.starts_with("tests/")).map(|(file, text)| match text::Story::read(file, text) {
         Ok(story) => play::play(policy, &story),
-        Err(complaint) => {
-            Outcome { file: file.clone(), title: String::new(), complaints: vec![complaint], shown: BTreeSet::new() }
-        }
+        Err(complaint) => Outcome { file: file.clone(), title: String::new(), complaints: vec![complaint], shown: BTreeSet::new() },
     })
 }
 

@@ -153,12 +153,16 @@ impl<'a> Stage<'a> {
             let found = findings.check(expectation).err()?;
             Some(complaint(*line, expectation.sentence.clone(), found))
         });
-        let untold = changes.iter().filter(|change| self.watched.contains(&change.decision.benefit) && event(change.kind).is_some()).filter_map(|change| {
-            let (name, benefit) = (findings.name(change.decision.person), &self.policy.benefits[usize::from(change.decision.benefit)].id);
-            let told = expect.iter().any(|(_, expectation)| expectation.accounts_for(&name, benefit));
-            let found = findings.tell(change).filter(|_| !told)?;
-            Some(complaint(line, format!("no such change on {}", self.engine.today()), found))
-        });
+        let untold = changes
+            .iter()
+            .filter(|change| self.watched.contains(&change.decision.benefit) && event(change.kind).is_some())
+            .filter_map(|change| {
+                let (name, benefit) =
+                    (findings.name(change.decision.person), &self.policy.benefits[usize::from(change.decision.benefit)].id);
+                let told = expect.iter().any(|(_, expectation)| expectation.accounts_for(&name, benefit));
+                let found = findings.tell(change).filter(|_| !told)?;
+                Some(complaint(line, format!("no such change on {}", self.engine.today()), found))
+            });
         unmet.chain(untold).collect()
     }
 }
@@ -204,7 +208,12 @@ impl Stage<'_> {
             ("father", person.father.as_ref().and_then(number)),
         ];
         for parent in [&person.mother, &person.father].into_iter().flatten().filter(|parent| !self.names.contains_key(*parent)) {
-            let complaint = Complaint { file: self.file.to_owned(), line, expected: format!("parents of {name}"), found: format!("nobody called {parent}") };
+            let complaint = Complaint {
+                file: self.file.to_owned(),
+                line,
+                expected: format!("parents of {name}"),
+                found: format!("nobody called {parent}"),
+            };
             self.complaints.push(complaint);
         }
         for row in &self.policy.story_people {
