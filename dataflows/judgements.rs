@@ -7,6 +7,7 @@ use crate::indicators::{Difference, decision};
 use crate::model::{Decision, Epoch, HouseholdKey};
 use crate::operators::{PerEpoch, per_epoch, spread};
 use crate::persons::{PEOPLE_PER_TURN, concerns_everybody};
+use crate::policy::file;
 use crate::policy::{Environment, Evaluator, Judgement, Policy, Row};
 use crate::records::Circumstances;
 use hashbrown::{HashMap, HashTable};
@@ -71,16 +72,21 @@ pub fn judge<'scope>(
 /// A row as it was before the epoch in flight.
 struct Changed {
     slot: u32,
-    values: Box<[i64]>,
+    /// Packed; empty where nobody was there.
+    values: Box<[u8]>,
     unknown: Vec<(u16, u16, i32)>,
 }
 
-/// The keyed store of one worker's household rows: 16 bytes a household beside 8 a slot.
+/// The keyed store of one worker's household rows. Most sums are zero, so a row is packed: a bitmap of those that are not,
+/// then their zigzag varints. A household without members has an empty row.
 pub struct Rows {
     slots: usize,
     index: HashTable<u32>,
     keys: Vec<HouseholdKey>,
-    values: Vec<i64>,
+    values: Vec<Box<[u8]>>,
+    /// Room for one unpacked row, and for one packed.
+    unpacked: Vec<i64>,
+    packed: Vec<u8>,
     /// Counters of unknown shares, only for households that have some.
     unknown: HashMap<u32, Vec<(u16, u16, i32)>>,
     free: Vec<u32>,
@@ -102,6 +108,8 @@ impl Rows {
             index: HashTable::new(),
             keys: Vec::new(),
             values: Vec::new(),
+            unpacked: vec![0; slots],
+            packed: Vec::new(),
             unknown: HashMap::new(),
             free: Vec::new(),
             changed: Vec::new(),
@@ -116,6 +124,11 @@ impl Rows {
 
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
+    }
+
+    /// Packed rows together.
+    pub fn bytes(&self) -> u64 {
+        self.values.iter().map(|values| values.len() as u64).sum()
     }
 
     /// All households of this worker, in the order of their keys.
@@ -133,14 +146,9 @@ impl Rows {
     }
 
     fn copy(&self, slot: u32, row: &mut Row) {
-        row.values.clear();
-        row.values.extend_from_slice(self.values_of(slot));
+        unpack(&self.values[slot as usize], self.slots, &mut row.values);
         row.unknown.clear();
         row.unknown.extend(self.unknown.get(&slot).into_iter().flatten().copied());
-    }
-
-    fn values_of(&self, slot: u32) -> &[i64] {
-        &self.values[slot as usize * self.slots..][..self.slots]
     }
 
     fn slot(&mut self, household: HouseholdKey) -> u32 {
@@ -150,7 +158,7 @@ impl Rows {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.keys.push(household);
             self.touched.push(UNTOUCHED);
-            self.values.resize(self.values.len() + self.slots, 0);
+            self.values.push(Box::default());
             self.keys.len() as u32 - 1
         });
         self.keys[slot as usize] = household;
@@ -162,21 +170,22 @@ impl Rows {
     fn touch(&mut self, slot: u32) {
         if self.touched[slot as usize] == UNTOUCHED {
             self.touched[slot as usize] = self.changed.len() as u32;
-            let values = self.values_of(slot);
-            // A household without members was not there: nothing needs to be kept of it.
-            let values = if values[0] == 0 { Box::default() } else { values.into() };
-            self.changed.push(Changed { slot, values, unknown: self.unknown.get(&slot).cloned().unwrap_or_default() });
+            let (values, unknown) = (self.values[slot as usize].clone(), self.unknown.get(&slot).cloned().unwrap_or_default());
+            self.changed.push(Changed { slot, values, unknown });
         }
     }
 
     fn add(&mut self, household: HouseholdKey, difference: Difference) {
         let slot = self.slot(household);
         self.touch(slot);
-        let start = slot as usize * self.slots;
+        unpack(&self.values[slot as usize], self.slots, &mut self.unpacked);
         for (position, change) in difference.values {
-            let value = &mut self.values[start + position as usize];
+            let value = &mut self.unpacked[position as usize];
             *value = value.wrapping_add(change);
         }
+        self.packed.clear();
+        pack(&self.unpacked, &mut self.packed);
+        self.values[slot as usize] = self.packed.as_slice().into();
         if !difference.unknown.is_empty() {
             let counters = self.unknown.entry(slot).or_default();
             for (position, reason, change) in difference.unknown {
@@ -197,13 +206,42 @@ impl Rows {
                 self.unknown.remove(&slot);
             }
         }
-        if self.values_of(slot)[0] == 0 {
+        if self.values[slot as usize].is_empty() {
             let household = self.keys[slot as usize];
             if let Ok(entry) = self.index.find_entry(spread(household.0), |&other| other == slot) {
                 entry.remove();
-                debug_assert!(self.values_of(slot).iter().all(|value| *value == 0), "nobody contributes nothing");
                 self.free.push(slot);
             }
+        }
+    }
+}
+
+/// Packs a row; without members (slot 0) there is nothing to pack.
+fn pack(values: &[i64], out: &mut Vec<u8>) {
+    if values[0] == 0 {
+        debug_assert!(values.iter().all(|value| *value == 0), "nobody contributes nothing: {values:?}");
+        return;
+    }
+    out.resize(values.len().div_ceil(8), 0);
+    for (slot, &value) in values.iter().enumerate().filter(|(_, value)| **value != 0) {
+        out[slot / 8] |= 1 << (slot % 8);
+        file::write_varint(out, file::zigzag(value));
+    }
+}
+
+/// Unpacks a row of so many slots.
+fn unpack(packed: &[u8], slots: usize, values: &mut Vec<i64>) {
+    values.clear();
+    values.resize(slots, 0);
+    if packed.is_empty() {
+        return;
+    }
+    let mut at = slots.div_ceil(8);
+    for (byte, bits) in packed[..at].iter().enumerate() {
+        let mut bits = *bits;
+        while bits != 0 {
+            values[byte * 8 + bits.trailing_zeros() as usize] = file::unzigzag(file::read_varint(packed, &mut at));
+            bits &= bits - 1;
         }
     }
 }
@@ -236,7 +274,7 @@ impl PerEpoch<HouseholdEvent, Judged> for Judge {
         let rows = &mut *rows.borrow_mut();
         if self.position == 0 && self.everybody() {
             (0..rows.keys.len() as u32)
-                .filter(|&slot| rows.values_of(slot)[0] != 0)
+                .filter(|&slot| !rows.values[slot as usize].is_empty())
                 .collect::<Vec<_>>()
                 .into_iter()
                 .for_each(|slot| rows.touch(slot));
@@ -274,17 +312,16 @@ impl Judge {
         let changed = &mut rows.changed[index];
         let slot = changed.slot;
         let household = rows.keys[slot as usize];
-        self.row.values.clear();
-        self.row.values.extend_from_slice(&changed.values);
+        unpack(&changed.values, rows.slots, &mut self.row.values);
         self.row.unknown = std::mem::take(&mut changed.unknown);
-        let was = !self.row.values.is_empty() && self.circumstances.is_some();
+        let was = !changed.values.is_empty() && self.circumstances.is_some();
         if let (true, Some((_, environment))) = (was, &self.circumstances) {
             self.evaluator.judge(environment, &self.row, household, &mut self.before);
         }
         rows.settle(slot);
         rows.copy(slot, &mut self.row);
         let Some((_, environment)) = self.next.as_ref().or(self.circumstances.as_ref()) else { return };
-        let is = self.row.values[0] != 0;
+        let is = !rows.values[slot as usize].is_empty();
         if is {
             self.evaluator.judge(environment, &self.row, household, &mut self.now);
         }

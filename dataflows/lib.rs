@@ -162,7 +162,9 @@ impl House {
     /// People, records and households held by this worker.
     pub fn sizes(&self) -> Sizes {
         let files = self.files.borrow();
-        Sizes { people: files.entries.len() as u64, records: files.records, households: self.rows.borrow().len() as u64 }
+        let file_bytes = files.entries.iter().map(|entry| entry.file.len() as u64).sum();
+        let rows = self.rows.borrow();
+        Sizes { people: files.entries.len() as u64, records: files.records, households: rows.len() as u64, file_bytes, row_bytes: rows.bytes() }
     }
 }
 
@@ -174,6 +176,9 @@ pub struct Sizes {
     /// Records in files, tombstones included.
     pub records: u64,
     pub households: u64,
+    /// Packed files and packed rows, without what holds them.
+    pub file_bytes: u64,
+    pub row_bytes: u64,
 }
 
 /// What leaves the house.

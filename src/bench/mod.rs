@@ -120,7 +120,7 @@ fn load(size: &Size) -> Result<(), Failure> {
     println!(
         "{}",
         json!({"bench": "load", "policy": size.policy, "persons": size.persons, "people": sizes.people, "records": sizes.records,
-               "households": sizes.households, "decisions": output.changes.len(), "workers": size.workers, "decoded_before": size.decoded,
+               "households": sizes.households, "file_bytes": sizes.file_bytes, "row_bytes": sizes.row_bytes, "decisions": output.changes.len(), "workers": size.workers, "decoded_before": size.decoded,
                "seconds": seconds, "submit_seconds": submitted, "records_per_s": sizes.records as f64 / seconds, "cpu_seconds": cpu,
                "cpu_us_per_update": cpu * 1e6 / sizes.records as f64, "rss_bytes": held, "peak_rss_bytes": peak_rss_bytes(),
                "bytes_per_person": held as f64 / size.persons as f64})

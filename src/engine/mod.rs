@@ -218,6 +218,8 @@ impl Engine {
             people: sum.people + part.people,
             records: sum.records + part.records,
             households: sum.households + part.households,
+            file_bytes: sum.file_bytes + part.file_bytes,
+            row_bytes: sum.row_bytes + part.row_bytes,
         })
     }
 
