@@ -18,10 +18,10 @@ pub enum PersonEvent {
     /// A place taken (+1) or left (−1).
     Member(PersonId, Membership, isize),
     /// A record about kin enters or leaves the file.
-    Kin(FileEvent),
+    Kin(Box<FileEvent>),
     /// The room before has looked at somebody on the worker of this index.
     Looked(u64),
-    Circumstances(u64, Circumstances),
+    Circumstances(u64, Box<Circumstances>),
 }
 
 impl PersonEvent {
@@ -85,11 +85,11 @@ impl PerEpoch<PersonEvent, Measured> for Measurer {
     fn receive(&mut self, event: PersonEvent) {
         match event {
             PersonEvent::Member(person, membership, sign) => self.members.push((person, sign, membership)),
-            PersonEvent::Kin(event) => self.files.borrow_mut().receive(event),
+            PersonEvent::Kin(event) => self.files.borrow_mut().receive(*event),
             PersonEvent::Looked(_) => {}
             PersonEvent::Circumstances(_, now) => {
                 let environment = self.policy.environment(now.today, &now.feeds);
-                self.next = Some((now, environment));
+                self.next = Some((*now, environment));
             }
         }
     }
@@ -112,8 +112,8 @@ impl PerEpoch<PersonEvent, Measured> for Measurer {
         files.changed.clear();
         self.position = None;
         if let Some((now, environment)) = self.next.take() {
-            if self.circumstances.as_ref().is_none_or(|(before, _)| concerns_everybody(&self.policy, before, &now)) {
-                files.purge(&self.policy, now.today);
+            if self.circumstances.as_ref().is_some_and(|(before, _)| concerns_everybody(&self.policy, before, &now)) {
+                files.purge(&self.policy, &environment);
             }
             self.circumstances = Some((now, environment));
         }

@@ -220,9 +220,9 @@ fn rooms<'scope>(
     let person_events = memberships
         .inner
         .map(|((person, place), _, sign)| PersonEvent::Member(person, place, sign))
-        .concat(kin.flat_map(|said| if let Said::Kin(event) = said { Some(PersonEvent::Kin(event)) } else { None }))
+        .concat(kin.flat_map(|said| if let Said::Kin(event) = said { Some(PersonEvent::Kin(Box::new(event))) } else { None }))
         .concat(looked.map(move |_| PersonEvent::Looked(me)))
-        .concat(circumstances.clone().map(move |now| PersonEvent::Circumstances(me, now)));
+        .concat(circumstances.clone().map(move |now| PersonEvent::Circumstances(me, Box::new(now))));
     let (differences, own_rights) = two(indicators::measure(person_events, files, policy.clone())
         .partition(2, |said| (u64::from(matches!(said, Measured::Decision(..))), said)));
 

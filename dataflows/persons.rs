@@ -220,15 +220,15 @@ impl Eye {
     ) -> Ties {
         self.clear();
         let (policy, today) = (self.policy.clone(), environment.today);
-        let (mut away, mut seen, mut lasting, mut first_expiry) = (false, false, false, Date::NEVER);
+        let (mut away, mut seen, mut lasting) = (false, false, false);
         for record in file::records(file) {
             if record.register == policy.kin_register {
                 continue;
             }
             let register = &policy.registers[record.register as usize];
-            let mut fault = |kind| faults.push(Fault { kind, register: record.register, key: record.key.into(), person });
-            let expiry = register.expiry(&record, &mut self.fields);
-            if expiry.is_some_and(|expiry| expiry <= today) {
+            let mut fault = |kind| faults.push(Fault { kind, register: record.register, key: record.key().into(), person });
+            let period = register.retained_from(&record, &mut self.fields);
+            if period.is_some_and(|period| environment.forgets(record.register, period)) {
                 continue;
             }
             if record.conflict() && !register.global {
@@ -242,8 +242,7 @@ impl Eye {
                 continue;
             }
             seen = true;
-            lasting |= expiry.is_none();
-            first_expiry = first_expiry.min(expiry.unwrap_or(Date::NEVER));
+            lasting |= period.is_none();
             if !exists {
                 fault(FaultKind::Nobody);
             }
@@ -268,8 +267,17 @@ impl Eye {
         }
         self.sort();
         // Of somebody of whom only passing records are known, nothing may be known on another day.
-        let horizon = if lasting { horizon } else { horizon.min(first_expiry) };
+        let horizon = if lasting || !seen { horizon } else { horizon.min(self.first_expiry(today, file)) };
         Ties { horizon, away, seen }
+    }
+
+    /// The first later day on which a record of the file is kept no longer.
+    fn first_expiry(&mut self, today: Date, file: &[u8]) -> Date {
+        let expiry = |record: Record<'_>| {
+            let register = &self.policy.registers[record.register as usize];
+            Some(register.retained_from(&record, &mut self.fields)?.add_months(register.retain_months?))
+        };
+        file::records(file).filter_map(expiry).filter(|expiry| *expiry > today).min().unwrap_or(Date::NEVER)
     }
 
     fn take_tie(&mut self, kind: TieKind, person: PersonId, ends: (i64, Option<i64>), from: i64, record: &Record<'_>) {
@@ -279,11 +287,11 @@ impl Eye {
         }
         let me = person as i64;
         match kind {
-            TieKind::Address if first == me => self.addresses.push((from, record.key.to_owned(), second as u64)),
+            TieKind::Address if first == me => self.addresses.push((from, record.key().to_owned(), second as u64)),
             TieKind::Address | TieKind::Away => {}
             TieKind::Spouses => {
                 let spouse = if first == me { second } else { first };
-                self.marriages.push((from, record.key.to_owned(), spouse as PersonId, record.register));
+                self.marriages.push((from, record.key().to_owned(), spouse as PersonId, record.register));
             }
             TieKind::Parent if first == me => self.parents.push(second as PersonId),
             TieKind::Parent => self.children.push(first as PersonId),
@@ -291,7 +299,7 @@ impl Eye {
             TieKind::Custody if first == me => self.holders.push((from, second as PersonId)),
             TieKind::Guardian => {
                 self.wards.push(first as PersonId);
-                self.guardianships.push((record.register, record.key.to_owned(), first as PersonId));
+                self.guardianships.push((record.register, record.key().to_owned(), first as PersonId));
             }
             TieKind::Custody => self.wards.push(first as PersonId),
         }

@@ -7,7 +7,7 @@
 use crate::model::{Date, Epoch, Fault, FaultKind, Membership, PersonId, Update};
 use crate::operators::{PerEpoch, per_epoch, spread};
 use crate::policy::file::{self, Record};
-use crate::policy::{FeedState, Policy};
+use crate::policy::{Environment, FeedState, Policy};
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -60,7 +60,7 @@ pub enum Resolved {
 pub fn resolve<'scope>(updates: StreamVec<'scope, Epoch, Update>, policy: Arc<Policy>) -> StreamVec<'scope, Epoch, Resolved> {
     let route = |update: &Update| {
         let record = Record::read(&update.record);
-        identity_hash(record.register, record.key)
+        identity_hash(record.register, record.key())
     };
     per_epoch(updates, "Resolver", route, Resolver { policy, records: HashTable::new(), answers: Vec::new() })
 }
@@ -100,16 +100,16 @@ struct Resolver {
 impl PerEpoch<Update, Resolved> for Resolver {
     fn receive(&mut self, update: Update) {
         let new = Record::read(&update.record);
-        let hash = identity_hash(new.register, new.key);
+        let hash = identity_hash(new.register, new.key());
         let same = |held: &[u8]| {
             let held = Record::read(held);
-            held.register == new.register && held.key == new.key
+            held.register == new.register && held.key() == new.key()
         };
         let Some(held) = self.records.find_mut(hash, |held| same(held)) else {
             put(&self.policy, None, &update.record, &mut self.answers);
             self.records.insert_unique(hash, update.record, |held| {
                 let held = Record::read(held);
-                identity_hash(held.register, held.key)
+                identity_hash(held.register, held.key())
             });
             return;
         };
@@ -129,13 +129,16 @@ impl PerEpoch<Update, Resolved> for Resolver {
         };
         if was_in_dispute != in_dispute {
             let record = Record::read(held);
-            let fault = Fault { kind: FaultKind::Conflict, register: record.register, key: record.key.into(), person: 0 };
+            let fault = Fault { kind: FaultKind::Conflict, register: record.register, key: record.key().into(), person: 0 };
             self.answers.push(Resolved::Fault(fault, if in_dispute { 1 } else { -1 }));
         }
     }
 
-    fn answer(&mut self, _: Epoch, give: &mut dyn FnMut(Resolved)) -> bool {
+    fn give_early(&mut self, give: &mut dyn FnMut(Resolved)) {
         self.answers.drain(..).for_each(give);
+    }
+
+    fn answer(&mut self, _: Epoch, _: &mut dyn FnMut(Resolved)) -> bool {
         false
     }
 }
@@ -146,7 +149,7 @@ fn put(policy: &Policy, before: Option<&[u8]>, now: &[u8], answers: &mut Vec<Res
     let named = people(policy, &record);
     for person in before.map(|before| people(policy, &Record::read(before))).unwrap_or_default() {
         if !named.contains(&person) {
-            answers.push(Resolved::File(FileEvent::Remove(person, record.register, record.key.into())));
+            answers.push(Resolved::File(FileEvent::Remove(person, record.register, record.key().into())));
         }
     }
     answers.extend(named.into_iter().map(|person| Resolved::File(FileEvent::Put(person, now.into()))));
@@ -270,7 +273,7 @@ impl Files {
     fn version(&mut self, person: PersonId, new: &[u8]) {
         let slot = self.slot(person);
         let record = Record::read(new);
-        let Some((start, held)) = find_record(&self.entries[slot as usize].file, record.register, record.key) else {
+        let Some((start, held)) = file::find(&self.entries[slot as usize].file, record.register, record.key()) else {
             self.splice(slot, 0, 0, new, false);
             self.records += 1;
             return;
@@ -291,7 +294,7 @@ impl Files {
     pub fn put(&mut self, person: PersonId, new: &[u8]) {
         let slot = self.slot(person);
         let record = Record::read(new);
-        let place = find_record(&self.entries[slot as usize].file, record.register, record.key)
+        let place = file::find(&self.entries[slot as usize].file, record.register, record.key())
             .map(|(start, held)| (start, start + held.bytes.len()));
         self.records += u64::from(place.is_none());
         let (start, end) = place.unwrap_or((0, 0));
@@ -301,7 +304,7 @@ impl Files {
     /// Takes a record out.
     pub fn remove(&mut self, person: PersonId, register: u16, key: &str) {
         let slot = self.slot(person);
-        if let Some((start, held)) = find_record(&self.entries[slot as usize].file, register, key) {
+        if let Some((start, held)) = file::find(&self.entries[slot as usize].file, register, key) {
             let end = start + held.bytes.len();
             self.splice(slot, start, end, &[], false);
             self.records -= 1;
@@ -324,38 +327,26 @@ impl Files {
     }
 
     /// Drops what no rule sees any more because its period is past. Not a change: rules skip such records anyway.
-    pub fn purge(&mut self, policy: &Policy, today: Date) {
+    pub fn purge(&mut self, policy: &Policy, environment: &Environment) {
         let mut fields = vec![0; policy.registers.iter().map(|register| register.packed.len()).max().unwrap_or(0)];
+        let mut kept = Vec::new();
         for entry in &mut self.entries {
-            let live = |record: &Record<'_>| !policy.registers[record.register as usize].expired(record, today, &mut fields);
-            let mut kept = Vec::new();
+            kept.clear();
             let mut dropped = 0;
-            let mut live = live;
             for record in file::records(&entry.file) {
-                if live(&record) {
-                    kept.extend_from_slice(record.bytes);
-                } else {
+                let period = policy.registers[record.register as usize].retained_from(&record, &mut fields);
+                if period.is_some_and(|period| environment.forgets(record.register, period)) {
                     dropped += 1;
+                } else {
+                    kept.extend_from_slice(record.bytes);
                 }
             }
             if dropped > 0 {
-                entry.file = kept.into_boxed_slice();
+                entry.file = kept.as_slice().into();
                 self.records -= dropped;
             }
         }
     }
-}
-
-/// Where a file holds the record of an identity.
-fn find_record<'a>(file: &'a [u8], register: u16, key: &str) -> Option<(usize, Record<'a>)> {
-    let mut start = 0;
-    for record in file::records(file) {
-        if record.register == register && record.key == key {
-            return Some((start, record));
-        }
-        start += record.bytes.len();
-    }
-    None
 }
 
 impl Files {

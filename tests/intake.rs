@@ -41,7 +41,7 @@ fn a_record_is_packed_with_its_rule_fields_alone() {
     let update = update(&person_line());
     assert_eq!((update.person, update.heard), (number(&iin(9001)), day("2026-02-14")));
     let record = Record::read(&update.record);
-    assert_eq!((record.register, record.key, record.seq, record.deleted()), (2, "k1", 3, false));
+    assert_eq!((record.register, record.key(), record.seq, record.deleted()), (2, "k1", 3, false));
     assert_eq!(record.event_date(), Some(day("2026-02-14")));
     let mut fields = [0; 2];
     record.unpack(2, &mut fields);

@@ -92,7 +92,7 @@ fn rows(chunk: &Chunk, fields: usize) -> Vec<(String, Vec<i64>)> {
         let record = Record::read(&update.record);
         let mut values = vec![0; fields];
         record.unpack(fields, &mut values);
-        (record.key.to_owned(), values)
+        (record.key().to_owned(), values)
     };
     updates(chunk).into_iter().map(row).collect()
 }
@@ -384,7 +384,7 @@ fn as_held(update: &Update) -> Held {
     let record = Record::read(&update.record);
     Held {
         person: update.person,
-        key: Box::from(record.key),
+        key: Box::from(record.key()),
         seq: record.seq,
         fingerprint: record.fingerprint(),
         deleted: record.deleted(),
@@ -415,7 +415,7 @@ fn a_dump_gives_only_the_difference() {
         .iter()
         .map(|update| {
             let record = Record::read(&update.record);
-            (record.key, record.seq, record.deleted())
+            (record.key(), record.seq, record.deleted())
         })
         .collect();
     assert_eq!(versions, [("k2", 3, false), ("k7", 8, false), ("k101", 1, false), ("k1", 2, true)]);

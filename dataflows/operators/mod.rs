@@ -14,6 +14,8 @@ use timely::dataflow::operators::generic::Operator;
 pub trait PerEpoch<Event, Answer>: 'static {
     /// Takes in one event.
     fn receive(&mut self, event: Event);
+    /// Gives what may leave before the epoch is complete, because it does not depend on what is still to come.
+    fn give_early(&mut self, _give: &mut dyn FnMut(Answer)) {}
     /// Gives (part of) the answer to the events received; true when there is more to give. An operator that gives in parts
     /// lets those behind it work in between, so that a load does not pile up in channels.
     fn answer(&mut self, epoch: Epoch, give: &mut dyn FnMut(Answer)) -> bool;
@@ -41,7 +43,14 @@ where
                 debug_assert!(!frontier.frontier().iter().any(|epoch| epoch > held.time()), "one epoch in flight");
                 events.drain(..).for_each(|event| state.receive(event));
             });
-            let Some(capability) = held.as_ref().filter(|capability| !frontier.less_equal(capability.time())) else { return };
+            let Some(capability) = held.as_ref() else { return };
+            {
+                let mut session = output.session(capability);
+                state.give_early(&mut |answer| session.give(answer));
+            }
+            if frontier.less_equal(capability.time()) {
+                return;
+            }
             let more = {
                 let mut session = output.session(capability);
                 state.answer(*capability.time(), &mut |answer| session.give(answer))

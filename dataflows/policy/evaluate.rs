@@ -34,6 +34,11 @@ struct Shared {
 }
 
 impl Environment {
+    /// Whether records of a register with this period are kept no longer today.
+    pub fn forgets(&self, register: u16, period: Date) -> bool {
+        i64::from(period.0) <= self.shared.expired[usize::from(register)]
+    }
+
     fn value(&self, input: Input) -> i64 {
         match input {
             Input::Constant(value) => value,
@@ -521,7 +526,7 @@ fn trace(
 
 /// A record as the ground of a right.
 fn ground(file: &[u8], record: &Brief) -> Ground {
-    Ground::Record(record.register, Record::read(&file[record.start as usize..]).key.into())
+    Ground::Record(record.register, Record::read(&file[record.start as usize..]).key().into())
 }
 
 /// One evaluation of one person.

@@ -69,7 +69,7 @@ pub struct Record<'a> {
     pub bytes: &'a [u8],
     pub register: u16,
     flags: u8,
-    pub key: &'a str,
+    key: &'a [u8],
     pub seq: u64,
     event_date: Option<Date>,
     fingerprint: u32,
@@ -89,7 +89,7 @@ impl<'a> Record<'a> {
         let length = read_varint(bytes, &mut at) as usize;
         let end = at + length;
         let key_length = read_varint(bytes, &mut at) as usize;
-        let key = std::str::from_utf8(&bytes[at..at + key_length]).expect("keys are packed from text");
+        let key = &bytes[at..at + key_length];
         at += key_length;
         let seq = read_varint(bytes, &mut at);
         let event_date = (flags & DATED != 0).then(|| Date(unzigzag(read_varint(bytes, &mut at)) as i32));
@@ -101,6 +101,11 @@ impl<'a> Record<'a> {
     /// The single record that `bytes` hold.
     pub fn read(bytes: &'a [u8]) -> Record<'a> {
         Record::split(bytes).expect("a packed record").0
+    }
+
+    /// The record's key within its register (and file).
+    pub fn key(&self) -> &'a str {
+        std::str::from_utf8(self.key).expect("keys are packed from text")
     }
 
     /// Whether this is the tombstone of a deleted record.
@@ -205,6 +210,26 @@ pub fn records(file: &[u8]) -> impl Iterator<Item = Record<'_>> {
         rest = following;
         Some(record)
     })
+}
+
+/// Where a file holds the record of an identity: looks at no more of the others than it must.
+pub fn find<'a>(file: &'a [u8], register: u16, key: &str) -> Option<(usize, Record<'a>)> {
+    let mut start = 0;
+    while start < file.len() {
+        let mut at = start;
+        let other = read_varint(file, &mut at);
+        at += 1;
+        let length = read_varint(file, &mut at) as usize;
+        let end = at + length;
+        if other == u64::from(register) {
+            let key_length = read_varint(file, &mut at) as usize;
+            if &file[at..at + key_length] == key.as_bytes() {
+                return Some((start, Record::read(&file[start..end])));
+            }
+        }
+        start = end;
+    }
+    None
 }
 
 /// An opaque text (an address code, an employer's number) as a non-negative number that is equal when the text is.

@@ -132,22 +132,17 @@ impl Register {
         self.packed.iter().enumerate().filter(|(_, field)| self.fields[**field].kind == FieldType::Person).map(|(position, _)| position)
     }
 
-    /// The day from which the record is kept no longer, if its register forgets; `fields` is room for its packed fields.
-    pub fn expiry(&self, record: &file::Record<'_>, fields: &mut [i64]) -> Option<Date> {
-        let months = self.retain_months?;
-        let period = match self.period {
+    /// The day from which retention counts, if the register forgets: the record's period, without which its event date.
+    /// `fields` is room for its packed fields.
+    pub fn retained_from(&self, record: &file::Record<'_>, fields: &mut [i64]) -> Option<Date> {
+        self.retain_months?;
+        match self.period {
             Some(position) if !record.deleted() => {
                 record.unpack(self.packed.len(), fields);
                 (fields[position] != file::ABSENT).then(|| Date(fields[position] as i32))
             }
             _ => record.event_date(),
-        };
-        Some(period?.add_months(months))
-    }
-
-    /// Whether the record is kept no longer on this day.
-    pub fn expired(&self, record: &file::Record<'_>, today: Date, fields: &mut [i64]) -> bool {
-        self.expiry(record, fields).is_some_and(|expiry| expiry <= today)
+        }
     }
 }
 

@@ -114,14 +114,16 @@ fn load(size: &Size) -> Result<(), Failure> {
         part.date.into_iter().for_each(|date| engine.set_date(date));
         engine.submit(part.updates);
     }
-    let submitted = started.elapsed().as_secs_f64();
+    // Asking for sizes waits until every worker has taken in what was submitted.
+    let in_files = engine.sizes();
+    let (submitted, submitted_bytes) = (started.elapsed().as_secs_f64(), rss_bytes());
     let output = engine.commit();
     let (seconds, cpu, sizes, held) = (started.elapsed().as_secs_f64(), cpu_seconds() - cpu_started, engine.sizes(), rss_bytes());
     println!(
         "{}",
         json!({"bench": "load", "policy": size.policy, "persons": size.persons, "people": sizes.people, "records": sizes.records,
                "households": sizes.households, "file_bytes": sizes.file_bytes, "row_bytes": sizes.row_bytes, "decisions": output.changes.len(), "workers": size.workers, "decoded_before": size.decoded,
-               "seconds": seconds, "submit_seconds": submitted, "records_per_s": sizes.records as f64 / seconds, "cpu_seconds": cpu,
+               "seconds": seconds, "submit_seconds": submitted, "submitted_file_bytes": in_files.file_bytes, "submitted_rss_bytes": submitted_bytes, "records_per_s": sizes.records as f64 / seconds, "cpu_seconds": cpu,
                "cpu_us_per_update": cpu * 1e6 / sizes.records as f64, "rss_bytes": held, "peak_rss_bytes": peak_rss_bytes(),
                "bytes_per_person": held as f64 / size.persons as f64})
     );

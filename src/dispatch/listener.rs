@@ -65,7 +65,7 @@ impl Assignments {
     /// The benefit and the ground are read from the key, `benefit-ground`: a deleted record has nothing else.
     fn hear(&self, person: u64, record: &Record) -> Option<Heard> {
         let written = |(word, number): &(String, Option<u16>)| {
-            let ground = record.key.strip_prefix(word.as_str())?.strip_prefix('-')?;
+            let ground = record.key().strip_prefix(word.as_str())?.strip_prefix('-')?;
             Some(((*number)?, Box::from(ground)))
         };
         let (benefit, ground) = self.benefits.iter().find_map(written)?;

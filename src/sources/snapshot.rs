@@ -115,7 +115,7 @@ impl Snapshot {
         self.heard = self.heard.max(update.heard);
         let fingerprint = record.fingerprint();
         let fresh = State { seq: 0, fingerprint, deleted: true, seen: None };
-        let state = self.states.entry((update.person, Box::from(record.key))).or_insert(fresh);
+        let state = self.states.entry((update.person, Box::from(record.key()))).or_insert(fresh);
         match state.seen.replace(fingerprint) {
             Some(seen) if seen == fingerprint => return Ok(()),
             Some(_) => return Err(Rejection::new("key", "twice in the dump, with different content")),
@@ -176,7 +176,7 @@ fn next_version(update: &Update, record: &Record<'_>, fields: usize, seq: u64) -
     record.unpack(fields, &mut values);
     let next = NewRecord {
         register: record.register,
-        key: record.key,
+        key: record.key(),
         seq: seq.checked_add(1).ok_or_else(|| Rejection::new("seq", "no version is left"))?,
         deleted: false,
         event_date: record.event_date(),

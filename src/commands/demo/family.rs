@@ -60,7 +60,7 @@ impl Family {
 
     /// A record on its way in: the act of the birth, or the mother's own person record, which holds her name.
     pub fn record(&mut self, date: Date, register: &str, record: &Record, person: PersonId, line: &[u8]) {
-        if register == "zags.birth" && record.key == self.act && !self.begun {
+        if register == "zags.birth" && record.key() == self.act && !self.begun {
             self.begun = true;
             let line: Value = serde_json::from_slice(line).unwrap_or_default();
             let born = line["data"]["born"].as_str().unwrap_or_default();
