@@ -248,6 +248,7 @@ impl<'a> Run<'a> {
             "records": sizes.records, "people": sizes.people, "households": sizes.households, "epochs": summary.epochs,
             "decisions": self.decisions.len(), "changes": summary.changes, "faults": self.faults.len(),
             "read_seconds": rounded(read_seconds), "graph_seconds_beside_reading": rounded(summary.graph_seconds), "write_seconds": rounded(write_seconds),
+            "file_bytes": sizes.file_bytes, "row_bytes": sizes.row_bytes, "rss_bytes": crate::commands::rss_bytes(),
             "peak_rss_bytes": crate::commands::peak_rss_bytes(),
         });
         if self.arguments.json {
