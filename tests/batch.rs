@@ -1,6 +1,8 @@
 use crate::folder::Folder;
 use crate::registers::{iin, repository};
-use fixtures::lives::shuffle;
+use dataflows::model::Date;
+use fixtures::country::opening;
+use fixtures::lives::{is_calendar, shuffle};
 use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -116,7 +118,7 @@ fn the_business_date_is_given_once() {
     assert_eq!((&read["date"], &read["epochs"]), (&json!("2026-01-03"), &json!(1)), "date records do not count beside --as-of");
     assert!(rows(&out, "changes").iter().all(|change| change["date"] == "2026-01-03"));
 
-    let undated: Vec<Vec<u8>> = lines.into_iter().filter(|line| !fixtures::lives::is_calendar(line)).collect();
+    let undated: Vec<Vec<u8>> = lines.into_iter().filter(|line| !is_calendar(line)).collect();
     let feed = [folder.write("undated.ndjson", joined(&undated))];
     assert!(failure(&batch(&out, &feed, &[]), 2).contains("give --as-of"));
     assert_eq!(summary(&batch(&out, &feed, &["--as-of", "2026-01-03"]))["date"], "2026-01-03");
@@ -185,7 +187,7 @@ fn bad_lines_are_told_apart_and_the_rest_is_processed() {
         (b"{\"register\":\"gbdfl.person\",\"key\":\"\xff\xfe\"}".to_vec(), "", "not UTF-8"),
     ];
     let mut lines: Vec<Vec<u8>> = refused.iter().map(|(line, ..)| line.clone()).collect();
-    // In dispute with nobody, about people whom no one describes, before their time, and wards of each other.
+    // About somebody whom no one describes, before its time, and wards of each other; every register is heard.
     let (first, second) = (iin(9200), iin(9220));
     for accepted in [
         income(&stranger, "2025-12", "2025-12-31", &json!(5000)),
@@ -199,10 +201,12 @@ fn bad_lines_are_told_apart_and_the_rest_is_processed() {
     ] {
         lines.push(accepted.into());
     }
+    let today = Date::from_ymd(2026, 1, 15).unwrap();
+    lines.push(opening(today));
     let truncated = gzip(income(&married, "2025-12", "2025-12-31", &json!(7000)).repeat(50).as_bytes());
     let feed = [folder.write("cut off.ndjson.gz", &truncated[..truncated.len() - 12]), folder.write("feed.ndjson", joined(&lines))];
     let out = folder.0.join("out");
-    summary(&batch(&out, &feed, &["--as-of", "2026-01-15"]));
+    summary(&batch(&out, &feed, &["--as-of", &today.to_string()]));
 
     let kept = rows(&out, "quarantine");
     let of = |name: &str| kept.iter().filter(|row| row["file"].as_str().unwrap().ends_with(name)).collect::<Vec<_>>();
