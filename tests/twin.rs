@@ -59,6 +59,14 @@ impl Run {
     }
 
     fn fold(&mut self, change: Change) {
+        let right = |decision: &Decision| (decision.outcome, decision.amount);
+        let kind = match &change.before {
+            None if change.kind == ChangeKind::Lost => ChangeKind::Lost,
+            None => ChangeKind::Gained,
+            Some(before) if right(before) == right(&change.decision) => ChangeKind::Attributes,
+            Some(_) => ChangeKind::Amount,
+        };
+        assert_eq!(change.kind, kind, "a change is called what it is: {change:?}");
         if let Some(before) = &change.before {
             assert!(self.decisions.remove(&self.view(before)), "a change replaces what was there");
         }
