@@ -27,8 +27,9 @@ use indicators::{Measured, PersonEvent};
 use judgements::{HouseholdEvent, Judged, SharedRows, Standing};
 use model::{Change, Decision, Epoch, Fault, HouseholdKey, Membership, PersonId, Role, Update};
 use persons::Said;
+use policy::file::{self, Record};
 use policy::{Evaluator, Judgement, Policy, Row};
-use records::{Circumstances, FileEvent, Files, Resolved, SharedFiles};
+use records::{Circumstances, FileEvent, Files, Held, Resolved, SharedActs, SharedFiles};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -57,6 +58,7 @@ pub struct House {
     circumstances: InputHandleVec<Epoch, Circumstances>,
     probe: Probe<Epoch>,
     answer: Rc<RefCell<EpochAnswer>>,
+    acts: SharedActs,
     files: SharedFiles,
     rows: SharedRows,
 }
@@ -64,6 +66,7 @@ pub struct House {
 impl House {
     /// Builds the dataflow. Every worker builds the same one.
     pub fn build(worker: &mut Worker, policy: Arc<Policy>) -> House {
+        let acts = SharedActs::default();
         let files: SharedFiles = Rc::new(RefCell::new(Files::default()));
         let rows: SharedRows = Rc::new(RefCell::new(judgements::Rows::new(policy.slots)));
         let answer = Rc::new(RefCell::new(EpochAnswer::default()));
@@ -72,11 +75,12 @@ impl House {
             let (updates_in, updates) = scope.new_input::<Vec<Update>>();
             let (circumstances_in, circumstances) = scope.new_input::<Vec<Circumstances>>();
             let me = scope.index() as u64;
-            let outcome = rooms(updates, circumstances, me, files.clone(), rows.clone(), policy.clone());
+            let shared = Shared { acts: acts.clone(), files: files.clone(), rows: rows.clone() };
+            let outcome = rooms(updates, circumstances, me, shared, policy.clone());
             outcome.listen(&answer, &probe);
             (updates_in, circumstances_in)
         });
-        House { policy, epoch: 0, updates, circumstances, probe, answer, files, rows }
+        House { policy, epoch: 0, updates, circumstances, probe, answer, acts, files, rows }
     }
 
     /// Adds updates to the open epoch. Any worker may be given any update.
@@ -153,6 +157,20 @@ impl House {
         Some((entry.file.clone(), entry.membership))
     }
 
+    /// The winning version of every identity of a register that this worker keeps.
+    pub fn held(&self, register: u16) -> Vec<Held> {
+        let of_register = |record: &Record<'_>| record.register == register;
+        if self.policy.registers[register as usize].global {
+            let acts = self.acts.borrow();
+            return acts.iter().map(|act| Record::read(act)).filter(of_register).map(|record| Held::new(0, &record)).collect();
+        }
+        let mut held = Vec::new();
+        for entry in &self.files.borrow().entries {
+            held.extend(file::records(&entry.file).filter(of_register).map(|record| Held::new(entry.person, &record)));
+        }
+        held
+    }
+
     /// The row of a household, if this worker keeps it.
     pub fn row(&self, household: HouseholdKey) -> Option<Row> {
         let mut row = Row::default();
@@ -181,6 +199,13 @@ pub struct Sizes {
     pub row_bytes: u64,
 }
 
+/// The stores that rooms of one worker share with each other and with whoever reads the house.
+struct Shared {
+    acts: SharedActs,
+    files: SharedFiles,
+    rows: SharedRows,
+}
+
 /// What leaves the house.
 struct Outcome<'scope> {
     changes: StreamVec<'scope, Epoch, Change>,
@@ -194,13 +219,12 @@ fn rooms<'scope>(
     updates: StreamVec<'scope, Epoch, Update>,
     circumstances: StreamVec<'scope, Epoch, Circumstances>,
     me: u64,
-    files: SharedFiles,
-    rows: SharedRows,
+    Shared { acts, files, rows }: Shared,
     policy: Arc<Policy>,
 ) -> Outcome<'scope> {
     let (owned, global) = two(updates.partition(2, |update| (u64::from(update.person == 0), update)));
     let (resolved, disputed) =
-        two(records::resolve(global, policy.clone()).partition(2, |said| (u64::from(matches!(said, Resolved::Fault(..))), said)));
+        two(records::resolve(global, acts, policy.clone()).partition(2, |said| (u64::from(matches!(said, Resolved::Fault(..))), said)));
     let file_events = owned
         .map(FileEvent::Version)
         .concat(resolved.flat_map(|said| if let Resolved::File(event) = said { Some(event) } else { None }))

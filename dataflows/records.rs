@@ -56,13 +56,39 @@ pub enum Resolved {
     Fault(Fault, isize),
 }
 
+/// The winning version of each record of global identity that a worker keeps, tombstones included.
+pub type SharedActs = Rc<RefCell<HashTable<Box<[u8]>>>>;
+
 /// Resolves the versions of records of global identity, by register and key.
-pub fn resolve<'scope>(updates: StreamVec<'scope, Epoch, Update>, policy: Arc<Policy>) -> StreamVec<'scope, Epoch, Resolved> {
+pub fn resolve<'scope>(
+    updates: StreamVec<'scope, Epoch, Update>,
+    acts: SharedActs,
+    policy: Arc<Policy>,
+) -> StreamVec<'scope, Epoch, Resolved> {
     let route = |update: &Update| {
         let record = Record::read(&update.record);
         identity_hash(record.register, record.key())
     };
-    per_epoch(updates, "Resolver", route, Resolver { policy, records: HashTable::new(), answers: Vec::new() })
+    per_epoch(updates, "Resolver", route, Resolver { policy, acts, answers: Vec::new() })
+}
+
+/// The winning version of an identity, as it is held: what a full dump is compared with.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Zero in a register of global identity.
+    pub person: PersonId,
+    pub key: Box<str>,
+    pub seq: u64,
+    pub fingerprint: u32,
+    /// Only its tombstone is held.
+    pub deleted: bool,
+}
+
+impl Held {
+    pub fn new(person: PersonId, record: &Record<'_>) -> Self {
+        let deleted = record.deleted();
+        Held { person, key: record.key.into(), seq: record.seq, fingerprint: record.fingerprint(), deleted }
+    }
 }
 
 /// How a version meets the one held.
@@ -90,10 +116,10 @@ fn identity_hash(register: u16, key: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(key.as_bytes(), u64::from(register))
 }
 
-/// Records of global identity: the winning version of each, tombstones included.
+/// Resolves records of global identity.
 struct Resolver {
     policy: Arc<Policy>,
-    records: HashTable<Box<[u8]>>,
+    acts: SharedActs,
     answers: Vec<Resolved>,
 }
 
@@ -105,9 +131,10 @@ impl PerEpoch<Update, Resolved> for Resolver {
             let held = Record::read(held);
             held.register == new.register && held.key() == new.key()
         };
-        let Some(held) = self.records.find_mut(hash, |held| same(held)) else {
+        let mut acts = self.acts.borrow_mut();
+        let Some(held) = acts.find_mut(hash, |held| same(held)) else {
             put(&self.policy, None, &update.record, &mut self.answers);
-            self.records.insert_unique(hash, update.record, |held| {
+            acts.insert_unique(hash, update.record, |held| {
                 let held = Record::read(held);
                 identity_hash(held.register, held.key())
             });

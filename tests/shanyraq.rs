@@ -3,6 +3,9 @@
 /// Files in several shapes become the same ordered chunks; mappings, full dumps and quarantine.
 mod sources;
 
+/// A temporary folder of one test.
+mod folder;
+
 /// Registers written by hand, for tests that need no package.
 mod registers;
 
@@ -20,3 +23,6 @@ mod demo;
 
 /// The stories of the packages that come with the program hold, and a story that is wrong is told so.
 mod stories;
+
+/// The command `batch` from outside: order, workers, compression, bad input, real input and full dumps.
+mod batch;

@@ -4,8 +4,10 @@ use dataflows::decisions::ground_text;
 use dataflows::model::{Change, ChangeKind, Date, Decision, Role};
 use dataflows::policy::file::ABSENT;
 use dataflows::policy::{Contribution, Evaluator, Indicator, Level, Policy, ValueKind, is_unknown, reason_of};
+use fixtures::country::morning;
 use fixtures::lives::{is_calendar, lives, shuffle};
 use fixtures::twin::{DecisionView, Twin, Value, World};
+use serde_json::{Value as Json, json};
 use shanyraq::commands::package_texts;
 use shanyraq::engine::{Engine, EpochOutput};
 use shanyraq::intake::{Intake, Item, Schema};
@@ -59,6 +61,14 @@ impl Run {
     }
 
     fn fold(&mut self, change: Change) {
+        let right = |decision: &Decision| (decision.outcome, decision.amount);
+        let kind = match &change.before {
+            None if change.kind == ChangeKind::Lost => ChangeKind::Lost,
+            None => ChangeKind::Gained,
+            Some(before) if right(before) == right(&change.decision) => ChangeKind::Attributes,
+            Some(_) => ChangeKind::Amount,
+        };
+        assert_eq!(change.kind, kind, "a change is called what it is: {change:?}");
         if let Some(before) = &change.before {
             assert!(self.decisions.remove(&self.view(before)), "a change replaces what was there");
         }
@@ -230,4 +240,48 @@ fn random_lives_in_any_order_and_batching() {
         agree(&lines, 1, usize::MAX, &format!("seed {seed}, an epoch a day"));
         agree(&lines, 3, 7, &format!("seed {seed}, three workers"));
     }
+}
+
+/// Random lives hardly ever lead to two dwellings, two cars, a company and a high income at once: this one does, for a day.
+#[test]
+fn wealth_counts_whatever_the_score() {
+    let owner = crate::registers::iin(9001);
+    let line = |register: &str, key: &str, seq: u64, own: bool, data: Json| {
+        let mut line = json!({"register": register, "key": key, "seq": seq, "op": "upsert", "event_date": "2025-12-31", "data": data});
+        if own {
+            line["person"] = json!(owner);
+        }
+        line.to_string().into_bytes()
+    };
+    let day = |text: &str| {
+        let lines = morning(Date::parse(text).expect("a date"));
+        lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect::<Vec<_>>()
+    };
+    let dwelling = json!({"object": "H", "kind": "residential", "share": 1000, "area": 40, "from": "2015-01-01"});
+    let car = |seq, year: i64, to: Option<&str>| {
+        let data = json!({"vin": format!("V-{year}"), "owner": owner, "category": "car", "year": year, "from": "2015-01-01", "to": to});
+        line("mvd.vehicle", &format!("V-{year}"), seq, false, data)
+    };
+    let mut lines = day("2026-02-15");
+    let person = json!({"birth_date": "1985-03-15", "sex": "M", "citizenship": "kz", "surname": "Омаров", "name": "Ерлан"});
+    lines.push(line("gbdfl.person", &owner, 1, true, person));
+    for key in ["H-1", "H-2"] {
+        let mut dwelling = dwelling.clone();
+        dwelling["object"] = json!(key);
+        lines.push(line("egkn.right", key, 1, true, dwelling));
+    }
+    lines.extend([car(1, 2005, None), car(1, 2006, None)]);
+    lines.push(line("gbdul.founder", "B-1", 1, true, json!({"bin": "B-1", "share": 1, "from": "2019-01-01"})));
+    for period in ["2025-10", "2025-11", "2025-12"] {
+        let data = json!({"period": period, "code": "other", "amount": 300_000});
+        lines.push(line("cbd.payment", &format!("{period}-other"), 1, true, data));
+    }
+    let mut twin = Twin::new(&kz().1);
+    lines.iter().for_each(|line| twin.feed(line).unwrap());
+    let family = twin.evaluate().households.into_values().find(|household| household.category == Some(6)).expect("the rule of the sixth");
+    assert!(family.score.is_some_and(|score| score < 460), "the score alone says less: {:?}", family.score);
+
+    lines.extend(day("2026-02-16"));
+    lines.push(car(2, 2006, Some("2026-02-16")));
+    agree(&lines, 1, usize::MAX, "wealth for a day");
 }

@@ -4,7 +4,7 @@
 use crate::commands::{Failure, load_policy};
 use crate::engine::{Engine, EpochOutput};
 use crate::intake::{Item, Schema};
-use crate::sources::{Chunk, Feed, Options, Quarantined, write_quarantine};
+use crate::sources::{Chunk, Difference, Feed, MAX_SHRINK, Options, Quarantined, Snapshot, write_quarantine};
 use crate::views::Writer as Rows;
 use clap::Args;
 use dataflows::model::{ChangeKind, Date, Decision, Fault, HouseholdKey, PersonId, Role};
@@ -28,6 +28,12 @@ pub struct BatchArguments {
     /// Mapping files for CSV sources.
     #[arg(long, num_args = 1..)]
     pub map: Vec<PathBuf>,
+    /// After the feeds: a file that is all there is of a register. What it lacks is deleted. Repeatable.
+    #[arg(long, value_name = "REGISTER=FILE", action = clap::ArgAction::Append, value_parser = parse_dump)]
+    pub snapshot: Vec<(String, PathBuf)>,
+    /// The share of a register that a full dump may delete.
+    #[arg(long, default_value_t = MAX_SHRINK, value_parser = parse_share)]
+    pub max_shrink: f64,
     /// The folder to write to.
     #[arg(long)]
     pub out: PathBuf,
@@ -61,6 +67,17 @@ pub fn parse_date(text: &str) -> Result<Date, String> {
     Date::parse(text).ok_or_else(|| "not a date of the form YYYY-MM-DD".to_owned())
 }
 
+fn parse_dump(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((register, file)) if !register.is_empty() && !file.is_empty() => Ok((register.to_owned(), PathBuf::from(file))),
+        _ => Err("not of the form REGISTER=FILE".to_owned()),
+    }
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "not a share from 0 to 1".to_owned())
+}
+
 /// Threads that decode while the engine works; two keep one worker busy on two cores.
 const DECODING_THREADS: usize = 2;
 
@@ -71,13 +88,40 @@ pub fn batch(arguments: BatchArguments) -> Result<(), Failure> {
     std::fs::create_dir_all(&arguments.out).map_err(|error| Failure::failed(format!("{}: {error}", arguments.out.display())))?;
     let schema = Arc::new(Schema::from(&*policy));
     let options = Options { threads: DECODING_THREADS, ..Options::default() };
-    let feed = Feed::open(schema, &arguments.feed, &arguments.map, options).map_err(Failure::usage)?;
+    let feed = Feed::open(schema.clone(), &arguments.feed, &arguments.map, options).map_err(Failure::usage)?;
+    let dumps = Dump::open_all(&schema, &arguments, options).map_err(Failure::usage)?;
     let mut run = Run::new(policy, &arguments)?;
     for chunk in feed {
         run.take(chunk)?;
     }
+    run.close_feeds()?;
+    run.compare(dumps, &schema)?;
     let read = started.elapsed();
     run.finish(read.as_secs_f64())
+}
+
+/// A full dump that is to be compared.
+struct Dump<'a> {
+    register: u16,
+    name: &'a str,
+    file: Arc<str>,
+    feed: Feed,
+}
+
+impl<'a> Dump<'a> {
+    /// Opens the dumps asked for; each register may have one.
+    fn open_all(schema: &Arc<Schema>, arguments: &'a BatchArguments, options: Options) -> Result<Vec<Self>, String> {
+        let mut dumps: Vec<Dump<'a>> = Vec::new();
+        for (name, path) in &arguments.snapshot {
+            let register = schema.register(name).ok_or_else(|| format!("--snapshot: unknown register `{name}`"))?;
+            if dumps.iter().any(|dump| dump.register == register) {
+                return Err(format!("--snapshot: two dumps of {name}"));
+            }
+            let feed = Feed::open(schema.clone(), std::slice::from_ref(path), &arguments.map, options)?;
+            dumps.push(Dump { register, name, file: path.display().to_string().into(), feed });
+        }
+        Ok(dumps)
+    }
 }
 
 /// A batch under way.
@@ -100,6 +144,8 @@ struct Summary {
     epochs: u64,
     changes: u64,
     graph_seconds: f64,
+    /// By register: how a full dump differed.
+    dumps: serde_json::Map<String, Value>,
 }
 
 impl<'a> Run<'a> {
@@ -120,14 +166,9 @@ impl<'a> Run<'a> {
     }
 
     fn take(&mut self, chunk: Chunk) -> Result<(), Failure> {
-        self.summary.lines += chunk.lines;
-        self.summary.quarantined += chunk.rejected.len() as u64;
-        for row in &chunk.rejected {
-            self.outputs.quarantine(row)?;
-        }
+        self.note(&chunk)?;
         let mut updates = Vec::with_capacity(chunk.items.len());
         for item in chunk.items {
-            self.summary.accepted += 1;
             match item {
                 Item::Update(update) => updates.push(update),
                 Item::Heartbeat { register, date } => self.engine.hear(register, date),
@@ -139,6 +180,18 @@ impl<'a> Run<'a> {
         }
         self.submit(updates);
         Ok(())
+    }
+
+    /// Counts what was read and keeps what was refused.
+    fn note(&mut self, chunk: &Chunk) -> Result<(), Failure> {
+        self.summary.lines += chunk.lines;
+        self.summary.accepted += chunk.items.len() as u64;
+        self.quarantine(&chunk.rejected)
+    }
+
+    fn quarantine(&mut self, rows: &[Quarantined]) -> Result<(), Failure> {
+        self.summary.quarantined += rows.len() as u64;
+        rows.iter().try_for_each(|row| self.outputs.quarantine(row))
     }
 
     fn submit(&mut self, updates: Vec<dataflows::model::Update>) {
@@ -192,11 +245,51 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn finish(mut self, read_seconds: f64) -> Result<(), Failure> {
-        if self.engine.today() == Date::BEFORE_ALL {
-            return Err(Failure::usage("no date: the feed has no calendar record; give --as-of".to_owned()));
+    /// Ends the last epoch of the feeds.
+    fn close_feeds(&mut self) -> Result<(), Failure> {
+        if self.engine.today() > Date::BEFORE_ALL {
+            return self.commit();
         }
-        self.commit()?;
+        self.outputs.finish()?;
+        self.expect_something()?;
+        Err(Failure::usage("no date: the feed has no calendar record; give --as-of".to_owned()))
+    }
+
+    fn expect_something(&self) -> Result<(), Failure> {
+        match self.summary.accepted {
+            0 => Err(Failure::rejected("nothing could be read: see quarantine.ndjson".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Compares full dumps with what is held. What they change is one epoch.
+    fn compare(&mut self, dumps: Vec<Dump<'_>>, schema: &Arc<Schema>) -> Result<(), Failure> {
+        if dumps.is_empty() {
+            return Ok(());
+        }
+        for Dump { register, name, file, feed } in dumps {
+            let mut snapshot = Snapshot::new(schema.clone(), register, self.engine.held(register));
+            for chunk in feed {
+                self.note(&chunk)?;
+                let refused = snapshot.take(chunk).into_iter();
+                let rows =
+                    refused.map(|row| Quarantined { file: file.clone(), line: 0, field: row.field, reason: row.reason, raw: Vec::new() });
+                self.quarantine(&rows.collect::<Vec<_>>())?;
+            }
+            let difference = match snapshot.finish(self.arguments.max_shrink) {
+                Ok(difference) => difference,
+                Err(refusal) => {
+                    self.outputs.finish()?;
+                    return Err(Failure::failed(format!("{file}: {name}: {refusal} (--max-shrink)")));
+                }
+            };
+            self.summary.dumps.insert(name.to_owned(), counts(&difference));
+            self.submit(difference.updates);
+        }
+        self.commit()
+    }
+
+    fn finish(mut self, read_seconds: f64) -> Result<(), Failure> {
         let written = Instant::now();
         self.write_households()?;
         for decision in self.decisions.values() {
@@ -207,10 +300,7 @@ impl<'a> Run<'a> {
         }
         self.outputs.finish()?;
         self.report(read_seconds, written.elapsed().as_secs_f64());
-        if self.summary.accepted == 0 {
-            return Err(Failure::rejected("nothing could be read: see quarantine.ndjson".to_owned()));
-        }
-        Ok(())
+        self.expect_something()
     }
 
     fn write_households(&mut self) -> Result<(), Failure> {
@@ -243,7 +333,7 @@ impl<'a> Run<'a> {
 
     fn report(&self, read_seconds: f64, write_seconds: f64) {
         let (sizes, summary) = (self.engine.sizes(), &self.summary);
-        let row = json!({
+        let mut row = json!({
             "date": self.engine.today().to_string(), "lines": summary.lines, "accepted": summary.accepted, "quarantined": summary.quarantined,
             "records": sizes.records, "people": sizes.people, "households": sizes.households, "epochs": summary.epochs,
             "decisions": self.decisions.len(), "changes": summary.changes, "faults": self.faults.len(),
@@ -251,6 +341,9 @@ impl<'a> Run<'a> {
             "file_bytes": sizes.file_bytes, "row_bytes": sizes.row_bytes, "rss_bytes": crate::commands::rss_bytes(),
             "peak_rss_bytes": crate::commands::peak_rss_bytes(),
         });
+        if !summary.dumps.is_empty() {
+            row["snapshots"] = summary.dumps.clone().into();
+        }
         if self.arguments.json {
             println!("{row}");
         } else {
@@ -259,6 +352,11 @@ impl<'a> Run<'a> {
             }
         }
     }
+}
+
+fn counts(difference: &Difference) -> Value {
+    let Difference { equal, new, changed, deleted, spared, .. } = difference;
+    json!({"equal": equal, "new": new, "changed": changed, "deleted": deleted, "spared": spared})
 }
 
 fn rounded(seconds: f64) -> f64 {

@@ -6,7 +6,7 @@ use dataflows::judgements::Standing;
 use dataflows::model::{Change, Date, Epoch, Fault, HouseholdKey, Membership, PersonId, Role, Update};
 use dataflows::policy::file::Record;
 use dataflows::policy::{Judgement, Policy, Row};
-use dataflows::records::Circumstances;
+use dataflows::records::{Circumstances, Held};
 use dataflows::{EpochAnswer, House, Sizes};
 use std::iter::Flatten;
 use std::sync::mpsc::{IntoIter, Receiver, Sender, SyncSender, channel, sync_channel};
@@ -49,6 +49,7 @@ enum Command {
     Persons(Circumstances, SyncSender<Vec<PersonRow>>),
     File(PersonId, Sender<Option<(Box<[u8]>, Membership)>>),
     Row(HouseholdKey, Sender<Option<Row>>),
+    Held(u16, Sender<Vec<Held>>),
     Sizes(Sender<Sizes>),
 }
 
@@ -209,6 +210,13 @@ impl Engine {
         receiver.into_iter().flatten().next()
     }
 
+    /// The winning version of every identity of a register, as of the last commit.
+    pub fn held(&self, register: u16) -> impl Iterator<Item = Held> + use<> {
+        let (sender, receiver) = channel();
+        (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Held(register, sender.clone())));
+        receiver.into_iter().flatten()
+    }
+
     /// What all workers hold together.
     pub fn sizes(&self) -> Sizes {
         let (sender, receiver) = channel();
@@ -277,6 +285,9 @@ fn serve(worker: &mut timely::worker::Worker, mut house: House, commands: &Recei
             }
             Command::Row(household, to) => {
                 let _ = to.send(house.row(household));
+            }
+            Command::Held(register, to) => {
+                let _ = to.send(house.held(register));
             }
             Command::Sizes(to) => {
                 let _ = to.send(house.sizes());

@@ -9,8 +9,9 @@ mod mapping;
 mod quarantine;
 mod snapshot;
 
+pub use dataflows::records::Held;
 pub use quarantine::{Quarantined, write_quarantine};
-pub use snapshot::{Difference, Held, MAX_SHRINK, Refusal, Snapshot};
+pub use snapshot::{Difference, MAX_SHRINK, Refusal, Snapshot};
 
 use crate::intake::{Contact, Decoded, Intake, Item, Rejection, Schema};
 use blocks::{Block, Bounds, Cutter, Piece};

@@ -7,24 +7,13 @@ use super::Chunk;
 use crate::intake::{Contact, Item, Rejection, Schema};
 use dataflows::model::{Date, PersonId, Update};
 use dataflows::policy::file::{NewRecord, Record};
+use dataflows::records::Held;
 use hashbrown::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 /// The share of what is held that may vanish without a confirmation.
 pub const MAX_SHRINK: f64 = 0.02;
-
-/// The winning version of an identity in the register, as it is held before the dump.
-#[derive(Clone, Debug)]
-pub struct Held {
-    /// Zero in a register of global identity.
-    pub person: PersonId,
-    pub key: Box<str>,
-    pub seq: u64,
-    pub fingerprint: u32,
-    /// Only its tombstone is held.
-    pub deleted: bool,
-}
 
 /// A dump being compared with what is held.
 pub struct Snapshot {
