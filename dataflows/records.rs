@@ -87,7 +87,7 @@ pub struct Held {
 impl Held {
     pub fn new(person: PersonId, record: &Record<'_>) -> Self {
         let deleted = record.deleted();
-        Held { person, key: record.key.into(), seq: record.seq, fingerprint: record.fingerprint(), deleted }
+        Held { person, key: record.key().into(), seq: record.seq, fingerprint: record.fingerprint(), deleted }
     }
 }
 
