@@ -182,7 +182,13 @@ impl House {
         let files = self.files.borrow();
         let file_bytes = files.entries.iter().map(|entry| entry.file.len() as u64).sum();
         let rows = self.rows.borrow();
-        Sizes { people: files.entries.len() as u64, records: files.records, households: rows.len() as u64, file_bytes, row_bytes: rows.bytes() }
+        Sizes {
+            people: files.entries.len() as u64,
+            records: files.records,
+            households: rows.len() as u64,
+            file_bytes,
+            row_bytes: rows.bytes(),
+        }
     }
 }
 

@@ -141,10 +141,6 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
                 if let Some(flag) = node.get(name) {
                     let value = self.person_node(flag, "composition", false, |builder| &mut builder.composition);
                     self.programs.flags[index] = self.boolean(value, flag.place);
-                    if index == 1 {
-                        // Slot 2, the mother's number, needs it too.
-                        self.contribution.extend(self.composition.last());
-                    }
                 }
             }
         }
@@ -667,7 +663,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         let (title, source) = described(problems, self.languages, node, place);
         problems.required(node, place, "of");
         let level = problems.word(node, "of", &LEVELS).unwrap_or(Level::Person);
-        let recipients = [("head", Recipient::Head), ("mother, else head", Recipient::MotherElseHead)];
+        let recipients = [("head", Recipient::Head), ("mother, else head", Recipient::Head)];
         let recipient = match level {
             Level::Person => problems.word(node, "recipient", &[("self", Recipient::Own)]).unwrap_or(Recipient::Own),
             Level::Household => {

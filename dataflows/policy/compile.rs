@@ -5,7 +5,7 @@ use super::file::opaque;
 use super::graph::{Block, FIELDS, Graph, Input, SLOT_COUNT, SLOTS};
 use super::program::{Bins, Op, Reg, Rounding};
 use super::source::{Place, Problems};
-use super::{FieldType, Level, Parameter, Register, ValueKind, Window};
+use super::{BUILT_IN_SLOTS, FieldType, Level, Parameter, Register, ValueKind, Window};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -215,7 +215,7 @@ impl<'c, 'p> Compiler<'c, 'p> {
         let roles = Roles { first: person.keep(7) };
         let by_name = drafts.iter().enumerate().map(|(index, draft)| (draft.id.clone(), index)).collect();
         // Slots 0, 1 and 2 are filled by the evaluator itself.
-        let slots = vec![Slot { source: roles.first, class: None }; 3];
+        let slots = vec![Slot { source: roles.first, class: None }; BUILT_IN_SLOTS];
         Compiler {
             problems,
             warnings,

@@ -8,7 +8,9 @@
 use super::file::{ABSENT, Brief, Record, briefs, unpack};
 use super::graph::{Code, FIELDS, FoldKind, Group, Input, Item, Plan, SLOTS, SUMS};
 use super::program::{Bins, Clock, LIMIT, Op, Reg, Registers, is_unknown, reason_of, registers, run, unknown};
-use super::{Benefit, Composition, Contribution, Entitlement, FeedState, Judgement, Period, Policy, Row, Window, year_start};
+use super::{
+    BUILT_IN_SLOTS, Benefit, Composition, Contribution, Entitlement, FeedState, Judgement, Period, Policy, Row, Window, year_start,
+};
 use crate::model::{Date, Ground, HouseholdKey, Outcome, PersonId, Role};
 use std::sync::Arc;
 
@@ -689,11 +691,7 @@ impl<'a> Pass<'a> {
         if role == Role::Head {
             out.values[1] = person as i64;
         }
-        let female = programs.flags[1].is_some_and(|reg| self.regs[usize::from(reg)] == 1);
-        if female && matches!(role, Role::Head | Role::Spouse) {
-            out.values[2] = person as i64;
-        }
-        for (index, slot) in programs.slots.iter().enumerate().skip(3) {
+        for (index, slot) in programs.slots.iter().enumerate().skip(BUILT_IN_SLOTS) {
             let value = self.regs[usize::from(slot.source)];
             out.values[index] = match slot.class {
                 _ if is_unknown(value) => {

@@ -197,6 +197,9 @@ pub struct Entitlement {
     pub recipient: crate::model::PersonId,
 }
 
+/// Slots that every package has: members, and the head's number.
+pub const BUILT_IN_SLOTS: usize = 2;
+
 /// A household's sums: one number per slot, and how many members' share of a slot is unknown, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
@@ -280,8 +283,8 @@ pub struct Criterion {
 pub enum Recipient {
     /// The person whose right it is.
     Own,
+    /// Also "mother, else head": families are named after the woman of a couple, so a mother is the head.
     Head,
-    MotherElseHead,
 }
 
 /// For how long a right is one right.
@@ -403,7 +406,7 @@ pub struct Policy {
     pub assignment: Option<Assignment>,
     pub contact: Option<Contact>,
     pub story_people: Vec<toml::Table>,
-    /// Length of [`Row::values`]: 0 counts members, 1 is the head's number, 2 the mother's.
+    /// Length of [`Row::values`]: 0 counts members, 1 is the head's number.
     pub slots: usize,
     /// What is not wrong but looks like a mistake.
     pub warnings: Vec<Problem>,
