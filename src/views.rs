@@ -3,7 +3,7 @@
 use dataflows::decisions::{decision_id, ground_text};
 use dataflows::model::{ChangeKind, Date, Decision, DecisionId, Fault, HouseholdKey, PersonId, Role};
 use dataflows::policy::file::ABSENT;
-use dataflows::policy::{Indicator, Judgement, Level, Policy, Row, ValueKind, is_unknown, reason_of};
+use dataflows::policy::{Indicator, Judgement, Level, Policy, ValueKind, is_unknown, reason_of};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -114,11 +114,6 @@ impl Writer {
         let (kind, detail) = fault.kind.describe();
         let person = if fault.person == 0 { String::new() } else { self.person(fault.person) };
         json!({"fault": kind, "register": self.policy.registers[fault.register as usize].id, "key": fault.key, "person": person, "detail": detail})
-    }
-
-    /// Why slots of a row are unknown, for people: reason and number of members.
-    pub fn unknown_shares(&self, row: &Row) -> Vec<(String, i32)> {
-        row.unknown.iter().map(|&(_, reason, members)| (self.policy.reason(reason), members)).collect()
     }
 }
 
