@@ -1,7 +1,8 @@
 //! Room 8: decisions. What changed for each person within an epoch, with identities that do not depend on the run.
 
-use crate::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Ground};
-use crate::operators::{PerEpoch, per_epoch, spread};
+use crate::indicators::Right;
+use crate::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Ground, SharedAnswer};
+use crate::operators::{PerEpoch, Room, spread};
 use crate::policy::Policy;
 use std::sync::Arc;
 use timely::dataflow::StreamVec;
@@ -28,32 +29,43 @@ pub fn ground_text(policy: &Policy, ground: &Ground) -> String {
     }
 }
 
-/// Nets the decisions of an epoch, person by person.
+/// Nets the rights gained and lost in an epoch, person by person. Changes go into the answer; the stream only tells when the
+/// epoch is through.
 pub fn consolidate<'scope>(
-    decisions: StreamVec<'scope, Epoch, (Decision, Epoch, isize)>,
+    rights: [StreamVec<'scope, Epoch, Right>; 2],
+    answer: SharedAnswer,
     policy: Arc<Policy>,
-) -> StreamVec<'scope, Epoch, Change> {
-    per_epoch(decisions, "Decisions", |(decision, ..)| spread(decision.person), Netter { policy, pending: Vec::new() })
+) -> StreamVec<'scope, Epoch, ()> {
+    let [of_persons, of_households] = rights;
+    let route = |(decision, _): &Right| spread(decision.person);
+    let room = Room::new(of_persons.scope(), "Decisions").hear(of_persons, route).hear(of_households, route);
+    let (through,) = room.run(Netter { policy, answer, pending: Vec::new() });
+    through
 }
 
 struct Netter {
     policy: Arc<Policy>,
-    pending: Vec<(Decision, isize)>,
+    answer: SharedAnswer,
+    pending: Vec<Right>,
 }
 
-impl PerEpoch<(Decision, Epoch, isize), Change> for Netter {
-    fn receive(&mut self, (decision, _, sign): (Decision, Epoch, isize)) {
-        self.pending.push((decision, sign));
+impl PerEpoch for Netter {
+    type Event = Right;
+    type Outlets = (Vec<()>,);
+
+    fn receive(&mut self, right: Right, _: &mut (Vec<()>,)) {
+        self.pending.push(right);
     }
 
-    fn answer(&mut self, _: Epoch, give: &mut dyn FnMut(Change)) -> bool {
+    fn answer(&mut self, _: Epoch, _: &mut (Vec<()>,)) -> bool {
         differential_dataflow::consolidation::consolidate(&mut self.pending);
+        let changes = &mut self.answer.borrow_mut().changes;
         // Sorted by person, benefit, ground and period first, the two sides of one right are neighbours.
         let mut rest = self.pending.drain(..).peekable();
         while let Some((decision, sign)) = rest.next() {
             debug_assert!(sign == 1 || sign == -1, "a right is there once or not at all");
             let other = rest.next_if(|(other, _)| same_right(&decision, other));
-            give(change(&self.policy, decision, sign, other));
+            changes.push(change(&self.policy, decision, sign, other));
         }
         false
     }

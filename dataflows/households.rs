@@ -1,14 +1,14 @@
 //! Room 3: households. Who belongs together: membership and role of every person (domain.md 2.2, rules 3 to 8).
 //!
-//! Families form around a responsible adult, not by chains of kinship, so nothing is iterated:
+//! Families form around a responsible adult, not by chains of kinship, so nothing is iterated. Four keyed lists of facts, each
+//! with one rule, hand on what they conclude:
 //!
 //! ```text
-//!  claims ──► couples ──────────────┐                       residences ──► crowded addresses
-//!                                   ▼                                          │
-//!  singles ─────────────────────► adults ──┐                                   ▼
-//!                                          ├─ offers ──► placements ◄── children at an address
-//!  needs, supports (child × carer) ────────┘                 │
-//!                                                            └─ children of child parents: one step further
+//!  facts about adults ──► ADULTS ──► offers ─────────┐
+//!                         anchor of a couple         ▼
+//!  facts about children ─────────────────────────► CHILDREN ──► children of child parents ──► FOLLOWERS
+//!                                                    ▲          one step further, and no further
+//!  residents ───────────► ADDRESSES ──► crowded ─────┘
 //! ```
 //!
 //! A couple's anchor is its woman (of two women or two men, the smaller number). A child goes to the first valid of: guardian,
@@ -16,247 +16,236 @@
 //! who is a parent may take their children along to their own adult, and no further.
 
 use crate::model::{Epoch, HouseholdKey, Membership, PersonId, Role};
-use crate::operators::{PerEpoch, per_epoch, spread};
-use crate::persons::{Adult, Care, Fact, Need, own_place};
-use differential_dataflow::{AsCollection, VecCollection};
-use hashbrown::HashMap;
+use crate::operators::{Listed, Room, Rule, lists, spread};
+use crate::persons::{AdultFact, Care, Carer, ChildFact, Facts, Placed, Resident};
 use serde::{Deserialize, Serialize};
+use timely::dataflow::StreamVec;
 
-/// A collection that changes from epoch to epoch.
-pub type Rows<'scope, D> = VecCollection<'scope, Epoch, D, isize>;
-
-/// More residents than this make an address useless as a sign of living together (edge case E24).
-const RESIDENTS_MAX: i64 = 15;
-
-/// Somebody who may take in a child, and where that would be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-enum Standing {
-    /// An adult, with the anchor of their family.
-    Adult { anchor: PersonId },
-    /// Is a child too: goes where their own adult is.
-    Child,
+/// Composes households: the places of everybody who needs facts about others to be placed.
+pub fn compose<'scope>(facts: Facts<'scope>) -> [StreamVec<'scope, Epoch, Placed>; 3] {
+    let scope = facts.adults.scope();
+    let (adults, offers) = Room::new(scope, "Adults").hear(facts.adults, route).run(lists::<Adults>());
+    let (crowded,) = Room::new(scope, "Addresses").hear(facts.residents, route).run(lists::<Addresses>());
+    let children = Room::new(scope, "Children").hear(facts.children, route).hear(offers, route).hear(crowded, route);
+    let (children, followed) = children.run(lists::<Children>());
+    let (followers,) = Room::new(scope, "Followers").hear(followed, route).run(lists::<Followers>());
+    [adults, children, followers]
 }
 
-/// Somebody's standing, as the children they answer for see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-struct Carer {
-    person: PersonId,
-    female: bool,
-    address: u64,
-    standing: Standing,
+fn route<Fact>((key, ..): &Listed<Fact>) -> u64 {
+    spread(*key)
 }
 
-/// What is known of a child when it is placed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-enum Circumstance {
-    Needs(Need),
-    /// Too many people live at the child's address.
-    Crowded,
-    Offer(Care, Carer),
+fn family(anchor: PersonId, role: Role) -> Membership {
+    Membership { household: HouseholdKey::family(anchor), role }
+}
+
+/// By adult (or child parent): couples share an anchor, and carers make their offers.
+struct Adults;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum OfAdult {
+    Place(Membership),
+    Offer { child: PersonId, carer: Carer },
+}
+
+impl Rule for Adults {
+    type Fact = AdultFact;
+    type Conclusion = OfAdult;
+    type Outlets = (Vec<Placed>, Vec<Listed<ChildFact>>);
+
+    fn conclude(person: PersonId, known: &[AdultFact], conclusions: &mut dyn FnMut(OfAdult)) {
+        let standing = known.iter().find_map(|fact| match *fact {
+            AdultFact::Stands { spouse, address, female, responsible } => {
+                let anchor = anchor(person, female, spouse, known);
+                Some((Some(anchor), address, female, responsible))
+            }
+            AdultFact::StandsAsChild { address, female } => Some((None, address, female, true)),
+            _ => None,
+        });
+        let Some((anchor, address, female, responsible)) = standing else { return };
+        if let Some(anchor) = anchor {
+            conclusions(OfAdult::Place(family(anchor, if anchor == person { Role::Head } else { Role::Spouse })));
+        }
+        for fact in known.iter().filter(|_| responsible) {
+            if let AdultFact::AnswersFor { child, address: of_child, care } = *fact {
+                let near = of_child != 0 && of_child == address;
+                conclusions(OfAdult::Offer { child, carer: Carer { person, anchor: anchor.unwrap_or(0), care, female, near } });
+            }
+        }
+    }
+
+    fn tell(person: PersonId, conclusion: OfAdult, sign: isize, (places, offers): &mut Self::Outlets) {
+        match conclusion {
+            OfAdult::Place(place) => places.push((person, place, sign)),
+            OfAdult::Offer { child, carer } => offers.push((child, ChildFact::Offer(carer), sign)),
+        }
+    }
+}
+
+/// After whom an adult's family is named: two who name each other as spouses share one.
+fn anchor(person: PersonId, female: bool, spouse: PersonId, known: &[AdultFact]) -> PersonId {
+    let claim = known.iter().find_map(|fact| match *fact {
+        AdultFact::ClaimedBy { spouse: by, female } if by == spouse => Some(female),
+        _ => None,
+    });
+    match claim {
+        None => person,
+        Some(spouse_female) if spouse_female && !female => spouse,
+        Some(spouse_female) if female && !spouse_female => person,
+        Some(_) => person.min(spouse),
+    }
+}
+
+/// By address: where more than [`RESIDENTS_MAX`] people are registered, it is no sign of living together (edge case E24).
+struct Addresses;
+
+const RESIDENTS_MAX: usize = 15;
+
+impl Rule for Addresses {
+    type Fact = Resident;
+    /// A child who lives at a crowded address.
+    type Conclusion = PersonId;
+    type Outlets = (Vec<Listed<ChildFact>>,);
+
+    fn conclude(_address: u64, known: &[Resident], conclusions: &mut dyn FnMut(PersonId)) {
+        if known.len() > RESIDENTS_MAX {
+            known.iter().filter_map(Resident::child).for_each(conclusions);
+        }
+    }
+
+    fn tell(_address: u64, child: PersonId, sign: isize, (crowded,): &mut Self::Outlets) {
+        crowded.push((child, ChildFact::Crowded, sign));
+    }
+}
+
+/// By child (or dependant adult): who takes them in.
+struct Children;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum OfChild {
+    Place(Membership),
+    /// Something to be known under (another) child whose parent is a child.
+    Follow(PersonId, FollowerFact),
+}
+
+/// What is known of a child whose parent is a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum FollowerFact {
+    /// As it was known when the child was to be placed.
+    Known(ChildFact),
+    /// The child parent found this adult's family.
+    Found { parent: PersonId, anchor: PersonId },
+}
+
+impl Rule for Children {
+    type Fact = ChildFact;
+    type Conclusion = OfChild;
+    type Outlets = (Vec<Placed>, Vec<Listed<FollowerFact>>);
+
+    fn conclude(child: PersonId, known: &[ChildFact], conclusions: &mut dyn FnMut(OfChild)) {
+        match place(known, None) {
+            None => {}
+            Some(Placement::Open) => {
+                known.iter().for_each(|fact| conclusions(OfChild::Follow(child, FollowerFact::Known(*fact))));
+            }
+            Some(Placement::With { anchor, role, responsible }) => {
+                conclusions(OfChild::Place(family(anchor, role)));
+                for fact in known.iter().filter(|_| responsible) {
+                    if let ChildFact::Takes(other) = *fact {
+                        conclusions(OfChild::Follow(other, FollowerFact::Found { parent: child, anchor }));
+                    }
+                }
+            }
+            Some(Placement::Nobody { role }) => conclusions(OfChild::Place(alone(child, role))),
+        }
+    }
+
+    fn tell(child: PersonId, conclusion: OfChild, sign: isize, (places, followed): &mut Self::Outlets) {
+        match conclusion {
+            OfChild::Place(place) => places.push((child, place, sign)),
+            OfChild::Follow(other, fact) => followed.push((other, fact, sign)),
+        }
+    }
+}
+
+/// Where somebody stands who is to be placed and whom nobody takes in.
+fn alone(child: PersonId, role: Role) -> Membership {
+    match role {
+        Role::Child => Membership { household: HouseholdKey::orphan(child), role },
+        _ => family(child, Role::Head),
+    }
+}
+
+/// By child of a child: where the parent went, if that parent found an adult.
+struct Followers;
+
+impl Rule for Followers {
+    type Fact = FollowerFact;
+    type Conclusion = Membership;
+    type Outlets = (Vec<Placed>,);
+
+    fn conclude(child: PersonId, facts: &[FollowerFact], conclusions: &mut dyn FnMut(Membership)) {
+        let (mut known, mut found) = (Vec::new(), Vec::new());
+        for fact in facts {
+            match *fact {
+                FollowerFact::Known(fact) => known.push(fact),
+                FollowerFact::Found { parent, anchor } => found.push((parent, anchor)),
+            }
+        }
+        match place(&known, Some(&found)) {
+            Some(Placement::With { anchor, role, .. }) => conclusions(family(anchor, role)),
+            Some(Placement::Nobody { role }) => conclusions(alone(child, role)),
+            Some(Placement::Open) | None => {}
+        }
+    }
+
+    fn tell(child: PersonId, place: Membership, sign: isize, (places,): &mut Self::Outlets) {
+        places.push((child, place, sign));
+    }
 }
 
 /// Where a child is placed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 enum Placement {
     /// With the family of this adult; the flag says that the child may itself take children along.
     With { anchor: PersonId, role: Role, responsible: bool },
     /// Nobody is there.
     Nobody { role: Role },
     /// A parent is a child: that parent's own placement decides.
-    Open(Vec<Circumstance>),
-}
-
-/// Composes households from what is known of each person: everybody's place.
-pub fn compose<'scope>(facts: Rows<'scope, Fact>) -> Rows<'scope, (PersonId, Membership)> {
-    let couples = couples(facts.clone());
-    let adults = facts
-        .clone()
-        .flat_map(|fact| if let Fact::Single(adult) = fact { Some((adult, adult.person)) } else { None })
-        .concat(couples.clone());
-    let offers = offers(facts.clone(), adults);
-    let crowded = crowded_children(facts.clone());
-    let needs =
-        facts.clone().flat_map(|fact| if let Fact::Needs(child, need) = fact { Some((child, Circumstance::Needs(need))) } else { None });
-
-    let circumstances = needs.concat(offers).concat(crowded);
-    let placements = circumstances.reduce_named("Placements", |_child, known, placement| {
-        let known: Vec<Circumstance> = known.iter().filter(|(_, count)| *count > 0).map(|(circumstance, _)| **circumstance).collect();
-        placement.extend(place(&known, None).map(|placement| (placement, 1)));
-    });
-    let followed = follow(placements.clone());
-
-    let of_children = placements.concat(followed).flat_map(|(child, placement)| Some((child, placement.membership(child)?)));
-    let of_couples = couples.map(|(adult, anchor)| {
-        let role = if adult.person == anchor { Role::Head } else { Role::Spouse };
-        (adult.person, Membership { household: HouseholdKey::family(anchor), role })
-    });
-    let of_others = facts.flat_map(|fact| own_place(&fact));
-    of_others.concat(of_couples).concat(of_children)
-}
-
-impl Placement {
-    fn membership(&self, child: PersonId) -> Option<Membership> {
-        match *self {
-            Placement::With { anchor, role, .. } => Some(Membership { household: HouseholdKey::family(anchor), role }),
-            Placement::Nobody { role: Role::Child } => Some(Membership { household: HouseholdKey::orphan(child), role: Role::Child }),
-            Placement::Nobody { .. } => Some(Membership { household: HouseholdKey::family(child), role: Role::Head }),
-            Placement::Open(_) => None,
-        }
-    }
-}
-
-/// Adults who name a spouse, with their anchor: two who name each other share one.
-fn couples<'scope>(facts: Rows<'scope, Fact>) -> Rows<'scope, (Adult, PersonId)> {
-    facts
-        .flat_map(|fact| match fact {
-            Fact::Claims { adult, spouse } => Some(((adult.person.min(spouse), adult.person.max(spouse)), adult)),
-            _ => None,
-        })
-        .reduce_named("Couples", |_pair, halves, anchored| {
-            let adults: Vec<Adult> = halves.iter().filter(|(_, count)| *count > 0).map(|(adult, _)| **adult).collect();
-            match adults[..] {
-                [one, other] => {
-                    let anchor = if other.female && !one.female {
-                        other.person
-                    } else if one.female && !other.female {
-                        one.person
-                    } else {
-                        one.person.min(other.person)
-                    };
-                    anchored.extend([((one, anchor), 1), ((other, anchor), 1)]);
-                }
-                _ => anchored.extend(adults.iter().map(|adult| ((*adult, adult.person), 1))),
-            }
-        })
-        .map(|(_pair, anchored)| anchored)
-}
-
-/// What each carer offers to each child that they answer for.
-fn offers<'scope>(facts: Rows<'scope, Fact>, adults: Rows<'scope, (Adult, PersonId)>) -> Rows<'scope, (PersonId, Circumstance)> {
-    let supports =
-        facts.clone().flat_map(|fact| if let Fact::Supported { child, by, care } = fact { Some((by, (child, care))) } else { None });
-    let adults = adults.flat_map(|(adult, anchor)| {
-        let Adult { person, female, address, responsible } = adult;
-        responsible.then_some((person, (female, address, Standing::Adult { anchor })))
-    });
-    let children = facts.flat_map(|fact| match fact {
-        Fact::Needs(person, need) if need.responsible => Some((person, (need.female, need.address, Standing::Child))),
-        _ => None,
-    });
-    let carers = adults.concat(children).arrange_by_key_named("Carers");
-    supports.arrange_by_key_named("Supports").join_core(carers, |&person, &(child, care), &(female, address, standing)| {
-        Some((child, Circumstance::Offer(care, Carer { person, female, address, standing })))
-    })
-}
-
-/// Children who live where more than [`RESIDENTS_MAX`] people are registered.
-fn crowded_children<'scope>(facts: Rows<'scope, Fact>) -> Rows<'scope, (PersonId, Circumstance)> {
-    let residences = facts.clone().flat_map(|fact| if let Fact::Resides(address) = fact { Some(address) } else { None });
-    let crowded = per_epoch(residences.inner, "Residents", |(address, ..)| spread(*address), Residents::default()).as_collection();
-    facts
-        .flat_map(|fact| match fact {
-            Fact::Needs(child, need) if need.address != 0 => Some((need.address, child)),
-            _ => None,
-        })
-        .arrange_by_key_named("ChildrenByAddress")
-        .join_core(crowded.arrange_by_key_named("Crowded"), |_address, &child, ()| Some((child, Circumstance::Crowded)))
-}
-
-/// How many people are registered at each address; says only which ones are crowded.
-#[derive(Default)]
-struct Residents {
-    count: HashMap<u64, i64>,
-    touched: HashMap<u64, i64>,
-}
-
-impl PerEpoch<(u64, Epoch, isize), ((u64, ()), Epoch, isize)> for Residents {
-    fn receive(&mut self, (address, _, difference): (u64, Epoch, isize)) {
-        let count = self.count.entry(address).or_default();
-        self.touched.entry(address).or_insert(*count);
-        *count += difference as i64;
-        if *count == 0 {
-            self.count.remove(&address);
-        }
-    }
-
-    fn answer(&mut self, epoch: Epoch, give: &mut dyn FnMut(((u64, ()), Epoch, isize))) -> bool {
-        for (address, before) in self.touched.drain() {
-            let now = self.count.get(&address).copied().unwrap_or(0);
-            match (before > RESIDENTS_MAX, now > RESIDENTS_MAX) {
-                (false, true) => give(((address, ()), epoch, 1)),
-                (true, false) => give(((address, ()), epoch, -1)),
-                _ => {}
-            }
-        }
-        false
-    }
-}
-
-/// Places the children of children: where the parent went, if that parent found an adult.
-fn follow<'scope>(placements: Rows<'scope, (PersonId, Placement)>) -> Rows<'scope, (PersonId, Placement)> {
-    let open =
-        placements.clone().flat_map(|(child, placement)| if let Placement::Open(known) = placement { Some((child, known)) } else { None });
-    let child_parents = open.clone().flat_map(|(child, known)| {
-        known.into_iter().filter_map(move |circumstance| match circumstance {
-            Circumstance::Offer(Care::Parent, carer) if carer.standing == Standing::Child => Some((carer.person, child)),
-            _ => None,
-        })
-    });
-    let placed_parents = placements.flat_map(|(person, placement)| match placement {
-        Placement::With { anchor, responsible: true, .. } => Some((person, anchor)),
-        _ => None,
-    });
-    let found = child_parents.join_map(placed_parents, |&parent, &child, &anchor| (child, Step::Found(parent, anchor)));
-    open.map(|(child, known)| (child, Step::Open(known))).concat(found).reduce_named("Followed", |_child, steps, placement| {
-        let mut known: &[Circumstance] = &[];
-        let mut found = Vec::new();
-        for (step, _) in steps.iter().filter(|(_, count)| *count > 0) {
-            match step {
-                Step::Open(circumstances) => known = circumstances,
-                Step::Found(parent, anchor) => found.push((*parent, *anchor)),
-            }
-        }
-        placement.extend(place(known, Some(&found)).map(|placement| (placement, 1)));
-    })
-}
-
-/// What is known when a child of a child is placed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-enum Step {
-    Open(Vec<Circumstance>),
-    /// A child parent, and the anchor that they were placed with.
-    Found(PersonId, PersonId),
+    Open,
 }
 
 /// Domain rules 6 and 7. `found` says where child parents went; without it, a child parent leaves the placement open.
-fn place(known: &[Circumstance], found: Option<&[(PersonId, PersonId)]>) -> Option<Placement> {
-    let need = known.iter().find_map(|circumstance| if let Circumstance::Needs(need) = circumstance { Some(*need) } else { None })?;
-    let crowded = known.contains(&Circumstance::Crowded);
-    let role = if need.dependant { Role::Dependant } else { Role::Child };
-    let with = |anchor: PersonId| Some(Placement::With { anchor, role, responsible: need.responsible });
+fn place(known: &[ChildFact], found: Option<&[(PersonId, PersonId)]>) -> Option<Placement> {
+    let need =
+        |fact: &ChildFact| if let ChildFact::Needs { dependant, responsible } = *fact { Some((dependant, responsible)) } else { None };
+    let (dependant, responsible) = known.iter().find_map(need)?;
+    let role = if dependant { Role::Dependant } else { Role::Child };
+    let with = |anchor: PersonId| Some(Placement::With { anchor, role, responsible });
 
-    let mut trusted: Vec<(Care, PersonId)> = Vec::new();
+    let mut trusted: Option<(Care, PersonId)> = None;
     let mut parents: Vec<(Carer, PersonId)> = Vec::new();
-    for circumstance in known {
-        let Circumstance::Offer(care, carer) = *circumstance else { continue };
-        match (care, carer.standing, found) {
-            (Care::Parent, Standing::Adult { anchor }, _) => parents.push((carer, anchor)),
-            (Care::Parent, Standing::Child, Some(found)) => {
+    for fact in known {
+        let ChildFact::Offer(carer) = *fact else { continue };
+        let adult = (carer.anchor != 0).then_some(carer.anchor);
+        match (carer.care, adult, found) {
+            (Care::Parent, Some(anchor), _) => parents.push((carer, anchor)),
+            (Care::Parent, None, Some(found)) => {
                 parents.extend(found.iter().filter(|(parent, _)| *parent == carer.person).map(|(_, anchor)| (carer, *anchor)));
             }
-            (Care::Parent, Standing::Child, None) if !need.dependant => return Some(Placement::Open(known.to_vec())),
-            (_, Standing::Adult { anchor }, _) => trusted.push((care, anchor)),
-            (_, Standing::Child, _) => {}
+            (Care::Parent, None, None) if !dependant => return Some(Placement::Open),
+            (care, Some(anchor), _) => trusted = Some(trusted.map_or((care, anchor), |first| first.min((care, anchor)))),
+            (_, None, _) => {}
         }
     }
-    if let Some((_, anchor)) = trusted.iter().min() {
-        return with(*anchor);
+    if let Some((_, anchor)) = trusted {
+        return with(anchor);
     }
     parents.sort_unstable_by_key(|(carer, _)| (!carer.female, carer.person));
-    let together = need.address != 0 && !crowded;
-    let nearby = parents.iter().find(|(carer, _)| together && carer.address == need.address);
+    let crowded = known.contains(&ChildFact::Crowded);
+    let nearby = parents.iter().find(|(carer, _)| carer.near && !crowded);
     let chosen = match &parents[..] {
-        _ if need.dependant => nearby,
+        _ if dependant => nearby,
         [(_, one), (_, other), ..] if one != other => nearby.or(parents.first()),
         _ => parents.first(),
     };

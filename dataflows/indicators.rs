@@ -4,35 +4,13 @@
 //! from what they contribute now. Both are computed from the files; nothing that was sent needs to be kept.
 
 use crate::model::{Date, Decision, Epoch, HouseholdKey, Membership, PersonId, Role};
-use crate::operators::{PerEpoch, per_epoch, spread};
-use crate::persons::{PEOPLE_PER_TURN, concerns_everybody};
+use crate::operators::{PerEpoch, Room, spread};
+use crate::persons::{PEOPLE_PER_TURN, Placed, Told, concerns_everybody};
 use crate::policy::{Contribution, Entitlement, Environment, Evaluator, Policy};
-use crate::records::{Circumstances, FileEvent, Files, SharedFiles};
+use crate::records::{Circumstances, Files, SharedFiles};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use timely::dataflow::StreamVec;
-
-/// What makes a person's contribution change.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum PersonEvent {
-    /// A place taken (+1) or left (−1).
-    Member(PersonId, Membership, isize),
-    /// A record about kin enters or leaves the file.
-    Kin(Box<FileEvent>),
-    /// The room before has looked at somebody on the worker of this index.
-    Looked(u64),
-    Circumstances(u64, Box<Circumstances>),
-}
-
-impl PersonEvent {
-    fn route(&self) -> u64 {
-        match self {
-            PersonEvent::Member(person, ..) => spread(*person),
-            PersonEvent::Kin(event) => event.route(),
-            PersonEvent::Looked(worker) | PersonEvent::Circumstances(worker, _) => *worker,
-        }
-    }
-}
 
 /// A change of a household's sums: `(slot, difference)`, and `(slot, reason, difference)` of the members for whom it is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,80 +19,100 @@ pub struct Difference {
     pub unknown: Vec<(u16, u16, i32)>,
 }
 
-/// What the room says.
-#[derive(Clone, Debug)]
+/// What makes a household be judged again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Measured {
-    Household(HouseholdKey, Difference),
-    Decision(Decision, Epoch, isize),
+    Difference(HouseholdKey, Difference),
+    /// New circumstances for the worker of this index.
+    Circumstances(u64, Box<Circumstances>),
 }
+
+impl Measured {
+    /// The worker on which it is due.
+    pub fn route(&self) -> u64 {
+        match self {
+            Measured::Difference(household, _) => spread(household.0),
+            Measured::Circumstances(worker, _) => *worker,
+        }
+    }
+}
+
+/// A right that somebody has (+1) or has no longer (−1).
+pub type Right = (Decision, isize);
 
 /// Measures everybody whose file, place, date or circumstances changed.
 pub fn measure<'scope>(
-    events: StreamVec<'scope, Epoch, PersonEvent>,
+    told: StreamVec<'scope, Epoch, Told>,
+    places: [StreamVec<'scope, Epoch, Placed>; 3],
     files: SharedFiles,
     policy: Arc<Policy>,
-) -> StreamVec<'scope, Epoch, Measured> {
+) -> (StreamVec<'scope, Epoch, Measured>, StreamVec<'scope, Epoch, Right>) {
+    let scope = told.scope();
     let measurer = Measurer {
+        worker: scope.index() as u64,
         files,
         evaluator: Evaluator::new(policy.clone()),
         policy,
         circumstances: None,
         next: None,
-        members: Vec::new(),
-        position: None,
+        position: 0,
         before: Contribution::default(),
         now: Contribution::default(),
     };
-    per_epoch(events, "Measures", PersonEvent::route, measurer)
+    let room = Room::new(scope, "Measures").hear(told, Told::route);
+    places.into_iter().fold(room, |room, places| room.hear(places, |(person, ..)| spread(*person))).run(measurer)
 }
 
 struct Measurer {
+    worker: u64,
     files: SharedFiles,
     policy: Arc<Policy>,
     evaluator: Evaluator,
     circumstances: Option<(Circumstances, Environment)>,
     next: Option<(Circumstances, Environment)>,
-    members: Vec<(PersonId, isize, Membership)>,
     /// How far the list of changed people was measured in this epoch.
-    position: Option<usize>,
+    position: usize,
     before: Contribution,
     now: Contribution,
 }
 
-impl PerEpoch<PersonEvent, Measured> for Measurer {
-    fn receive(&mut self, event: PersonEvent) {
+/// What the room says.
+type Said = (Vec<Measured>, Vec<Right>);
+
+impl PerEpoch for Measurer {
+    type Event = Told;
+    type Outlets = Said;
+
+    fn receive(&mut self, event: Told, _: &mut Said) {
         match event {
-            PersonEvent::Member(person, membership, sign) => self.members.push((person, sign, membership)),
-            PersonEvent::Kin(event) => self.files.borrow_mut().receive(*event),
-            PersonEvent::Looked(_) => {}
-            PersonEvent::Circumstances(_, now) => {
+            Told::Place(person, place, sign) => self.files.borrow_mut().place(person, place, sign),
+            Told::Kin(event) => self.files.borrow_mut().receive(event),
+            Told::Looked(_) => {}
+            Told::Circumstances(_, now) => {
                 let environment = self.policy.environment(now.today, &now.feeds);
                 self.next = Some((*now, environment));
             }
         }
     }
 
-    fn answer(&mut self, epoch: Epoch, give: &mut dyn FnMut(Measured)) -> bool {
+    fn answer(&mut self, _: Epoch, out: &mut Said) -> bool {
         let files = self.files.clone();
         let files = &mut *files.borrow_mut();
-        if self.position.is_none() {
-            self.move_members(files);
+        let stop = files.changed.len().min(self.position + PEOPLE_PER_TURN);
+        for index in self.position..stop {
+            self.compare(files, index, out);
         }
-        let position = self.position.unwrap_or(0);
-        let stop = files.changed.len().min(position + PEOPLE_PER_TURN);
-        for index in position..stop {
-            self.compare(files, index, epoch, give);
-        }
+        self.position = stop;
         if stop < files.changed.len() {
-            self.position = Some(stop);
             return true;
         }
         files.changed.clear();
-        self.position = None;
+        self.position = 0;
         if let Some((now, environment)) = self.next.take() {
             if self.circumstances.as_ref().is_some_and(|(before, _)| concerns_everybody(&self.policy, before, &now)) {
                 files.purge(&self.policy, &environment);
             }
+            out.0.push(Measured::Circumstances(self.worker, Box::new(now.clone())));
             self.circumstances = Some((now, environment));
         }
         false
@@ -122,28 +120,8 @@ impl PerEpoch<PersonEvent, Measured> for Measurer {
 }
 
 impl Measurer {
-    /// Gives everybody the place that composition found, or none.
-    fn move_members(&mut self, files: &mut Files) {
-        self.members.sort_unstable();
-        let mut rest = &self.members[..];
-        while let Some((person, ..)) = rest.first() {
-            let (of_person, following) = rest.split_at(rest.partition_point(|(other, ..)| other <= person));
-            let slot = files.slot(*person);
-            let before = files.entries[slot as usize].membership;
-            let left = |place: &Membership| of_person.iter().filter(|(.., other)| other == place).map(|(_, sign, _)| *sign).sum::<isize>();
-            let entered = of_person.iter().map(|(.., place)| place).find(|place| left(place) > 0);
-            let now = entered.copied().unwrap_or(if left(&before) < 0 { Membership::OUTSIDE } else { before });
-            if now != before {
-                files.touch(slot);
-                files.entries[slot as usize].membership = now;
-            }
-            rest = following;
-        }
-        self.members.clear();
-    }
-
     /// Says how much the contribution of one changed person differs from before, and sets when to wake them.
-    fn compare(&mut self, files: &mut Files, index: usize, epoch: Epoch, give: &mut dyn FnMut(Measured)) {
+    fn compare(&mut self, files: &mut Files, index: usize, (measured, rights): &mut Said) {
         let changed = &files.changed[index];
         let (slot, horizon) = (changed.slot, changed.horizon);
         let entry = &files.entries[slot as usize];
@@ -162,20 +140,20 @@ impl Measurer {
 
         if was.household == is.household {
             if is.role != Role::Outside {
-                send(is.household, Some(&self.before), Some(&self.now), give);
+                send(is.household, Some(&self.before), Some(&self.now), measured);
             }
         } else {
             if was.role != Role::Outside {
-                send(was.household, Some(&self.before), None, give);
+                send(was.household, Some(&self.before), None, measured);
             }
             if is.role != Role::Outside {
-                send(is.household, None, Some(&self.now), give);
+                send(is.household, None, Some(&self.now), measured);
             }
         }
         if self.before.entitlements != self.now.entitlements || was != is {
             for (contribution, place, sign) in [(&self.before, was, -1), (&self.now, is, 1)] {
                 for entitlement in &contribution.entitlements {
-                    give(Measured::Decision(own_decision(person, place, entitlement), epoch, sign));
+                    rights.push((own_decision(person, place, entitlement), sign));
                 }
             }
         }
@@ -206,7 +184,7 @@ fn measure_one(
 }
 
 /// Sends what a household gains by `now` and loses by `before`, unless nothing differs.
-fn send(household: HouseholdKey, before: Option<&Contribution>, now: Option<&Contribution>, give: &mut dyn FnMut(Measured)) {
+fn send(household: HouseholdKey, before: Option<&Contribution>, now: Option<&Contribution>, measured: &mut Vec<Measured>) {
     let values = |contribution: Option<&Contribution>, slot: usize| contribution.map_or(0, |c| c.values.get(slot).copied().unwrap_or(0));
     let slots = [before, now].into_iter().flatten().map(|contribution| contribution.values.len()).max().unwrap_or(0);
     let mut difference = Difference::default();
@@ -222,7 +200,7 @@ fn send(household: HouseholdKey, before: Option<&Contribution>, now: Option<&Con
         }
     }
     if !difference.values.is_empty() || !difference.unknown.is_empty() {
-        give(Measured::Household(household, difference));
+        measured.push(Measured::Difference(household, difference));
     }
 }
 

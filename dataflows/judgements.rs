@@ -3,60 +3,29 @@
 //! All three are pure functions of one row, the circumstances and the policy, so they share the row's one keyed store and
 //! keep nothing of their own: a touched row is judged as it was and as it is, and what differs is handed on.
 
-use crate::indicators::{Difference, decision};
-use crate::model::{Decision, Epoch, HouseholdKey};
-use crate::operators::{PerEpoch, per_epoch, spread};
+use crate::indicators::{Difference, Measured, Right, decision};
+use crate::model::{Epoch, HouseholdKey, SharedAnswer, Standing};
+use crate::operators::{PerEpoch, Room, spread};
 use crate::persons::{PEOPLE_PER_TURN, concerns_everybody};
 use crate::policy::file;
 use crate::policy::{Environment, Evaluator, Judgement, Policy, Row};
 use crate::records::Circumstances;
 use hashbrown::{HashMap, HashTable};
-use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use timely::dataflow::StreamVec;
 
-/// What makes a household be judged again.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum HouseholdEvent {
-    Difference(HouseholdKey, Difference),
-    Circumstances(u64, Circumstances),
-}
-
-impl HouseholdEvent {
-    fn route(&self) -> u64 {
-        match self {
-            HouseholdEvent::Difference(household, _) => spread(household.0),
-            HouseholdEvent::Circumstances(worker, _) => *worker,
-        }
-    }
-}
-
-/// Category (1–6, 0 for none) and level (0 = A; 255 for none) of a household.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Standing {
-    pub category: u8,
-    pub level: u8,
-}
-
-/// What the rooms say.
-#[derive(Clone, Debug)]
-pub enum Judged {
-    Standing(HouseholdKey, Option<Standing>, Option<Standing>),
-    Decision(Decision, Epoch, isize),
-    /// So many households had a changed row.
-    Rows(u64),
-}
-
 /// Judges every household whose row or circumstances changed.
 pub fn judge<'scope>(
-    events: StreamVec<'scope, Epoch, HouseholdEvent>,
+    measured: StreamVec<'scope, Epoch, Measured>,
     rows: SharedRows,
+    answer: SharedAnswer,
     policy: Arc<Policy>,
-) -> StreamVec<'scope, Epoch, Judged> {
+) -> StreamVec<'scope, Epoch, Right> {
     let judge = Judge {
         rows,
+        answer,
         evaluator: Evaluator::new(policy.clone()),
         policy,
         circumstances: None,
@@ -66,7 +35,8 @@ pub fn judge<'scope>(
         now: Judgement::default(),
         row: Row::default(),
     };
-    per_epoch(events, "Judgements", HouseholdEvent::route, judge)
+    let (rights,) = Room::new(measured.scope(), "Judgements").hear(measured, Measured::route).run(judge);
+    rights
 }
 
 /// A row as it was before the epoch in flight.
@@ -248,6 +218,7 @@ fn unpack(packed: &[u8], slots: usize, values: &mut Vec<i64>) {
 
 struct Judge {
     rows: SharedRows,
+    answer: SharedAnswer,
     policy: Arc<Policy>,
     evaluator: Evaluator,
     circumstances: Option<(Circumstances, Environment)>,
@@ -258,18 +229,21 @@ struct Judge {
     row: Row,
 }
 
-impl PerEpoch<HouseholdEvent, Judged> for Judge {
-    fn receive(&mut self, event: HouseholdEvent) {
+impl PerEpoch for Judge {
+    type Event = Measured;
+    type Outlets = (Vec<Right>,);
+
+    fn receive(&mut self, event: Measured, _: &mut (Vec<Right>,)) {
         match event {
-            HouseholdEvent::Difference(household, difference) => self.rows.borrow_mut().add(household, difference),
-            HouseholdEvent::Circumstances(_, now) => {
+            Measured::Difference(household, difference) => self.rows.borrow_mut().add(household, difference),
+            Measured::Circumstances(_, now) => {
                 let environment = self.policy.environment(now.today, &now.feeds);
-                self.next = Some((now, environment));
+                self.next = Some((*now, environment));
             }
         }
     }
 
-    fn answer(&mut self, epoch: Epoch, give: &mut dyn FnMut(Judged)) -> bool {
+    fn answer(&mut self, _: Epoch, (rights,): &mut (Vec<Right>,)) -> bool {
         let rows = self.rows.clone();
         let rows = &mut *rows.borrow_mut();
         if self.position == 0 && self.everybody() {
@@ -281,15 +255,13 @@ impl PerEpoch<HouseholdEvent, Judged> for Judge {
         }
         let stop = rows.changed.len().min(self.position + PEOPLE_PER_TURN);
         for index in self.position..stop {
-            self.compare(rows, index, epoch, give);
+            self.compare(rows, index, rights);
         }
         if stop < rows.changed.len() {
             self.position = stop;
             return true;
         }
-        if !rows.changed.is_empty() {
-            give(Judged::Rows(rows.changed.len() as u64));
-        }
+        self.answer.borrow_mut().rows_changed += rows.changed.len() as u64;
         rows.changed.clear();
         self.position = 0;
         if self.next.is_some() {
@@ -308,7 +280,7 @@ impl Judge {
     }
 
     /// Hands on what differs between a household as it was and as it is.
-    fn compare(&mut self, rows: &mut Rows, index: usize, epoch: Epoch, give: &mut dyn FnMut(Judged)) {
+    fn compare(&mut self, rows: &mut Rows, index: usize, rights: &mut Vec<Right>) {
         let changed = &mut rows.changed[index];
         let slot = changed.slot;
         let household = rows.keys[slot as usize];
@@ -328,7 +300,7 @@ impl Judge {
         let standing = |judgement: &Judgement| Standing { category: judgement.category, level: judgement.level };
         let (before, now) = (was.then(|| standing(&self.before)), is.then(|| standing(&self.now)));
         if before != now {
-            give(Judged::Standing(household, before, now));
+            self.answer.borrow_mut().standings.push((household, before, now));
         }
         if was && is && self.before.entitlements == self.now.entitlements {
             return;
@@ -338,7 +310,7 @@ impl Judge {
                 let recipient = entitlement.recipient;
                 // Nobody is written to about an orphan without a guardian (edge case E25).
                 let addressee = if household.is_orphan() { 0 } else { recipient };
-                give(Judged::Decision(decision(entitlement, recipient, addressee, household), epoch, sign));
+                rights.push((decision(entitlement, recipient, addressee, household), sign));
             }
         }
     }

@@ -4,7 +4,9 @@
 //! the package's currency, and a date is a count of days. What cannot be represented is refused at the door.
 
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
 use std::fmt;
+use std::rc::Rc;
 
 /// One durable transaction of the journal, and the only timestamp of the dataflow. Totally ordered.
 pub type Epoch = u64;
@@ -376,3 +378,25 @@ impl FaultKind {
         }
     }
 }
+
+/// Category (1–6, 0 for none) and level (0 = A; 255 for none) of a household.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Standing {
+    pub category: u8,
+    pub level: u8,
+}
+
+/// What an epoch changed, as one worker saw it: all that leaves the house.
+#[derive(Clone, Debug, Default)]
+pub struct EpochAnswer {
+    pub changes: Vec<Change>,
+    /// Faults that appeared (+1) and ended (−1).
+    pub faults: Vec<(Fault, isize)>,
+    /// Households whose category or level changed: before and now.
+    pub standings: Vec<(HouseholdKey, Option<Standing>, Option<Standing>)>,
+    /// Households whose sums changed.
+    pub rows_changed: u64,
+}
+
+/// The answer of the epoch in flight, written by the rooms of one worker and complete when the last of them is through.
+pub type SharedAnswer = Rc<RefCell<EpochAnswer>>;

@@ -4,36 +4,14 @@
 //! everybody. What was said of them before is computed again from the file as it was, and the difference is handed on, so
 //! nothing that a room said needs to be kept.
 
-use crate::model::{Date, Epoch, Fault, FaultKind, HouseholdKey, Membership, PersonId, Role};
-use crate::operators::{PerEpoch, per_epoch};
+use crate::model::{Date, Epoch, Fault, FaultKind, HouseholdKey, Membership, PersonId, Role, SharedAnswer};
+use crate::operators::{Listed, PerEpoch, Room, spread};
 use crate::policy::file::{self, ABSENT, NewRecord, Record};
 use crate::policy::{Composition, Environment, Evaluator, Policy, TieKind};
-use crate::records::{Circumstances, FileEvent, SharedFiles};
+use crate::records::{Circumstances, FileEvent, Files, SharedFiles};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use timely::dataflow::StreamVec;
-
-/// Someone who may answer for others: where they live, and what they may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Adult {
-    pub person: PersonId,
-    pub female: bool,
-    /// Zero: registered nowhere.
-    pub address: u64,
-    /// Named as parent, guardian or custody holder, and not deprived.
-    pub responsible: bool,
-}
-
-/// Someone who is to be placed with a responsible adult.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Need {
-    /// An adult who is placed only with a parent at the same address (domain rule 7).
-    pub dependant: bool,
-    pub address: u64,
-    /// Is a parent already: their children may be placed where they are.
-    pub responsible: bool,
-    pub female: bool,
-}
 
 /// As what somebody may take in a child; in the order in which they are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -44,42 +22,125 @@ pub enum Care {
     Parent,
 }
 
-/// One thing that composition is told of a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Fact {
-    /// Lives apart from every family.
-    Excluded(PersonId),
-    /// An adult without a spouse.
-    Single(Adult),
-    /// An adult who names a spouse.
-    Claims { adult: Adult, spouse: PersonId },
-    /// A child, or a dependant adult.
-    Needs(PersonId, Need),
-    /// Who may answer for a child.
-    Supported { child: PersonId, by: PersonId, care: Care },
+/// What composition knows under an adult, or under a child who is a parent. An address of zero: registered nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum AdultFact {
+    /// An adult with a spouse (zero: none), or one who is `responsible`: named as parent, guardian or custody holder, and not
+    /// deprived.
+    Stands { spouse: PersonId, address: u64, female: bool, responsible: bool },
+    /// A child who is a parent: their children may be placed where they are.
+    StandsAsChild { address: u64, female: bool },
+    /// Another adult names them as spouse.
+    ClaimedBy { spouse: PersonId, female: bool },
+    /// A child names them.
+    AnswersFor { child: PersonId, address: u64, care: Care },
+}
+
+/// Somebody who may take in a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Carer {
+    pub person: PersonId,
+    /// After whom their family is named; zero for one who is a child too, and goes where their own adult is.
+    pub anchor: PersonId,
+    pub care: Care,
+    pub female: bool,
+    /// Registered at the child's address.
+    pub near: bool,
+}
+
+/// What composition knows under a child, or under a dependant adult.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ChildFact {
+    /// Is to be placed. A dependant is an adult who is placed only with a parent at the same address (domain rule 7); whoever
+    /// is `responsible` is a parent already.
+    Needs {
+        dependant: bool,
+        responsible: bool,
+    },
+    /// Takes this child of theirs along to whoever takes them in.
+    Takes(PersonId),
+    /// Too many people live at the child's address.
+    Crowded,
+    Offer(Carer),
+}
+
+/// Somebody registered at an address: a person, and whether they are to be told when it is crowded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Resident(u64);
+
+impl Resident {
+    fn new(person: PersonId, child: bool) -> Self {
+        Resident(person << 1 | u64::from(child))
+    }
+
+    /// The person, if they are a child.
+    pub fn child(&self) -> Option<PersonId> {
+        (self.0 & 1 == 1).then_some(self.0 >> 1)
+    }
+}
+
+/// One thing that a file says about who belongs together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fact {
+    /// Where somebody stands whose place depends on nobody else.
+    Place(PersonId, Membership),
+    Adult(PersonId, AdultFact),
+    Child(PersonId, ChildFact),
     /// Is registered at an address.
-    Resides(u64),
+    Resides(u64, Resident),
 }
 
-/// What the room says, as differences.
-#[derive(Clone, Debug)]
-pub enum Said {
-    Fact(Fact, Epoch, isize),
-    /// A record for somebody else's file: put, or removed.
+/// What the room behind composition is told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Told {
+    /// A place taken (+1) or left (−1).
+    Place(PersonId, Membership, isize),
+    /// A record about kin enters or leaves somebody's file.
     Kin(FileEvent),
-    Fault(Fault, Epoch, isize),
-    /// Somebody was looked at: the room behind has something to measure.
-    Looked,
+    /// Somebody was looked at on the worker of this index: there is something to measure.
+    Looked(u64),
+    Circumstances(u64, Box<Circumstances>),
 }
 
-/// Looks at every person whose file, date or circumstances changed.
-pub fn place<'scope>(
-    events: StreamVec<'scope, Epoch, FileEvent>,
+/// A place taken (+1) or left (−1).
+pub type Placed = (PersonId, Membership, isize);
+
+impl From<Placed> for Told {
+    fn from((person, place, sign): Placed) -> Self {
+        Told::Place(person, place, sign)
+    }
+}
+
+impl Told {
+    /// The worker on which it is due.
+    pub fn route(&self) -> u64 {
+        match self {
+            Told::Place(person, ..) => spread(*person),
+            Told::Kin(event) => event.route(),
+            Told::Looked(worker) | Told::Circumstances(worker, _) => *worker,
+        }
+    }
+}
+
+/// What composition is told of everybody.
+pub struct Facts<'scope> {
+    pub adults: StreamVec<'scope, Epoch, Listed<AdultFact>>,
+    pub residents: StreamVec<'scope, Epoch, Listed<Resident>>,
+    pub children: StreamVec<'scope, Epoch, Listed<ChildFact>>,
+}
+
+/// Looks at every person whose file, date or circumstances changed: the versions that people own and those that were resolved.
+pub fn look<'scope>(
+    [owned, resolved]: [StreamVec<'scope, Epoch, FileEvent>; 2],
     files: SharedFiles,
+    answer: SharedAnswer,
     policy: Arc<Policy>,
-) -> StreamVec<'scope, Epoch, Said> {
+) -> (StreamVec<'scope, Epoch, Told>, Facts<'scope>) {
+    let scope = owned.scope();
     let looker = Looker {
+        worker: scope.index() as u64,
         files,
+        answer,
         eye: Eye::new(policy),
         circumstances: None,
         next: None,
@@ -89,7 +150,9 @@ pub fn place<'scope>(
         differences: Vec::new(),
         fault_differences: Vec::new(),
     };
-    per_epoch(events, "Persons", FileEvent::route, looker)
+    let room = Room::new(scope, "Persons").hear(owned, FileEvent::route).hear(resolved, FileEvent::route);
+    let (told, adults, residents, children) = room.run(looker);
+    (told, Facts { adults, residents, children })
 }
 
 /// How many people are looked at before the rooms behind get their turn.
@@ -189,15 +252,7 @@ impl Eye {
             view.faults.extend(self.guardianships.iter().map(fault));
         }
         if composition.alive {
-            let address = self.addresses.first().map_or(0, |(_, _, address)| *address);
-            if address != 0 {
-                view.facts.push(Fact::Resides(address));
-            }
-            if away {
-                view.facts.push(Fact::Excluded(person));
-            } else {
-                self.place(person, &composition, child, address, &mut view.facts);
-            }
+            self.place(person, &composition, child, away, &mut view.facts);
         }
         let (values, kin_horizon) = self.evaluator.kin(environment, person, file);
         horizon = horizon.min(kin_horizon);
@@ -334,22 +389,41 @@ impl Eye {
         self.marriages.is_empty() && (composition.minor || composition.student && self.children.is_empty())
     }
 
-    /// What composition is told of somebody alive and counted (domain.md 2.2, rules 3 to 7).
-    fn place(&self, person: PersonId, composition: &Composition, child: bool, address: u64, facts: &mut Vec<Fact>) {
-        let unmarried = self.marriages.is_empty();
+    /// What composition is told of somebody alive (domain.md 2.2, rules 3 to 7).
+    fn place(&self, person: PersonId, composition: &Composition, child: bool, away: bool, facts: &mut Vec<Fact>) {
+        let address = self.addresses.first().map_or(0, |(_, _, address)| *address);
+        let spouse = self.marriages.first().map_or(0, |(_, _, spouse, _)| *spouse);
         let cares = !(self.children.is_empty() && self.wards.is_empty());
-        let responsible = cares && !composition.deprived;
-        let dependant = unmarried && !child && !cares && composition.dependant;
-        if !child && !dependant {
-            let adult = Adult { person, female: composition.female, address, responsible };
-            facts.push(match self.marriages.first() {
-                Some((_, _, spouse, _)) => Fact::Claims { adult, spouse: *spouse },
-                None => Fact::Single(adult),
-            });
+        let dependant = spouse == 0 && !child && !cares && composition.dependant;
+        let placed = !away && (child || dependant);
+        if address != 0 {
+            facts.push(Fact::Resides(address, Resident::new(person, placed)));
+        }
+        if away {
+            facts.push(Fact::Place(person, Membership { household: HouseholdKey::excluded(person), role: Role::Outside }));
             return;
         }
-        facts.push(Fact::Needs(person, Need { dependant, address, responsible, female: composition.female }));
-        let supported = |by: PersonId, care: Care| Fact::Supported { child: person, by, care };
+        let (female, responsible) = (composition.female, cares && !composition.deprived);
+        if placed {
+            facts.push(Fact::Child(person, ChildFact::Needs { dependant, responsible }));
+            if responsible {
+                facts.push(Fact::Adult(person, AdultFact::StandsAsChild { address, female }));
+                facts.extend(self.children.iter().map(|other| Fact::Child(person, ChildFact::Takes(*other))));
+            }
+            self.supports(person, child, address, facts);
+        } else if spouse != 0 || responsible {
+            facts.push(Fact::Adult(person, AdultFact::Stands { spouse, address, female, responsible }));
+            if spouse != 0 {
+                facts.push(Fact::Adult(spouse, AdultFact::ClaimedBy { spouse: person, female }));
+            }
+        } else {
+            facts.push(Fact::Place(person, Membership { household: HouseholdKey::family(person), role: Role::Head }));
+        }
+    }
+
+    /// Who may answer for a child (of a dependant: the parents only).
+    fn supports(&self, person: PersonId, child: bool, address: u64, facts: &mut Vec<Fact>) {
+        let supported = |by: PersonId, care: Care| Fact::Adult(by, AdultFact::AnswersFor { child: person, address, care });
         if child {
             facts.extend(self.guardians.iter().zip(0..).map(|((_, by), position)| supported(*by, Care::Guardian(position))));
             facts.extend(self.holders.iter().zip(0..).map(|((_, by), position)| supported(*by, Care::Custody(position))));
@@ -378,7 +452,9 @@ struct Work {
 }
 
 struct Looker {
+    worker: u64,
     files: SharedFiles,
+    answer: SharedAnswer,
     eye: Eye,
     /// As of the last epoch; `None` before the first date.
     circumstances: Option<(Circumstances, Environment)>,
@@ -390,23 +466,29 @@ struct Looker {
     fault_differences: Vec<(Fault, isize)>,
 }
 
+/// Everything that the room says.
+type Said = (Vec<Told>, Vec<Listed<AdultFact>>, Vec<Listed<Resident>>, Vec<Listed<ChildFact>>);
+
 /// Whether new circumstances concern everybody: a policy-wide date was passed, or a feed fell silent or was heard again.
 pub fn concerns_everybody(policy: &Policy, before: &Circumstances, now: &Circumstances) -> bool {
     before.feeds != now.feeds || policy.next_boundary(before.today) <= now.today
 }
 
-impl PerEpoch<FileEvent, Said> for Looker {
-    fn receive(&mut self, event: FileEvent) {
+impl PerEpoch for Looker {
+    type Event = FileEvent;
+    type Outlets = Said;
+
+    fn receive(&mut self, event: FileEvent, _: &mut Said) {
         match event {
             FileEvent::Circumstances(_, now) => {
                 let environment = self.eye.policy.environment(now.today, &now.feeds);
-                self.next = Some((now, environment));
+                self.next = Some((*now, environment));
             }
             event => self.files.borrow_mut().receive(event),
         }
     }
 
-    fn answer(&mut self, epoch: Epoch, give: &mut dyn FnMut(Said)) -> bool {
+    fn answer(&mut self, _: Epoch, out: &mut Said) -> bool {
         let files = self.files.clone();
         let files = &mut *files.borrow_mut();
         let mut work = match self.work.take() {
@@ -427,7 +509,7 @@ impl PerEpoch<FileEvent, Said> for Looker {
         let stop = end.min(work.position + PEOPLE_PER_TURN);
         while work.position < stop {
             let slot = if work.everybody { work.position as u32 } else { files.changed[work.position].slot };
-            self.compare(files, slot, epoch, give);
+            self.compare(files, slot, out);
             work.position += 1;
         }
         let more = work.position < end;
@@ -435,11 +517,11 @@ impl PerEpoch<FileEvent, Said> for Looker {
             self.work = Some(work);
             return true;
         }
-        if self.next.is_some() {
-            self.circumstances = self.next.take();
-        }
-        if !files.changed.is_empty() {
-            give(Said::Looked);
+        if let Some((now, environment)) = self.next.take() {
+            out.0.push(Told::Circumstances(self.worker, Box::new(now.clone())));
+            self.circumstances = Some((now, environment));
+        } else if !files.changed.is_empty() {
+            out.0.push(Told::Looked(self.worker));
         }
         false
     }
@@ -447,7 +529,7 @@ impl PerEpoch<FileEvent, Said> for Looker {
 
 impl Looker {
     /// Says how the person of a slot differs from what was said of them before.
-    fn compare(&mut self, files: &mut crate::records::Files, slot: u32, epoch: Epoch, give: &mut dyn FnMut(Said)) {
+    fn compare(&mut self, files: &mut Files, slot: u32, out: &mut Said) {
         let Some((_, environment)) = self.next.as_ref().or(self.circumstances.as_ref()) else { return };
         let person = files.entries[slot as usize].person;
         let position = files.position(slot);
@@ -465,20 +547,27 @@ impl Looker {
             files.touch(slot).horizon = horizon;
         }
         difference(&mut self.differences, &mut self.before.facts, &mut self.now.facts);
-        self.differences.drain(..).for_each(|(fact, sign)| give(Said::Fact(fact, epoch, sign)));
+        for (fact, sign) in self.differences.drain(..) {
+            match fact {
+                Fact::Place(person, place) => out.0.push(Told::Place(person, place, sign)),
+                Fact::Adult(person, fact) => out.1.push((person, fact, sign)),
+                Fact::Resides(address, resident) => out.2.push((address, resident, sign)),
+                Fact::Child(person, fact) => out.3.push((person, fact, sign)),
+            }
+        }
         difference(&mut self.fault_differences, &mut self.before.faults, &mut self.now.faults);
-        self.fault_differences.drain(..).for_each(|(fault, sign)| give(Said::Fault(fault, epoch, sign)));
+        self.answer.borrow_mut().faults.append(&mut self.fault_differences);
         if self.before.kin != self.now.kin || self.before.kin_values != self.now.kin_values {
-            self.tell_kin(person, give);
+            self.tell_kin(person, &mut out.0);
         }
     }
 
     /// Takes the kin row from those who are no longer told, and gives it to those who are.
-    fn tell_kin(&self, person: PersonId, give: &mut dyn FnMut(Said)) {
+    fn tell_kin(&self, person: PersonId, told: &mut Vec<Told>) {
         let register = self.eye.policy.kin_register;
         let key = |kind: i64| format!("{kind}:{person}");
         for (other, kind) in self.before.kin.iter().filter(|told| !self.now.kin.contains(told)) {
-            give(Said::Kin(FileEvent::Remove(*other, register, key(*kind).into())));
+            told.push(Told::Kin(FileEvent::Remove(*other, register, key(*kind).into())));
         }
         for (other, kind) in &self.now.kin {
             let fields: Vec<i64> = [*kind, person as i64].into_iter().chain(self.now.kin_values.iter().copied()).collect();
@@ -486,7 +575,7 @@ impl Looker {
             let record =
                 NewRecord { register, key: &key(*kind), seq: 0, deleted: false, event_date: None, fingerprint: 0, fields: &fields };
             record.pack(&mut bytes);
-            give(Said::Kin(FileEvent::Put(*other, bytes.into())));
+            told.push(Told::Kin(FileEvent::Put(*other, bytes.into())));
         }
     }
 }
@@ -499,13 +588,4 @@ fn difference<T: Ord + Clone>(out: &mut Vec<(T, isize)>, before: &mut Vec<T>, no
     out.extend(before.drain(..).map(|item| (item, -1)));
     out.extend(now.drain(..).map(|item| (item, 1)));
     differential_dataflow::consolidation::consolidate(out);
-}
-
-/// Where somebody stands who is in no family: alone, excluded, or nowhere.
-pub fn own_place(fact: &Fact) -> Option<(PersonId, Membership)> {
-    match *fact {
-        Fact::Excluded(person) => Some((person, Membership { household: HouseholdKey::excluded(person), role: Role::Outside })),
-        Fact::Single(adult) => Some((adult.person, Membership { household: HouseholdKey::family(adult.person), role: Role::Head })),
-        _ => None,
-    }
 }

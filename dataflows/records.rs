@@ -4,8 +4,8 @@
 //! custody, a vehicle) is resolved by key, and then put into, or removed from, the files of the people it names. The files
 //! of a worker's people are one keyed store, read by the rooms behind: [`Files`].
 
-use crate::model::{Date, Epoch, Fault, FaultKind, Membership, PersonId, Update};
-use crate::operators::{PerEpoch, per_epoch, spread};
+use crate::model::{Date, Epoch, Fault, FaultKind, Membership, PersonId, SharedAnswer, Update};
+use crate::operators::{PerEpoch, Room, spread};
 use crate::policy::file::{self, Record};
 use crate::policy::{Environment, FeedState, Policy};
 use hashbrown::HashTable;
@@ -35,7 +35,7 @@ pub enum FileEvent {
     /// That record names the person no longer, or is deleted.
     Remove(PersonId, u16, Box<str>),
     /// New circumstances for the worker of this index.
-    Circumstances(u64, Circumstances),
+    Circumstances(u64, Box<Circumstances>),
 }
 
 impl FileEvent {
@@ -49,13 +49,6 @@ impl FileEvent {
     }
 }
 
-/// What the resolver of global records says.
-#[derive(Clone, Debug)]
-pub enum Resolved {
-    File(FileEvent),
-    Fault(Fault, isize),
-}
-
 /// The winning version of each record of global identity that a worker keeps, tombstones included.
 pub type SharedActs = Rc<RefCell<HashTable<Box<[u8]>>>>;
 
@@ -63,13 +56,15 @@ pub type SharedActs = Rc<RefCell<HashTable<Box<[u8]>>>>;
 pub fn resolve<'scope>(
     updates: StreamVec<'scope, Epoch, Update>,
     acts: SharedActs,
+    answer: SharedAnswer,
     policy: Arc<Policy>,
-) -> StreamVec<'scope, Epoch, Resolved> {
+) -> StreamVec<'scope, Epoch, FileEvent> {
     let route = |update: &Update| {
         let record = Record::read(&update.record);
         identity_hash(record.register, record.key())
     };
-    per_epoch(updates, "Resolver", route, Resolver { policy, acts, answers: Vec::new() })
+    let (events,) = Room::new(updates.scope(), "Resolver").hear(updates, route).run(Resolver { policy, acts, answer });
+    events
 }
 
 /// The winning version of an identity, as it is held: what a full dump is compared with.
@@ -120,11 +115,14 @@ fn identity_hash(register: u16, key: &str) -> u64 {
 struct Resolver {
     policy: Arc<Policy>,
     acts: SharedActs,
-    answers: Vec<Resolved>,
+    answer: SharedAnswer,
 }
 
-impl PerEpoch<Update, Resolved> for Resolver {
-    fn receive(&mut self, update: Update) {
+impl PerEpoch for Resolver {
+    type Event = Update;
+    type Outlets = (Vec<FileEvent>,);
+
+    fn receive(&mut self, update: Update, (events,): &mut (Vec<FileEvent>,)) {
         let new = Record::read(&update.record);
         let hash = identity_hash(new.register, new.key());
         let same = |held: &[u8]| {
@@ -133,7 +131,7 @@ impl PerEpoch<Update, Resolved> for Resolver {
         };
         let mut acts = self.acts.borrow_mut();
         let Some(held) = acts.find_mut(hash, |held| same(held)) else {
-            put(&self.policy, None, &update.record, &mut self.answers);
+            put(&self.policy, None, &update.record, events);
             acts.insert_unique(hash, update.record, |held| {
                 let held = Record::read(held);
                 identity_hash(held.register, held.key())
@@ -148,7 +146,7 @@ impl PerEpoch<Update, Resolved> for Resolver {
                 true
             }
             Verdict::Wins(in_dispute) => {
-                put(&self.policy, Some(held), &update.record, &mut self.answers);
+                put(&self.policy, Some(held), &update.record, events);
                 *held = update.record;
                 file::set_conflict(held, in_dispute);
                 in_dispute
@@ -157,29 +155,25 @@ impl PerEpoch<Update, Resolved> for Resolver {
         if was_in_dispute != in_dispute {
             let record = Record::read(held);
             let fault = Fault { kind: FaultKind::Conflict, register: record.register, key: record.key().into(), person: 0 };
-            self.answers.push(Resolved::Fault(fault, if in_dispute { 1 } else { -1 }));
+            self.answer.borrow_mut().faults.push((fault, if in_dispute { 1 } else { -1 }));
         }
     }
 
-    fn give_early(&mut self, give: &mut dyn FnMut(Resolved)) {
-        self.answers.drain(..).for_each(give);
-    }
-
-    fn answer(&mut self, _: Epoch, _: &mut dyn FnMut(Resolved)) -> bool {
+    fn answer(&mut self, _: Epoch, _: &mut (Vec<FileEvent>,)) -> bool {
         false
     }
 }
 
 /// Takes the record out of the files of people whom only the version before named, and puts it into those it names now.
-fn put(policy: &Policy, before: Option<&[u8]>, now: &[u8], answers: &mut Vec<Resolved>) {
+fn put(policy: &Policy, before: Option<&[u8]>, now: &[u8], events: &mut Vec<FileEvent>) {
     let record = Record::read(now);
     let named = people(policy, &record);
     for person in before.map(|before| people(policy, &Record::read(before))).unwrap_or_default() {
         if !named.contains(&person) {
-            answers.push(Resolved::File(FileEvent::Remove(person, record.register, record.key().into())));
+            events.push(FileEvent::Remove(person, record.register, record.key().into()));
         }
     }
-    answers.extend(named.into_iter().map(|person| Resolved::File(FileEvent::Put(person, now.into()))));
+    events.extend(named.into_iter().map(|person| FileEvent::Put(person, now.into())));
 }
 
 /// The people whom a record names, each once; nobody when it is deleted.
@@ -202,6 +196,8 @@ pub struct Changed {
     pub membership: Membership,
     /// The first date on which composition may place the person otherwise; set by the room that places people.
     pub horizon: Date,
+    /// Whether composition gave the person a place in this epoch.
+    placed: bool,
 }
 
 /// Everything that is kept of one person: 48 bytes beside the records.
@@ -256,7 +252,7 @@ impl Files {
         let entry = &mut self.entries[slot as usize];
         if entry.changed == UNCHANGED {
             entry.changed = self.changed.len() as u32;
-            self.changed.push(Changed { slot, file: None, membership: entry.membership, horizon: entry.wake });
+            self.changed.push(Changed { slot, file: None, membership: entry.membership, horizon: entry.wake, placed: false });
         }
         &mut self.changed[entry.changed as usize]
     }
@@ -270,6 +266,21 @@ impl Files {
     pub fn position(&self, slot: u32) -> Option<usize> {
         let position = self.entries[slot as usize].changed;
         (position != UNCHANGED).then_some(position as usize)
+    }
+
+    /// Somebody takes a place (+1) or leaves theirs (−1). Within an epoch both may come, in any order, and from two rules that
+    /// name the same place.
+    pub fn place(&mut self, person: PersonId, place: Membership, sign: isize) {
+        let slot = self.slot(person);
+        let changed = self.touch(slot);
+        changed.placed |= sign > 0;
+        let placed = changed.placed;
+        let membership = &mut self.entries[slot as usize].membership;
+        if sign > 0 {
+            *membership = place;
+        } else if !placed {
+            *membership = Membership::OUTSIDE;
+        }
     }
 
     /// Ends the epoch for one person: sets when to wake them next.

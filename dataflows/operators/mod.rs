@@ -1,68 +1,155 @@
 //! What the substrate lacks: operators that keep keyed state of their own and answer once an epoch is complete.
+//!
+//! An operator costs an epoch nothing unless something reaches it: it is woken by events, and by the progress of others only
+//! while it holds events to answer ([`FrontierInterest::IfCapability`]).
+
+mod lists;
+
+pub use lists::{Listed, Rule, lists};
 
 use crate::model::Epoch;
 use timely::ExchangeData;
-use timely::dataflow::StreamVec;
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::Capability;
-use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::{Capability, InputCapability};
+use timely::dataflow::{Scope, StreamVec};
+use timely::progress::operate::FrontierInterest;
 
 /// State that takes in events as they come, and answers when no more can come for their epoch.
 ///
 /// Exactly one epoch is in flight (the engine closes an epoch only when the one before is through), so events may change
 /// the state on arrival, before their epoch is complete.
-pub trait PerEpoch<Event, Answer>: 'static {
-    /// Takes in one event.
-    fn receive(&mut self, event: Event);
-    /// Gives what may leave before the epoch is complete, because it does not depend on what is still to come.
-    fn give_early(&mut self, _give: &mut dyn FnMut(Answer)) {}
+pub trait PerEpoch: 'static {
+    type Event: 'static;
+    /// What is said, and to whom: a buffer for each stream that leaves.
+    type Outlets: Outlets;
+
+    /// Takes in one event, and says what does not depend on those still to come.
+    fn receive(&mut self, event: Self::Event, out: &mut Self::Outlets);
+
     /// Gives (part of) the answer to the events received; true when there is more to give. An operator that gives in parts
     /// lets those behind it work in between, so that a load does not pile up in channels.
-    fn answer(&mut self, epoch: Epoch, give: &mut dyn FnMut(Answer)) -> bool;
+    fn answer(&mut self, epoch: Epoch, out: &mut Self::Outlets) -> bool;
 }
 
-/// Runs `state` over a stream whose events are sent to the worker that `route` names (modulo the number of workers).
-pub fn per_epoch<'scope, Event, Answer>(
-    events: StreamVec<'scope, Epoch, Event>,
-    name: &str,
-    route: impl Fn(&Event) -> u64 + 'static,
-    mut state: impl PerEpoch<Event, Answer>,
-) -> StreamVec<'scope, Epoch, Answer>
-where
-    Event: ExchangeData,
-    Answer: Clone + 'static,
-{
-    let scope = events.scope();
-    events.unary_frontier(Exchange::new(route), name, move |_initial, info| {
-        let activator = scope.activator_for(info.address);
-        let mut held: Option<Capability<Epoch>> = None;
-        move |(input, frontier), output| {
-            input.for_each(|capability, events| {
-                let capability = capability.retain_least(0).expect("every message carries a time");
-                let held = held.get_or_insert(capability);
-                debug_assert!(!frontier.frontier().iter().any(|epoch| epoch > held.time()), "one epoch in flight");
-                events.drain(..).for_each(|event| state.receive(event));
+/// An operator under construction: name its inputs, then [`run`](Self::run) it.
+pub struct Room<'scope, Event> {
+    scope: Scope<'scope, Epoch>,
+    builder: OperatorBuilder<'scope, Epoch>,
+    inlets: Vec<Inlet<Event>>,
+}
+
+/// Hands on what waits at one input.
+type Inlet<Event> = Box<dyn FnMut(&mut Held, &mut dyn FnMut(Event))>;
+
+/// The right to answer in the epoch of the events received: one capability per outlet.
+struct Held {
+    outlets: usize,
+    capabilities: Vec<Capability<Epoch>>,
+}
+
+impl Held {
+    fn keep(&mut self, capability: &InputCapability<Epoch>) {
+        if self.capabilities.is_empty() {
+            let retain = |outlet| capability.retain_least(outlet).expect("every message carries a time");
+            self.capabilities.extend((0..self.outlets).map(retain));
+        }
+        debug_assert_eq!(capability.least(), self.capabilities.first().map(Capability::time), "one epoch in flight");
+    }
+}
+
+impl<'scope, Event: 'static> Room<'scope, Event> {
+    pub fn new(scope: Scope<'scope, Epoch>, name: &str) -> Self {
+        Room { scope, builder: OperatorBuilder::new(name.to_owned(), scope), inlets: Vec::new() }
+    }
+
+    /// Takes in a stream whose items are sent to the worker that `route` names (modulo the number of workers).
+    pub fn hear<Item: ExchangeData + Into<Event>>(
+        mut self,
+        items: StreamVec<'scope, Epoch, Item>,
+        route: impl Fn(&Item) -> u64 + 'static,
+    ) -> Self {
+        let mut input = self.builder.new_input(items, Exchange::new(route));
+        self.builder.set_notify_for(self.inlets.len(), FrontierInterest::IfCapability);
+        self.inlets.push(Box::new(move |held, receive| {
+            input.for_each(|capability, items| {
+                held.keep(&capability);
+                items.drain(..).for_each(|item| receive(item.into()));
             });
-            let Some(capability) = held.as_ref() else { return };
-            {
-                let mut session = output.session(capability);
-                state.give_early(&mut |answer| session.give(answer));
+        }));
+        self
+    }
+
+    /// Runs `state` behind the inputs; its outlets are the streams that leave.
+    pub fn run<State: PerEpoch<Event = Event>>(self, mut state: State) -> <State::Outlets as Outlets>::Streams<'scope> {
+        let Room { scope, mut builder, mut inlets } = self;
+        let (mut ports, streams) = State::Outlets::open(&mut builder);
+        let activator = scope.activator_for(builder.operator_info().address);
+        let mut held = Held { outlets: builder.shape().outputs(), capabilities: Vec::new() };
+        let mut out = State::Outlets::default();
+        builder.build(move |_initial| {
+            move |frontiers| {
+                inlets.iter_mut().for_each(|inlet| inlet(&mut held, &mut |event| state.receive(event, &mut out)));
+                let Some(epoch) = held.capabilities.first().map(|capability| *capability.time()) else { return };
+                let complete = !frontiers.iter().any(|frontier| frontier.less_equal(&epoch));
+                let more = complete && state.answer(epoch, &mut out);
+                out.send(&mut ports, &held.capabilities);
+                if more {
+                    activator.activate();
+                } else if complete {
+                    held.capabilities.clear();
+                }
             }
-            if frontier.less_equal(capability.time()) {
-                return;
+        });
+        streams
+    }
+}
+
+/// What an operator says: a tuple of buffers, each behind a stream of its own.
+pub trait Outlets: Default + 'static {
+    type Ports: 'static;
+    type Streams<'scope>;
+    /// Adds the outputs to an operator.
+    fn open<'scope>(builder: &mut OperatorBuilder<'scope, Epoch>) -> (Self::Ports, Self::Streams<'scope>);
+    /// Sends what was said, and leaves the buffers empty.
+    fn send(&mut self, ports: &mut Self::Ports, capabilities: &[Capability<Epoch>]);
+}
+
+type Port<Item> = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<Item>>>;
+
+fn open<'scope, Item: Clone + 'static>(builder: &mut OperatorBuilder<'scope, Epoch>) -> (Port<Item>, StreamVec<'scope, Epoch, Item>) {
+    let (output, stream) = builder.new_output();
+    (OutputBuilder::from(output), stream)
+}
+
+fn send<Item: Clone + 'static>(items: &mut Vec<Item>, port: &mut Port<Item>, capability: &Capability<Epoch>) {
+    if !items.is_empty() {
+        port.activate().session(capability).give_container(items);
+        items.clear();
+    }
+}
+
+macro_rules! outlets {
+    ($($item:ident $index:tt),+) => {
+        impl<$($item: Clone + 'static),+> Outlets for ($(Vec<$item>,)+) {
+            type Ports = ($(Port<$item>,)+);
+            type Streams<'scope> = ($(StreamVec<'scope, Epoch, $item>,)+);
+            fn open<'scope>(builder: &mut OperatorBuilder<'scope, Epoch>) -> (Self::Ports, Self::Streams<'scope>) {
+                let opened = ($(open::<$item>(builder),)+);
+                (($(opened.$index.0,)+), ($(opened.$index.1,)+))
             }
-            let more = {
-                let mut session = output.session(capability);
-                state.answer(*capability.time(), &mut |answer| session.give(answer))
-            };
-            if more {
-                activator.activate();
-            } else {
-                held = None;
+            fn send(&mut self, ports: &mut Self::Ports, capabilities: &[Capability<Epoch>]) {
+                $(send(&mut self.$index, &mut ports.$index, &capabilities[$index]);)+
             }
         }
-    })
+    };
 }
+
+outlets!(A 0);
+outlets!(A 0, B 1);
+outlets!(A 0, B 1, C 2, D 3);
 
 /// Spreads keys over workers: neighbouring numbers must not share one.
 pub fn spread(key: u64) -> u64 {

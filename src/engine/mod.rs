@@ -2,12 +2,11 @@
 //!
 //! It also keeps what the house is told about everybody: the greatest date seen, and when each register was last heard.
 
-use dataflows::judgements::Standing;
-use dataflows::model::{Change, Date, Epoch, Fault, HouseholdKey, Membership, PersonId, Role, Update};
+use dataflows::model::{Change, Date, Epoch, EpochAnswer, Fault, HouseholdKey, Membership, PersonId, Role, Standing, Update};
 use dataflows::policy::file::Record;
 use dataflows::policy::{Judgement, Policy, Row};
 use dataflows::records::{Circumstances, Held};
-use dataflows::{EpochAnswer, House, Sizes};
+use dataflows::{House, Sizes};
 use std::iter::Flatten;
 use std::sync::mpsc::{IntoIter, Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};

@@ -1,0 +1,95 @@
+//! Keyed lists of facts, and what follows from each list.
+
+use super::{Outlets, PerEpoch, spread};
+use crate::model::Epoch;
+use hashbrown::HashTable;
+
+/// A fact appears under a key (+1) or is no longer there (−1). Under one key a fact is known once or not at all.
+pub type Listed<Fact> = (u64, Fact, isize);
+
+/// What follows from everything known under one key: a function of the set of facts, whatever their order.
+pub trait Rule: 'static {
+    type Fact: Copy + PartialEq + 'static;
+    type Conclusion: Ord + 'static;
+    type Outlets: Outlets;
+
+    /// Draws the conclusions from what is known under `key`.
+    fn conclude(key: u64, known: &[Self::Fact], conclusions: &mut dyn FnMut(Self::Conclusion));
+    /// Hands on a conclusion that is now drawn (+1) or no longer drawn (−1).
+    fn tell(key: u64, conclusion: Self::Conclusion, sign: isize, out: &mut Self::Outlets);
+}
+
+/// Keeps the lists and tells, after each epoch, which conclusions are new and which are gone. Conclusions are not kept: those
+/// drawn before are drawn again from the list as it was.
+pub fn lists<R: Rule>() -> impl PerEpoch<Event = Listed<R::Fact>, Outlets = R::Outlets> {
+    Lists::<R> { table: HashTable::new(), changed: Vec::new(), position: 0, conclusions: Vec::new() }
+}
+
+struct List<Fact> {
+    key: u64,
+    facts: Vec<Fact>,
+    /// Whether `changed` holds the list as it was before this epoch.
+    changed: bool,
+}
+
+struct Lists<R: Rule> {
+    table: HashTable<List<R::Fact>>,
+    /// Lists as they were before this epoch.
+    changed: Vec<(u64, Box<[R::Fact]>)>,
+    position: usize,
+    conclusions: Vec<(R::Conclusion, isize)>,
+}
+
+/// How many lists are looked at before the operators behind get their turn.
+const LISTS_PER_TURN: usize = 4096;
+/// Short lists grow by what they need: most of millions never grow again.
+const SHORT_LIST: usize = 16;
+
+impl<R: Rule> PerEpoch for Lists<R> {
+    type Event = Listed<R::Fact>;
+    type Outlets = R::Outlets;
+
+    fn receive(&mut self, (key, fact, sign): Listed<R::Fact>, _: &mut R::Outlets) {
+        let entry = self.table.entry(spread(key), |list| list.key == key, |list| spread(list.key));
+        let mut entry = entry.or_insert_with(|| List { key, facts: Vec::new(), changed: false });
+        let List { facts, changed, .. } = entry.get_mut();
+        if !*changed {
+            *changed = true;
+            self.changed.push((key, facts.as_slice().into()));
+        }
+        if sign > 0 {
+            debug_assert!(!facts.contains(&fact), "known once");
+            if facts.len() < SHORT_LIST {
+                facts.reserve_exact(1);
+            }
+            facts.push(fact);
+        } else {
+            let position = facts.iter().position(|known| *known == fact).expect("only what is known can be gone");
+            facts.swap_remove(position);
+        }
+    }
+
+    fn answer(&mut self, _: Epoch, out: &mut R::Outlets) -> bool {
+        let stop = self.changed.len().min(self.position + LISTS_PER_TURN);
+        for (key, before) in &mut self.changed[self.position..stop] {
+            let (key, before) = (*key, std::mem::take(before));
+            let Ok(mut entry) = self.table.find_entry(spread(key), |list| list.key == key) else { continue };
+            let list = entry.get_mut();
+            list.changed = false;
+            R::conclude(key, &before, &mut |conclusion| self.conclusions.push((conclusion, -1)));
+            R::conclude(key, &list.facts, &mut |conclusion| self.conclusions.push((conclusion, 1)));
+            if list.facts.is_empty() {
+                entry.remove();
+            }
+            differential_dataflow::consolidation::consolidate(&mut self.conclusions);
+            self.conclusions.drain(..).for_each(|(conclusion, sign)| R::tell(key, conclusion, sign, out));
+        }
+        self.position = stop;
+        if stop < self.changed.len() {
+            return true;
+        }
+        self.changed.clear();
+        self.position = 0;
+        false
+    }
+}
