@@ -55,7 +55,7 @@ pub fn measure<'scope>(
         policy,
         circumstances: None,
         next: None,
-        position: 0,
+        turn: 0,
         before: Contribution::default(),
         now: Contribution::default(),
     };
@@ -70,8 +70,8 @@ struct Measurer {
     evaluator: Evaluator,
     circumstances: Option<(Circumstances, Environment)>,
     next: Option<(Circumstances, Environment)>,
-    /// How far the list of changed people was measured in this epoch.
-    position: usize,
+    /// How many people of this epoch were measured.
+    turn: usize,
     before: Contribution,
     now: Contribution,
 }
@@ -98,16 +98,15 @@ impl PerEpoch for Measurer {
     fn answer(&mut self, _: Epoch, out: &mut Said) -> bool {
         let files = self.files.clone();
         let files = &mut *files.borrow_mut();
-        let stop = files.changed.len().min(self.position + PEOPLE_PER_TURN);
-        for index in self.position..stop {
-            self.compare(files, index, out);
+        let stop = files.touched().min(self.turn + PEOPLE_PER_TURN);
+        for turn in self.turn..stop {
+            self.compare(files, files.touched_slot(turn), out);
         }
-        self.position = stop;
-        if stop < files.changed.len() {
+        self.turn = stop;
+        if stop < files.touched() {
             return true;
         }
-        files.changed.clear();
-        self.position = 0;
+        self.turn = 0;
         if let Some((now, environment)) = self.next.take() {
             if self.circumstances.as_ref().is_some_and(|(before, _)| concerns_everybody(&self.policy, before, &now)) {
                 files.purge(&self.policy, &environment);
@@ -115,27 +114,28 @@ impl PerEpoch for Measurer {
             out.0.push(Measured::Circumstances(self.worker, Box::new(now.clone())));
             self.circumstances = Some((now, environment));
         }
+        files.finish(self.circumstances.is_some());
         false
     }
 }
 
 impl Measurer {
     /// Says how much the contribution of one changed person differs from before, and sets when to wake them.
-    fn compare(&mut self, files: &mut Files, index: usize, (measured, rights): &mut Said) {
-        let changed = &files.changed[index];
-        let (slot, horizon) = (changed.slot, changed.horizon);
+    fn compare(&mut self, files: &mut Files, slot: u32, (measured, rights): &mut Said) {
         let entry = &files.entries[slot as usize];
-        let (person, was, is) = (entry.person, changed.membership, entry.membership);
-        let Some((_, environment)) = self.next.as_ref().or(self.circumstances.as_ref()) else {
-            files.settle(slot, Date::NEVER);
-            return;
-        };
-        match &self.circumstances {
+        let (person, is, horizon) = (entry.person, entry.membership, files.horizon(slot));
+        let Some((_, environment)) = self.next.as_ref().or(self.circumstances.as_ref()) else { return };
+        let was = match &self.circumstances {
             Some((_, environment)) => {
-                measure_one(&mut self.evaluator, environment, person, files.file_before(changed), was, &mut self.before);
+                let (file, was) = files.before(slot);
+                measure_one(&mut self.evaluator, environment, person, file, was, &mut self.before);
+                was
             }
-            None => clear(&mut self.before),
-        }
+            None => {
+                clear(&mut self.before);
+                Membership::OUTSIDE
+            }
+        };
         let own_horizon = measure_one(&mut self.evaluator, environment, person, &entry.file, is, &mut self.now);
 
         if was.household == is.household {

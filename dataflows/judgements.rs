@@ -30,7 +30,7 @@ pub fn judge<'scope>(
         policy,
         circumstances: None,
         next: None,
-        position: 0,
+        turn: 0,
         before: Judgement::default(),
         now: Judgement::default(),
         row: Row::default(),
@@ -60,9 +60,14 @@ pub struct Rows {
     /// Counters of unknown shares, only for households that have some.
     unknown: HashMap<u32, Vec<(u16, u16, i32)>>,
     free: Vec<u32>,
+    /// Who is to be judged in this epoch, as they were before.
     changed: Vec<Changed>,
     /// Position in `changed` during an epoch.
     touched: Vec<u32>,
+    /// Every household is to be judged in this epoch.
+    everybody: bool,
+    /// Whether any household was ever judged. Before, none needs to be remembered as it was.
+    judged: bool,
 }
 
 /// The rows, shared with the reader of views on the same worker.
@@ -84,6 +89,8 @@ impl Rows {
             free: Vec::new(),
             changed: Vec::new(),
             touched: Vec::new(),
+            everybody: false,
+            judged: false,
         }
     }
 
@@ -138,7 +145,7 @@ impl Rows {
     }
 
     fn touch(&mut self, slot: u32) {
-        if self.touched[slot as usize] == UNTOUCHED {
+        if self.judged && self.touched[slot as usize] == UNTOUCHED {
             self.touched[slot as usize] = self.changed.len() as u32;
             let (values, unknown) = (self.values[slot as usize].clone(), self.unknown.get(&slot).cloned().unwrap_or_default());
             self.changed.push(Changed { slot, values, unknown });
@@ -165,6 +172,22 @@ impl Rows {
                 }
             }
         }
+    }
+
+    /// How many households are to be judged in this epoch.
+    fn count(&self) -> usize {
+        if self.everybody { self.keys.len() } else { self.changed.len() }
+    }
+
+    /// Copies the row of a slot as it was before this epoch into `row`; false when nobody was there.
+    fn copy_before(&mut self, slot: u32, row: &mut Row) -> bool {
+        let Some(changed) = self.changed.get_mut(self.touched[slot as usize] as usize) else {
+            self.copy(slot, row);
+            return self.judged && !self.values[slot as usize].is_empty();
+        };
+        unpack(&changed.values, self.slots, &mut row.values);
+        row.unknown = std::mem::take(&mut changed.unknown);
+        !changed.values.is_empty()
     }
 
     /// Ends the epoch for one household: forgets zero counters, and the household when nobody is left.
@@ -223,7 +246,8 @@ struct Judge {
     evaluator: Evaluator,
     circumstances: Option<(Circumstances, Environment)>,
     next: Option<(Circumstances, Environment)>,
-    position: usize,
+    /// How many households of this epoch were judged.
+    turn: usize,
     before: Judgement,
     now: Judgement,
     row: Row,
@@ -246,24 +270,22 @@ impl PerEpoch for Judge {
     fn answer(&mut self, _: Epoch, (rights,): &mut (Vec<Right>,)) -> bool {
         let rows = self.rows.clone();
         let rows = &mut *rows.borrow_mut();
-        if self.position == 0 && self.everybody() {
-            (0..rows.keys.len() as u32)
-                .filter(|&slot| !rows.values[slot as usize].is_empty())
-                .collect::<Vec<_>>()
-                .into_iter()
-                .for_each(|slot| rows.touch(slot));
+        if self.turn == 0 {
+            rows.everybody = self.everybody();
         }
-        let stop = rows.changed.len().min(self.position + PEOPLE_PER_TURN);
-        for index in self.position..stop {
-            self.compare(rows, index, rights);
+        let stop = rows.count().min(self.turn + PEOPLE_PER_TURN);
+        for turn in self.turn..stop {
+            let slot = if rows.everybody { turn as u32 } else { rows.changed[turn].slot };
+            self.compare(rows, slot, rights);
         }
-        if stop < rows.changed.len() {
-            self.position = stop;
+        self.turn = stop;
+        if stop < rows.count() {
             return true;
         }
-        self.answer.borrow_mut().rows_changed += rows.changed.len() as u64;
+        self.answer.borrow_mut().rows_changed += if rows.judged { rows.changed.len() } else { rows.len() } as u64;
         rows.changed.clear();
-        self.position = 0;
+        rows.judged |= self.next.is_some() || self.circumstances.is_some();
+        self.turn = 0;
         if self.next.is_some() {
             self.circumstances = self.next.take();
         }
@@ -273,20 +295,14 @@ impl PerEpoch for Judge {
 
 impl Judge {
     fn everybody(&self) -> bool {
-        match (&self.circumstances, &self.next) {
-            (Some((before, _)), Some((now, _))) => concerns_everybody(&self.policy, before, now),
-            _ => false,
-        }
+        let Some((now, _)) = &self.next else { return false };
+        self.circumstances.as_ref().is_none_or(|(before, _)| concerns_everybody(&self.policy, before, now))
     }
 
     /// Hands on what differs between a household as it was and as it is.
-    fn compare(&mut self, rows: &mut Rows, index: usize, rights: &mut Vec<Right>) {
-        let changed = &mut rows.changed[index];
-        let slot = changed.slot;
+    fn compare(&mut self, rows: &mut Rows, slot: u32, rights: &mut Vec<Right>) {
         let household = rows.keys[slot as usize];
-        unpack(&changed.values, rows.slots, &mut self.row.values);
-        self.row.unknown = std::mem::take(&mut changed.unknown);
-        let was = !changed.values.is_empty() && self.circumstances.is_some();
+        let was = rows.copy_before(slot, &mut self.row);
         if let (true, Some((_, environment))) = (was, &self.circumstances) {
             self.evaluator.judge(environment, &self.row, household, &mut self.before);
         }

@@ -144,7 +144,7 @@ pub fn look<'scope>(
         eye: Eye::new(policy),
         circumstances: None,
         next: None,
-        work: None,
+        turn: 0,
         before: View::default(),
         now: View::default(),
         differences: Vec::new(),
@@ -444,13 +444,6 @@ impl Eye {
     }
 }
 
-/// What of the epoch is still to be looked at.
-struct Work {
-    /// Position in the list of changed people, or slot when everybody is looked at.
-    position: usize,
-    everybody: bool,
-}
-
 struct Looker {
     worker: u64,
     files: SharedFiles,
@@ -459,7 +452,8 @@ struct Looker {
     /// As of the last epoch; `None` before the first date.
     circumstances: Option<(Circumstances, Environment)>,
     next: Option<(Circumstances, Environment)>,
-    work: Option<Work>,
+    /// How many people of this epoch were looked at.
+    turn: usize,
     before: View,
     now: View,
     differences: Vec<(Fact, isize)>,
@@ -491,36 +485,22 @@ impl PerEpoch for Looker {
     fn answer(&mut self, _: Epoch, out: &mut Said) -> bool {
         let files = self.files.clone();
         let files = &mut *files.borrow_mut();
-        let mut work = match self.work.take() {
-            Some(work) => work,
-            None => {
-                let everybody = match (&self.circumstances, &self.next) {
-                    (None, Some(_)) => true,
-                    (Some((before, _)), Some((now, _))) => concerns_everybody(&self.eye.policy, before, now),
-                    (_, None) => false,
-                };
-                if let Some((now, _)) = &self.next {
-                    files.wake(now.today);
-                }
-                Work { position: 0, everybody }
-            }
-        };
-        let end = if work.everybody { files.entries.len() } else { files.changed.len() };
-        let stop = end.min(work.position + PEOPLE_PER_TURN);
-        while work.position < stop {
-            let slot = if work.everybody { work.position as u32 } else { files.changed[work.position].slot };
-            self.compare(files, slot, out);
-            work.position += 1;
+        if self.turn == 0 {
+            self.wake(files);
         }
-        let more = work.position < end;
-        if more {
-            self.work = Some(work);
+        let stop = files.touched().min(self.turn + PEOPLE_PER_TURN);
+        for turn in self.turn..stop {
+            self.compare(files, files.touched_slot(turn), out);
+        }
+        self.turn = stop;
+        if stop < files.touched() {
             return true;
         }
+        self.turn = 0;
         if let Some((now, environment)) = self.next.take() {
             out.0.push(Told::Circumstances(self.worker, Box::new(now.clone())));
             self.circumstances = Some((now, environment));
-        } else if !files.changed.is_empty() {
+        } else if files.touched() > 0 {
             out.0.push(Told::Looked(self.worker));
         }
         false
@@ -528,24 +508,28 @@ impl PerEpoch for Looker {
 }
 
 impl Looker {
+    /// Has those looked at whom new circumstances concern.
+    fn wake(&self, files: &mut Files) {
+        let Some((now, _)) = &self.next else { return };
+        files.wake(now.today);
+        if self.circumstances.as_ref().is_none_or(|(before, _)| concerns_everybody(&self.eye.policy, before, now)) {
+            files.touch_everybody();
+        }
+    }
+
     /// Says how the person of a slot differs from what was said of them before.
     fn compare(&mut self, files: &mut Files, slot: u32, out: &mut Said) {
         let Some((_, environment)) = self.next.as_ref().or(self.circumstances.as_ref()) else { return };
-        let person = files.entries[slot as usize].person;
-        let position = files.position(slot);
+        let entry = &files.entries[slot as usize];
+        let person = entry.person;
         match &self.circumstances {
             None => self.before.clear(),
             Some((_, environment)) => {
-                let file = position.map_or(&*files.entries[slot as usize].file, |position| files.file_before(&files.changed[position]));
-                self.eye.look(environment, person, file, &mut self.before);
+                self.eye.look(environment, person, files.before(slot).0, &mut self.before);
             }
         }
-        let horizon = self.eye.look(environment, person, &files.entries[slot as usize].file, &mut self.now);
-        if let Some(position) = position {
-            files.changed[position].horizon = horizon;
-        } else {
-            files.touch(slot).horizon = horizon;
-        }
+        let horizon = self.eye.look(environment, person, &entry.file, &mut self.now);
+        files.set_horizon(slot, horizon);
         difference(&mut self.differences, &mut self.before.facts, &mut self.now.facts);
         for (fact, sign) in self.differences.drain(..) {
             match fact {

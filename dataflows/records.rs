@@ -188,14 +188,14 @@ pub fn people(policy: &Policy, record: &Record<'_>) -> Vec<PersonId> {
     named
 }
 
-/// A file as it was before the epoch in flight.
-pub struct Changed {
-    pub slot: u32,
+/// A person as they were before the epoch in flight.
+struct Changed {
+    slot: u32,
     /// `None`: the same as now (the person was only woken by their date).
-    pub file: Option<Box<[u8]>>,
-    pub membership: Membership,
-    /// The first date on which composition may place the person otherwise; set by the room that places people.
-    pub horizon: Date,
+    file: Option<Box<[u8]>>,
+    membership: Membership,
+    /// The first date on which composition may place the person otherwise; set by the room that looks at people.
+    horizon: Date,
     /// Whether composition gave the person a place in this epoch.
     placed: bool,
 }
@@ -219,8 +219,14 @@ const UNCHANGED: u32 = u32::MAX;
 pub struct Files {
     index: HashTable<u32>,
     pub entries: Vec<Entry>,
-    /// Whose file or membership changed in this epoch, as it was before.
-    pub changed: Vec<Changed>,
+    /// Who is to be looked at in this epoch, as they were before.
+    changed: Vec<Changed>,
+    /// Everybody is to be looked at in this epoch.
+    everybody: bool,
+    /// Then: when composition may place them otherwise, by slot.
+    horizons: Vec<Date>,
+    /// Whether anything was ever said of anybody. Before, nobody needs to be remembered as they were.
+    spoken: bool,
     calendar: BTreeMap<Date, Vec<u32>>,
     /// Records held, tombstones included.
     pub records: u64,
@@ -247,34 +253,76 @@ impl Files {
         slot
     }
 
-    /// Notes that a person must be looked at again.
-    pub fn touch(&mut self, slot: u32) -> &mut Changed {
+    /// Notes that a person must be looked at again, and returns them as they were, if that matters.
+    fn touch(&mut self, slot: u32) -> Option<&mut Changed> {
+        if !self.spoken {
+            return None;
+        }
         let entry = &mut self.entries[slot as usize];
         if entry.changed == UNCHANGED {
             entry.changed = self.changed.len() as u32;
             self.changed.push(Changed { slot, file: None, membership: entry.membership, horizon: entry.wake, placed: false });
         }
-        &mut self.changed[entry.changed as usize]
+        Some(&mut self.changed[entry.changed as usize])
     }
 
-    /// The file of a person before this epoch.
-    pub fn file_before<'a>(&'a self, changed: &'a Changed) -> &'a [u8] {
-        changed.file.as_deref().unwrap_or(&self.entries[changed.slot as usize].file)
+    /// Has everybody looked at in this epoch.
+    pub fn touch_everybody(&mut self) {
+        self.everybody = true;
     }
 
-    /// Where the person stands in [`Files::changed`].
-    pub fn position(&self, slot: u32) -> Option<usize> {
-        let position = self.entries[slot as usize].changed;
-        (position != UNCHANGED).then_some(position as usize)
+    /// How many people are to be looked at in this epoch, as far as it is known.
+    pub fn touched(&self) -> usize {
+        if self.everybody { self.entries.len() } else { self.changed.len() }
+    }
+
+    /// The slot of the person who is looked at in this turn.
+    pub fn touched_slot(&self, turn: usize) -> u32 {
+        if self.everybody { turn as u32 } else { self.changed[turn].slot }
+    }
+
+    /// The file and the place of somebody before this epoch.
+    pub fn before(&self, slot: u32) -> (&[u8], Membership) {
+        let entry = &self.entries[slot as usize];
+        match self.changed.get(entry.changed as usize) {
+            Some(changed) => (changed.file.as_deref().unwrap_or(&entry.file), changed.membership),
+            None => (&entry.file, entry.membership),
+        }
+    }
+
+    /// Sets the first date on which composition may place somebody otherwise.
+    pub fn set_horizon(&mut self, slot: u32, horizon: Date) {
+        if self.everybody {
+            self.horizons.resize(self.entries.len(), Date::NEVER);
+            self.horizons[slot as usize] = horizon;
+        } else if let Some(changed) = self.touch(slot) {
+            changed.horizon = horizon;
+        }
+    }
+
+    /// The first date on which composition may place somebody otherwise, who is looked at in this epoch.
+    pub fn horizon(&self, slot: u32) -> Date {
+        let entry = &self.entries[slot as usize];
+        let noted = self.changed.get(entry.changed as usize).map_or(entry.wake, |changed| changed.horizon);
+        self.horizons.get(slot as usize).copied().unwrap_or(noted)
+    }
+
+    /// Ends the epoch: whoever is told of everybody from now on was told of them once.
+    pub fn finish(&mut self, spoken: bool) {
+        self.changed.clear();
+        self.horizons = Vec::new();
+        self.everybody = false;
+        self.spoken |= spoken;
     }
 
     /// Somebody takes a place (+1) or leaves theirs (−1). Within an epoch both may come, in any order, and from two rules that
     /// name the same place.
     pub fn place(&mut self, person: PersonId, place: Membership, sign: isize) {
         let slot = self.slot(person);
-        let changed = self.touch(slot);
-        changed.placed |= sign > 0;
-        let placed = changed.placed;
+        let placed = self.touch(slot).is_some_and(|changed| {
+            changed.placed |= sign > 0;
+            changed.placed
+        });
         let membership = &mut self.entries[slot as usize].membership;
         if sign > 0 {
             *membership = place;
@@ -361,7 +409,9 @@ impl Files {
             file::set_conflict(&mut file[start..start + new.len()], true);
         }
         let before = std::mem::replace(&mut entry.file, file.into_boxed_slice());
-        self.changed[entry.changed as usize].file.get_or_insert(before);
+        if let Some(changed) = self.changed.get_mut(entry.changed as usize) {
+            changed.file.get_or_insert(before);
+        }
     }
 
     /// Drops what no rule sees any more because its period is past. Not a change: rules skip such records anyway.
