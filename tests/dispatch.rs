@@ -5,6 +5,7 @@ use dataflows::model::{Change, ChangeKind, Date, Decision, DecisionId, Ground, H
 use dataflows::policy::Period;
 use fixtures::phones::{Ask, Funnel, Incoming, MINUTES_PER_DAY, Network, Submission, Weather};
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 use shanyraq::dispatch::{BenefitTerms, Heard, HeldBack, Kind, NoteKind, OPEN_OFFERS_MAX, Phone, RightKey, Stage, Terms};
 use shanyraq::ledger::{Effects, Ledger, Message};
 use std::collections::{BTreeMap, BTreeSet};
@@ -621,7 +622,8 @@ fn happening() -> impl Strategy<Value = Happening> {
 /// A random life: the world, and what its checks remember beside it.
 struct Life {
     world: World,
-    replies: Vec<Heard>,
+    /// With the day on which each came first.
+    replies: Vec<(Date, Heard)>,
     yes_replies: BTreeSet<u128>,
     last_epoch: (Vec<Change>, Vec<Heard>),
     /// Rows of the outbox that have been checked.
@@ -669,8 +671,9 @@ impl Life {
             Happening::Account { person } => world.heard.push(Heard::Account { person }),
             Happening::Reply { phone, text, tag_of } => self.reply(phone, ["1", "да", "2", "HET", "мм"][text], tag_of),
             Happening::ReplyAgain { back } => {
-                let known = self.replies.iter().rev().nth(back).cloned();
-                self.world.heard.extend(known);
+                // Gateways deliver again within days, and the desk remembers for a month.
+                let known = self.replies.iter().rev().nth(back).filter(|(came, _)| self.world.today.0 < came.0 + 30);
+                self.world.heard.extend(known.map(|(_, reply)| reply.clone()));
             }
             Happening::Receipt { row, delivered } => {
                 let message = world.ledger.outbox().rows().get(row).map_or(7, |row| row.id);
@@ -711,7 +714,7 @@ impl Life {
         if text.starts_with('1') || text.starts_with("да") {
             self.yes_replies.insert(self.world.replies);
         }
-        self.replies.extend(self.world.heard.last().cloned());
+        self.replies.extend(self.world.heard.last().map(|reply| (self.world.today, reply.clone())));
     }
 
     fn end_epoch(&mut self) -> Result<(), TestCaseError> {
@@ -834,7 +837,7 @@ fn check_against<'a>(row: &Message, earlier: impl Iterator<Item = &'a Message>) 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/seeds/dispatch.txt"))), ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_the_protocol_is_kept(happenings in prop::collection::vec(happening(), 1..120), live_from in 0..30usize) {
