@@ -70,7 +70,7 @@ fn key() -> impl Strategy<Value = String> {
         .prop_map(|(template, fields)| register(template).packing.key(&fields).unwrap_or_else(|| "none".to_owned()));
     let joined =
         (id(), prop::sample::select(vec!["-", "", "/"]), id()).prop_map(|(first, between, second)| format!("{first}{between}{second}"));
-    prop_oneof![made, joined, Just(i64::MIN.to_string()), "[0-9A-Z-]{1,14}", "\\PC{0,20}"]
+    prop_oneof![made, joined, Just(i64::MIN.to_string()), "[+-]?0{0,2}[0-9]", "[0-9A-Z-]{1,14}", "\\PC{0,20}"]
 }
 
 /// A record whose key is often the one that the template makes of its fields.
