@@ -2,7 +2,8 @@ use crate::registers::{self, iin, number};
 use dataflows::model::{Date, Update};
 use dataflows::policy::file::{ABSENT, Record, opaque};
 use proptest::prelude::*;
-use shanyraq::intake::{Contact, Decoded, Intake, Item, LINE_MAX_BYTES, Rejection};
+use shanyraq::intake::{Contact, Decoded, Intake, Item, LINE_MAX_BYTES, Rejection, Schema};
+use std::sync::Arc;
 
 fn decode(line: &str) -> Result<Decoded, Rejection> {
     Intake::new(registers::kz()).decode(line.as_bytes())
@@ -89,6 +90,26 @@ fn the_fingerprint_knows_card_fields_but_not_the_order() {
     assert_eq!(given, fingerprinted(r#" { "surname" : "A", "sex":"F", "birth_date":"1985-03-15", "patronymic": null } "#));
     assert_ne!(given, fingerprinted(r#"{"birth_date":"1985-03-15","sex":"F","surname":"B"}"#));
     assert_ne!(given, fingerprinted(r#"{"birth_date":"1985-03-15","sex":"F","surname":"A","patronymic":""}"#));
+}
+
+#[test]
+fn what_the_key_says_is_not_kept_twice() {
+    let policy = registers::package("kz");
+    let mut intake = Intake::new(Arc::new(Schema::from(&policy)));
+    let mut decode = |line: &str| match intake.decode(line.as_bytes()).unwrap().item {
+        Item::Update(update) => update.record,
+        other => panic!("{other:?}"),
+    };
+    let death = line("zags.death", Some(&iin(9001)), r#"{"act_no":"k1","died":"2026-02-14"}"#);
+    let (named, other) = (decode(&death), decode(&death.replace("\"act_no\":\"k1\"", "\"act_no\":\"k2\"")));
+    assert_eq!(Record::read(&named).shown(), 0);
+    assert_ne!(Record::read(&named).fingerprint(), Record::read(&other).fingerprint());
+
+    let pay = line("enpf.contribution", Some(&iin(9001)), r#"{"period":"2026-01","employer":"900","amount":5}"#);
+    let (told, written) = (decode(&pay.replace("k1", "2026-01-900")), decode(&pay.replace("k1", "2026-01-0900")));
+    assert_eq!(told.len() + "2026-01-0900".len() + 1, written.len());
+    let key = |record: &[u8]| Record::read(record).key(policy.packing(policy.register("enpf.contribution").unwrap()));
+    assert_eq!((key(&told).as_str(), key(&written).as_str()), ("2026-01-900", "2026-01-0900"));
 }
 
 #[test]

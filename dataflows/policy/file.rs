@@ -46,7 +46,7 @@ pub struct Packing {
     pub(super) shape: Shape,
     /// How the fields make the key, if rule fields alone do.
     template: Option<Template>,
-    /// Position among all fields of the one, only shown, that is the key.
+    /// Position among all fields of the one, only shown and never absent, that is the key.
     pub named_by: Option<usize>,
 }
 
@@ -68,7 +68,7 @@ impl Packing {
         Packing {
             shape: Shape { fields: fields().count(), dates },
             template: Template::new(register, people),
-            named_by: register.fields.iter().position(|field| field.card && Some(field.name.as_str()) == name),
+            named_by: register.fields.iter().position(|field| field.card && !field.optional && Some(field.name.as_str()) == name),
         }
     }
 
