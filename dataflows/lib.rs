@@ -57,7 +57,7 @@ impl House {
     pub fn build(worker: &mut Worker, policy: Arc<Policy>) -> House {
         let answer = SharedAnswer::default();
         let acts = SharedActs::default();
-        let files: SharedFiles = Rc::new(RefCell::new(Files::default()));
+        let files: SharedFiles = Rc::new(RefCell::new(Files::new(policy.clone())));
         let rows: SharedRows = Rc::new(RefCell::new(judgements::Rows::new(policy.slots)));
         let probe = Probe::new();
         let (owned, global) = worker.dataflow_named("House", |scope| {
@@ -156,13 +156,14 @@ impl House {
     /// The winning version of every identity of a register that this worker keeps.
     pub fn held(&self, register: u16) -> Vec<Held> {
         let of_register = |record: &Record<'_>| record.register == register;
+        let packing = self.policy.packing(register);
         if self.policy.registers[register as usize].global {
             let acts = self.acts.borrow();
-            return acts.iter().map(|act| Record::read(act)).filter(of_register).map(|record| Held::new(0, &record)).collect();
+            return acts.iter().map(|act| Record::read(act)).filter(of_register).map(|record| Held::new(0, &record, packing)).collect();
         }
         let mut held = Vec::new();
         for entry in &self.files.borrow().entries {
-            held.extend(file::records(&entry.file).filter(of_register).map(|record| Held::new(entry.person, &record)));
+            held.extend(file::records(&entry.file).filter(of_register).map(|record| Held::new(entry.person, &record, packing)));
         }
         held
     }

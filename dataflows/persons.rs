@@ -281,7 +281,8 @@ impl Eye {
                 continue;
             }
             let register = &policy.registers[record.register as usize];
-            let mut fault = |kind| faults.push(Fault { kind, register: record.register, key: record.key().into(), person });
+            let mut fault =
+                |kind| faults.push(Fault { kind, register: record.register, key: record.key(&register.packing).into(), person });
             let period = register.retained_from(&record, &mut self.fields);
             if period.is_some_and(|period| environment.forgets(record.register, period)) {
                 continue;
@@ -304,7 +305,7 @@ impl Eye {
             if register.ties.is_empty() {
                 continue;
             }
-            record.unpack(register.packed.len(), &mut self.fields);
+            record.unpack(&register.packing, &mut self.fields);
             for tie in &register.ties {
                 let bound = |position: Option<usize>| position.map(|position| self.fields[position]).filter(|&date| date != ABSENT);
                 let (from, until) = (bound(tie.from), bound(tie.until));
@@ -341,12 +342,13 @@ impl Eye {
             return;
         }
         let me = person as i64;
+        let key = || record.key(self.policy.packing(record.register));
         match kind {
-            TieKind::Address if first == me => self.addresses.push((from, record.key().to_owned(), second as u64)),
+            TieKind::Address if first == me => self.addresses.push((from, key(), second as u64)),
             TieKind::Address | TieKind::Away => {}
             TieKind::Spouses => {
                 let spouse = if first == me { second } else { first };
-                self.marriages.push((from, record.key().to_owned(), spouse as PersonId, record.register));
+                self.marriages.push((from, key(), spouse as PersonId, record.register));
             }
             TieKind::Parent if first == me => self.parents.push(second as PersonId),
             TieKind::Parent => self.children.push(first as PersonId),
@@ -354,7 +356,7 @@ impl Eye {
             TieKind::Custody if first == me => self.holders.push((from, second as PersonId)),
             TieKind::Guardian => {
                 self.wards.push(first as PersonId);
-                self.guardianships.push((record.register, record.key().to_owned(), first as PersonId));
+                self.guardianships.push((record.register, key(), first as PersonId));
             }
             TieKind::Custody => self.wards.push(first as PersonId),
         }
@@ -549,16 +551,16 @@ impl Looker {
     /// Takes the kin row from those who are no longer told, and gives it to those who are.
     fn tell_kin(&self, person: PersonId, told: &mut Vec<Told>) {
         let register = self.eye.policy.kin_register;
-        let key = |kind: i64| format!("{kind}:{person}");
+        let packing = self.eye.policy.packing(register);
+        let key = |kind: i64| packing.key(&[kind, person as i64]).expect("the template of kin is over kind and person");
         for (other, kind) in self.before.kin.iter().filter(|told| !self.now.kin.contains(told)) {
             told.push(Told::Kin(FileEvent::Remove(*other, register, key(*kind).into())));
         }
         for (other, kind) in &self.now.kin {
             let fields: Vec<i64> = [*kind, person as i64].into_iter().chain(self.now.kin_values.iter().copied()).collect();
             let mut bytes = Vec::new();
-            let record =
-                NewRecord { register, key: &key(*kind), seq: 0, deleted: false, event_date: None, fingerprint: 0, fields: &fields };
-            record.pack(&mut bytes);
+            let record = NewRecord { register, key: &key(*kind), seq: 1, deleted: false, event_date: None, shown: 0, fields: &fields };
+            record.pack(packing, &mut bytes);
             told.push(Told::Kin(FileEvent::Put(*other, bytes.into())));
         }
     }

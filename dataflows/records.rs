@@ -6,7 +6,7 @@
 
 use crate::model::{Date, Epoch, Fault, FaultKind, Membership, PersonId, SharedAnswer, Update};
 use crate::operators::{PerEpoch, Room, spread};
-use crate::policy::file::{self, Record};
+use crate::policy::file::{self, Identity, Packing, Record};
 use crate::policy::{Environment, FeedState, Policy};
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
@@ -59,10 +59,8 @@ pub fn resolve<'scope>(
     answer: SharedAnswer,
     policy: Arc<Policy>,
 ) -> StreamVec<'scope, Epoch, FileEvent> {
-    let route = |update: &Update| {
-        let record = Record::read(&update.record);
-        identity_hash(record.register, record.key())
-    };
+    let routing = policy.clone();
+    let route = move |update: &Update| identity_hash(&routing, &Record::read(&update.record));
     let (events,) = Room::new(updates.scope(), "Resolver").hear(updates, route).run(Resolver { policy, acts, answer });
     events
 }
@@ -80,9 +78,10 @@ pub struct Held {
 }
 
 impl Held {
-    pub fn new(person: PersonId, record: &Record<'_>) -> Self {
+    /// `packing` is that of the record's register.
+    pub fn new(person: PersonId, record: &Record<'_>, packing: &Packing) -> Self {
         let deleted = record.deleted();
-        Held { person, key: record.key().into(), seq: record.seq, fingerprint: record.fingerprint(), deleted }
+        Held { person, key: record.key(packing).into(), seq: record.seq, fingerprint: record.fingerprint(), deleted }
     }
 }
 
@@ -107,8 +106,9 @@ fn judge_version(held: &Record<'_>, new: &Record<'_>) -> Verdict {
     }
 }
 
-fn identity_hash(register: u16, key: &str) -> u64 {
-    xxhash_rust::xxh3::xxh3_64_with_seed(key.as_bytes(), u64::from(register))
+fn identity_hash(policy: &Policy, record: &Record<'_>) -> u64 {
+    let key = record.key(policy.packing(record.register));
+    xxhash_rust::xxh3::xxh3_64_with_seed(key.as_bytes(), u64::from(record.register))
 }
 
 /// Resolves records of global identity.
@@ -124,18 +124,12 @@ impl PerEpoch for Resolver {
 
     fn receive(&mut self, update: Update, (events,): &mut (Vec<FileEvent>,)) {
         let new = Record::read(&update.record);
-        let hash = identity_hash(new.register, new.key());
-        let same = |held: &[u8]| {
-            let held = Record::read(held);
-            held.register == new.register && held.key() == new.key()
-        };
+        let (hash, packing) = (identity_hash(&self.policy, &new), self.policy.packing(new.register));
+        let identity = Identity::of(&new, packing);
         let mut acts = self.acts.borrow_mut();
-        let Some(held) = acts.find_mut(hash, |held| same(held)) else {
+        let Some(held) = acts.find_mut(hash, |held| identity.is_of(&Record::read(held))) else {
             put(&self.policy, None, &update.record, events);
-            acts.insert_unique(hash, update.record, |held| {
-                let held = Record::read(held);
-                identity_hash(held.register, held.key())
-            });
+            acts.insert_unique(hash, update.record, |held| identity_hash(&self.policy, &Record::read(held)));
             return;
         };
         let was_in_dispute = Record::read(held).conflict();
@@ -154,7 +148,7 @@ impl PerEpoch for Resolver {
         };
         if was_in_dispute != in_dispute {
             let record = Record::read(held);
-            let fault = Fault { kind: FaultKind::Conflict, register: record.register, key: record.key().into(), person: 0 };
+            let fault = Fault { kind: FaultKind::Conflict, register: record.register, key: record.key(packing).into(), person: 0 };
             self.answer.borrow_mut().faults.push((fault, if in_dispute { 1 } else { -1 }));
         }
     }
@@ -170,7 +164,7 @@ fn put(policy: &Policy, before: Option<&[u8]>, now: &[u8], events: &mut Vec<File
     let named = people(policy, &record);
     for person in before.map(|before| people(policy, &Record::read(before))).unwrap_or_default() {
         if !named.contains(&person) {
-            events.push(FileEvent::Remove(person, record.register, record.key().into()));
+            events.push(FileEvent::Remove(person, record.register, record.key(policy.packing(record.register)).into()));
         }
     }
     events.extend(named.into_iter().map(|person| FileEvent::Put(person, now.into())));
@@ -180,7 +174,7 @@ fn put(policy: &Policy, before: Option<&[u8]>, now: &[u8], events: &mut Vec<File
 pub fn people(policy: &Policy, record: &Record<'_>) -> Vec<PersonId> {
     let register = &policy.registers[record.register as usize];
     let mut fields = vec![0; register.packed.len()];
-    record.unpack(fields.len(), &mut fields);
+    record.unpack(&register.packing, &mut fields);
     let mut named: Vec<PersonId> =
         register.people().map(|position| fields[position]).filter(|&id| id > 0).map(|id| id as PersonId).collect();
     named.sort_unstable();
@@ -215,8 +209,8 @@ pub struct Entry {
 const UNCHANGED: u32 = u32::MAX;
 
 /// The keyed store of one worker's people.
-#[derive(Default)]
 pub struct Files {
+    policy: Arc<Policy>,
     index: HashTable<u32>,
     pub entries: Vec<Entry>,
     /// Who is to be looked at in this epoch, as they were before.
@@ -236,6 +230,21 @@ pub struct Files {
 pub type SharedFiles = Rc<RefCell<Files>>;
 
 impl Files {
+    /// Nobody's files yet.
+    pub fn new(policy: Arc<Policy>) -> Files {
+        Files {
+            policy,
+            index: HashTable::new(),
+            entries: Vec::new(),
+            changed: Vec::new(),
+            everybody: false,
+            horizons: Vec::new(),
+            spoken: false,
+            calendar: BTreeMap::new(),
+            records: 0,
+        }
+    }
+
     /// The slot of a person, if anything is known of them.
     pub fn find(&self, person: PersonId) -> Option<u32> {
         self.index.find(spread(person), |&slot| self.entries[slot as usize].person == person).copied()
@@ -359,7 +368,8 @@ impl Files {
     fn version(&mut self, person: PersonId, new: &[u8]) {
         let slot = self.slot(person);
         let record = Record::read(new);
-        let Some((start, held)) = file::find(&self.entries[slot as usize].file, record.register, record.key()) else {
+        let identity = Identity::of(&record, self.policy.packing(record.register));
+        let Some((start, held)) = file::find(&self.entries[slot as usize].file, &identity) else {
             self.splice(slot, 0, 0, new, false);
             self.records += 1;
             return;
@@ -380,8 +390,8 @@ impl Files {
     pub fn put(&mut self, person: PersonId, new: &[u8]) {
         let slot = self.slot(person);
         let record = Record::read(new);
-        let place = file::find(&self.entries[slot as usize].file, record.register, record.key())
-            .map(|(start, held)| (start, start + held.bytes.len()));
+        let identity = Identity::of(&record, self.policy.packing(record.register));
+        let place = file::find(&self.entries[slot as usize].file, &identity).map(|(start, held)| (start, start + held.bytes.len()));
         self.records += u64::from(place.is_none());
         let (start, end) = place.unwrap_or((0, 0));
         self.splice(slot, start, end, new, false);
@@ -390,7 +400,8 @@ impl Files {
     /// Takes a record out.
     pub fn remove(&mut self, person: PersonId, register: u16, key: &str) {
         let slot = self.slot(person);
-        if let Some((start, held)) = file::find(&self.entries[slot as usize].file, register, key) {
+        let identity = Identity::new(register, key, self.policy.packing(register));
+        if let Some((start, held)) = file::find(&self.entries[slot as usize].file, &identity) {
             let end = start + held.bytes.len();
             self.splice(slot, start, end, &[], false);
             self.records -= 1;

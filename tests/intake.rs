@@ -2,7 +2,8 @@ use crate::registers::{self, iin, number};
 use dataflows::model::{Date, Update};
 use dataflows::policy::file::{ABSENT, Record, opaque};
 use proptest::prelude::*;
-use shanyraq::intake::{Contact, Decoded, Intake, Item, LINE_MAX_BYTES, Rejection};
+use shanyraq::intake::{Contact, Decoded, Intake, Item, LINE_MAX_BYTES, Rejection, Schema};
+use std::sync::Arc;
 
 fn decode(line: &str) -> Result<Decoded, Rejection> {
     Intake::new(registers::kz()).decode(line.as_bytes())
@@ -13,6 +14,20 @@ fn update(line: &str) -> Update {
         Item::Update(update) => update,
         other => panic!("{other:?}"),
     }
+}
+
+/// The key of an update's record.
+fn key_of(update: &Update) -> String {
+    let record = Record::read(&update.record);
+    record.key(&registers::kz().registers[usize::from(record.register)].packing)
+}
+
+/// The rule fields of an update's record.
+fn fields_of<const N: usize>(update: &Update) -> [i64; N] {
+    let record = Record::read(&update.record);
+    let mut fields = [0; N];
+    record.unpack(&registers::kz().registers[usize::from(record.register)].packing, &mut fields);
+    fields
 }
 
 /// A line with `data` and, for anything else, ordinary members.
@@ -41,26 +56,23 @@ fn a_record_is_packed_with_its_rule_fields_alone() {
     let update = update(&person_line());
     assert_eq!((update.person, update.heard), (number(&iin(9001)), day("2026-02-14")));
     let record = Record::read(&update.record);
-    assert_eq!((record.register, record.key(), record.seq, record.deleted()), (2, "k1", 3, false));
+    assert_eq!((record.register, key_of(&update).as_str(), record.seq, record.deleted()), (2, "k1", 3, false));
     assert_eq!(record.event_date(), Some(day("2026-02-14")));
-    let mut fields = [0; 2];
-    record.unpack(2, &mut fields);
-    assert_eq!(fields, [i64::from(day("1985-03-15").0), 1]);
+    assert_eq!(fields_of::<2>(&update), [i64::from(day("1985-03-15").0), 1]);
 }
 
 #[test]
 fn every_type_of_field_is_read() {
     let data = r#"{"flag":true,"count":-5,"ratio":12,"day":"2024-02-29"}"#;
-    let mut fields = [0; 5];
-    Record::read(&update(&line("test.kinds", Some(&iin(9002)), data)).record).unpack(5, &mut fields);
+    let fields = fields_of(&update(&line("test.kinds", Some(&iin(9002)), data)));
     assert_eq!(fields, [number(&iin(9002)) as i64, 1, -5, 12, i64::from(day("2024-02-29").0)]);
 
-    Record::read(&update(&line("test.kinds", Some(&iin(9002)), r#"{"flag":null}"#)).record).unpack(5, &mut fields);
+    let fields: [i64; 5] = fields_of(&update(&line("test.kinds", Some(&iin(9002)), r#"{"flag":null}"#)));
     assert_eq!(fields[1..], [ABSENT; 4]);
 
     let data = r#"{"period":"2026-01","employer":"9001\u0034","amount":85000}"#;
-    Record::read(&update(&line("enpf.contribution", Some(&iin(9002)), data)).record).unpack(3, &mut fields);
-    assert_eq!(fields[..3], [i64::from(day("2026-01-01").0), opaque("90014"), 85000]);
+    let fields = fields_of(&update(&line("enpf.contribution", Some(&iin(9002)), data)));
+    assert_eq!(fields, [i64::from(day("2026-01-01").0), opaque("90014"), 85000]);
 }
 
 #[test]
@@ -68,9 +80,7 @@ fn a_global_record_belongs_to_nobody_and_names_its_people() {
     let data = format!(r#"{{"man":"{}","woman":"{}","registered":"2026-02-14"}}"#, iin(9001), iin(9002));
     let update = update(&line("zags.marriage", None, &data));
     assert_eq!(update.person, 0);
-    let mut fields = [0; 4];
-    Record::read(&update.record).unpack(4, &mut fields);
-    assert_eq!(fields, [number(&iin(9001)) as i64, number(&iin(9002)) as i64, i64::from(day("2026-02-14").0), ABSENT]);
+    assert_eq!(fields_of(&update), [number(&iin(9001)) as i64, number(&iin(9002)) as i64, i64::from(day("2026-02-14").0), ABSENT]);
 }
 
 #[test]
@@ -80,6 +90,26 @@ fn the_fingerprint_knows_card_fields_but_not_the_order() {
     assert_eq!(given, fingerprinted(r#" { "surname" : "A", "sex":"F", "birth_date":"1985-03-15", "patronymic": null } "#));
     assert_ne!(given, fingerprinted(r#"{"birth_date":"1985-03-15","sex":"F","surname":"B"}"#));
     assert_ne!(given, fingerprinted(r#"{"birth_date":"1985-03-15","sex":"F","surname":"A","patronymic":""}"#));
+}
+
+#[test]
+fn what_the_key_says_is_not_kept_twice() {
+    let policy = registers::package("kz");
+    let mut intake = Intake::new(Arc::new(Schema::from(&policy)));
+    let mut decode = |line: &str| match intake.decode(line.as_bytes()).unwrap().item {
+        Item::Update(update) => update.record,
+        other => panic!("{other:?}"),
+    };
+    let death = line("zags.death", Some(&iin(9001)), r#"{"act_no":"k1","died":"2026-02-14"}"#);
+    let (named, other) = (decode(&death), decode(&death.replace("\"act_no\":\"k1\"", "\"act_no\":\"k2\"")));
+    assert_eq!(Record::read(&named).shown(), 0);
+    assert_ne!(Record::read(&named).fingerprint(), Record::read(&other).fingerprint());
+
+    let pay = line("enpf.contribution", Some(&iin(9001)), r#"{"period":"2026-01","employer":"900","amount":5}"#);
+    let (told, written) = (decode(&pay.replace("k1", "2026-01-900")), decode(&pay.replace("k1", "2026-01-0900")));
+    assert_eq!(told.len() + "2026-01-0900".len() + 1, written.len());
+    let key = |record: &[u8]| Record::read(record).key(policy.packing(policy.register("enpf.contribution").unwrap()));
+    assert_eq!((key(&told).as_str(), key(&written).as_str()), ("2026-01-900", "2026-01-0900"));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use dataflows::model::{PersonId, PersonKind, check_digit};
+use dataflows::policy::file::Packing;
 use dataflows::policy::{Contact, Field, FieldType, Policy, Register, Tie, TieKind};
 use shanyraq::intake::Schema;
 use std::collections::BTreeMap;
@@ -31,7 +32,7 @@ fn field(text: &str) -> Field {
 pub fn register(id: &str, global: bool, fields: &str) -> Register {
     let fields: Vec<Field> = fields.split(", ").map(field).collect();
     let packed = (0..fields.len()).filter(|&index| !fields[index].card).collect();
-    Register {
+    let mut register = Register {
         id: id.to_owned(),
         title: BTreeMap::new(),
         source: String::new(),
@@ -43,7 +44,10 @@ pub fn register(id: &str, global: bool, fields: &str) -> Register {
         fields,
         packed,
         ties: Vec::new(),
-    }
+        packing: Packing::default(),
+    };
+    register.packing = Packing::new(&register, PersonKind::Iin);
+    register
 }
 
 fn tie(kind: TieKind, first: Option<usize>, second: Option<usize>) -> Tie {

@@ -12,6 +12,9 @@ mod registers;
 /// Every way in which a line can be wrong, and what an accepted one becomes.
 mod intake;
 
+/// What is packed is read again; one key is one identity, however it is packed.
+mod packing;
+
 /// What is written to whom: limits, timers, repeats and replays, over random lives.
 mod dispatch;
 

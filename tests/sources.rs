@@ -65,12 +65,13 @@ fn updates(chunk: &Chunk) -> Vec<&Update> {
 }
 
 /// Key and packed fields of each record.
-fn rows(chunk: &Chunk, fields: usize) -> Vec<(String, Vec<i64>)> {
+fn rows(schema: &Schema, chunk: &Chunk) -> Vec<(String, Vec<i64>)> {
     let row = |update: &Update| {
         let record = Record::read(&update.record);
-        let mut values = vec![0; fields];
-        record.unpack(fields, &mut values);
-        (record.key().to_owned(), values)
+        let register = &schema.registers[usize::from(record.register)];
+        let mut values = vec![0; register.packed.len()];
+        record.unpack(&register.packing, &mut values);
+        (record.key(&register.packing), values)
     };
     updates(chunk).into_iter().map(row).collect()
 }
@@ -110,7 +111,8 @@ fn a_directory_is_read_by_name_and_without_what_is_no_feed() {
     folder.write("a.ndjson.gz", gzip(contribution(1).as_bytes()));
     folder.write("notes.txt", "not a feed");
     std::fs::create_dir(folder.0.join("truth")).unwrap();
-    let keys: Vec<_> = rows(&read(&registers::kz(), std::slice::from_ref(&folder.0), &[]), 3).into_iter().map(|(key, _)| key).collect();
+    let keys: Vec<_> =
+        rows(&registers::kz(), &read(&registers::kz(), std::slice::from_ref(&folder.0), &[])).into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, ["k1", "k2"]);
     assert!(problem(&registers::kz(), &[folder.0.join("truth")], &[]).ends_with("no file of a feed in this directory"));
     assert!(problem(&registers::kz(), &[folder.0.join("absent.ndjson")], &[]).contains("absent.ndjson: No such file"));
@@ -125,7 +127,7 @@ fn a_bad_line_stops_nothing() {
     bytes.push(b'\n');
     bytes.extend_from_slice(contribution(4).as_bytes());
     let chunk = read(&registers::kz(), &[folder.write("feed.ndjson", bytes)], &[]);
-    assert_eq!(rows(&chunk, 3).len(), 3);
+    assert_eq!(rows(&registers::kz(), &chunk).len(), 3);
     let refusals = refusals(&chunk);
     assert_eq!(refusals[0], (2, "register", "unknown register `eqpf.contribution` (did you mean enpf.contribution?)"));
     assert_eq!(refusals[1], (5, "", "not UTF-8 from byte 1 on"));
@@ -186,7 +188,7 @@ fn a_table_becomes_records() {
                  4,2014,wages,NA\r\n\r\n5,2014,\"wages\",12\r\n6,2014,wages\r\n7,2014,wages,1.5\r\n0,2014,wages,1\r\n";
     let chunk = read(&registers::us(), &[folder.write("income-2014.csv.gz", gzip(table.as_bytes()))], &[map]);
     let wanted = [("1-2014-wages", [2014, 0, 36501]), ("207-2014-self_employment", [2014, 1, -14519]), ("5-2014-wages", [2014, 0, 12])];
-    assert_eq!(rows(&chunk, 3), wanted.map(|(key, values)| (key.to_owned(), values.to_vec())));
+    assert_eq!(rows(&registers::us(), &chunk), wanted.map(|(key, values)| (key.to_owned(), values.to_vec())));
     let update = updates(&chunk)[1];
     assert_eq!((update.person, update.heard), (207, Date::parse("2014-12-31").unwrap()));
     assert_eq!(
@@ -224,15 +226,7 @@ fn a_row_may_give_several_records() {
     let chunk = read(&registers::us(), &[folder.write("people.csv", table)], &[map]);
     let since = i64::from(Date::parse("2014-02-14").unwrap().0);
     let us = |state: &str| opaque(&format!("US-{state}"));
-    let unpacked: Vec<Vec<i64>> = updates(&chunk)
-        .into_iter()
-        .map(|update| {
-            let record = Record::read(&update.record);
-            let mut values = vec![0; if record.register == 2 { 3 } else { 2 }];
-            record.unpack(values.len(), &mut values);
-            values
-        })
-        .collect();
+    let unpacked: Vec<Vec<i64>> = rows(&registers::us(), &chunk).into_iter().map(|(_, values)| values).collect();
     assert_eq!(unpacked, [vec![1966, us("23")], vec![1, 2, since], vec![1969, ABSENT], vec![1970, us("9")]]);
     assert_eq!(refusals(&chunk), [(5, "event_date", "not a date %d.%m.%Y of the calendar")]);
 }
@@ -327,7 +321,7 @@ fn the_survey_is_read_through_its_mapping() {
     assert!(of("census.person").count() > 900);
     let amount = |record: Record<'_>| {
         let mut values = [0; 3];
-        record.unpack(3, &mut values);
+        record.unpack(&schema.registers[usize::from(record.register)].packing, &mut values);
         values[2]
     };
     assert!(of("irs.income").map(amount).any(|amount| amount < 0), "losses are kept");
@@ -362,7 +356,7 @@ fn as_held(update: &Update) -> Held {
     let record = Record::read(&update.record);
     Held {
         person: update.person,
-        key: Box::from(record.key()),
+        key: Box::from(record.key(&registers::kz().registers[usize::from(record.register)].packing)),
         seq: record.seq,
         fingerprint: record.fingerprint(),
         deleted: record.deleted(),
@@ -388,15 +382,12 @@ fn a_dump_gives_only_the_difference() {
     let difference = dump(1, before, &lines, 0.02).unwrap();
     let counts = (difference.equal, difference.new, difference.changed, difference.deleted, difference.spared);
     assert_eq!(counts, (97, 2, 1, 1, 0));
-    let versions: Vec<(&str, u64, bool)> = difference
-        .updates
-        .iter()
-        .map(|update| {
-            let record = Record::read(&update.record);
-            (record.key(), record.seq, record.deleted())
-        })
-        .collect();
-    assert_eq!(versions, [("k2", 3, false), ("k7", 8, false), ("k101", 1, false), ("k1", 2, true)]);
+    let versions: Vec<(Box<str>, u64, bool)> =
+        difference.updates.iter().map(as_held).map(|held| (held.key, held.seq, held.deleted)).collect();
+    assert_eq!(
+        versions.iter().map(|(key, seq, deleted)| (&**key, *seq, *deleted)).collect::<Vec<_>>(),
+        [("k2", 3, false), ("k7", 8, false), ("k101", 1, false), ("k1", 2, true)]
+    );
 }
 
 #[test]

@@ -93,15 +93,16 @@ fn person(policy: &Policy, number: i64) -> Vec<u8> {
     let mut file = Vec::new();
     let mut add = |register: &str, key: &str, fields: &[i64]| {
         let register = policy.register(register).expect("declared above");
-        NewRecord { register, key, seq: 1, deleted: false, event_date: Some(Date(10_000)), fingerprint: 0, fields }.pack(&mut file);
+        NewRecord { register, key, seq: 1, deleted: false, event_date: Some(Date(10_000)), shown: 0, fields }
+            .pack(policy.packing(register), &mut file);
     };
     add("reg.person", "1", &[10_000 + number % 7_000, number % 2]);
     for month in 0..8 {
         let period = Date::from_ymd(2026, 4 + month as u32, 1).expect("a month");
-        add("reg.pay", &period.to_string(), &[i64::from(period.0), 100_000 + number % 1000, month % 4]);
+        add("reg.pay", &period.to_string()[..7], &[i64::from(period.0), 100_000 + number % 1000, month % 4]);
     }
     for thing in 0..3 {
-        add("reg.thing", "2020-01-01", &[thing, 18_000, if thing == 1 { 20_000 } else { ABSENT }]);
+        add("reg.thing", &Date(18_000).to_string(), &[thing, 18_000, if thing == 1 { 20_000 } else { ABSENT }]);
     }
     file
 }

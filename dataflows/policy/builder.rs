@@ -3,7 +3,7 @@
 use super::compile::{Compiler, Scope, State, Type, Value};
 use super::evaluate::{BenefitProgram, CategoryProgram, Layout, Machine, Programs};
 use super::expression::parse;
-use super::file::ABSENT;
+use super::file::{ABSENT, Packing};
 use super::graph::{Block, Code, SUMS};
 use super::load::{LEVELS, Package, ROUNDINGS, braces, described, read_expression, texts};
 use super::program::{Bins, Op, Reg, Rounding};
@@ -131,6 +131,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             fields,
             packed,
             ties: Vec::new(),
+            packing: Packing::default(),
         });
     }
 
@@ -921,7 +922,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         programs.windows = compiler.windows.clone();
         programs.years = compiler.years;
         let layout =
-            |register: &Register| Layout { fields: register.packed.len(), period: register.period, retain_months: register.retain_months };
+            |register: &Register| Layout { shape: register.packing.shape, period: register.period, retain_months: register.retain_months };
         programs.layouts = compiler.registers.iter().map(layout).collect();
     }
 }

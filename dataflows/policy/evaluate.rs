@@ -5,7 +5,7 @@
 //! all folds of the stage. Every answer comes with a *horizon*, the first later date on which it may change by itself; a record
 //! whose date is still to come, a term, a birthday, the end of a record's retention lower it.
 
-use super::file::{ABSENT, Brief, Record, briefs, unpack};
+use super::file::{ABSENT, Brief, Record, Shape, briefs};
 use super::graph::{Code, FIELDS, FoldKind, Group, Input, Item, Plan, SLOTS, SUMS};
 use super::program::{Bins, Clock, LIMIT, Op, Reg, Registers, is_unknown, reason_of, registers, run, unknown};
 use super::{
@@ -62,7 +62,7 @@ pub(crate) struct Machine {
 /// How rules see the records of a register.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
-    pub fields: usize,
+    pub shape: Shape,
     pub period: Option<usize>,
     pub retain_months: Option<i32>,
 }
@@ -527,8 +527,8 @@ fn trace(
 }
 
 /// A record as the ground of a right.
-fn ground(file: &[u8], record: &Brief) -> Ground {
-    Ground::Record(record.register, Record::read(&file[record.start as usize..]).key().into())
+fn ground(policy: &Policy, file: &[u8], record: &Brief) -> Ground {
+    Ground::Record(record.register, Record::read(&file[record.start as usize..]).key(policy.packing(record.register)).into())
 }
 
 /// One evaluation of one person.
@@ -586,18 +586,18 @@ impl<'a> Pass<'a> {
     fn effective(&mut self, record: &Brief) -> bool {
         if let Some(date) = record.event_date
             && date > self.environment.today
-            && !record.deleted
+            && !record.deleted()
         {
             self.clock.wake(i64::from(date.0));
             return false;
         }
-        !record.deleted
+        !record.deleted()
     }
 
     /// Unpacks a record, unless its retention has ended.
     fn unpack(&mut self, record: &Brief) -> bool {
         let layout = &self.policy.programs.layouts[usize::from(record.register)];
-        unpack(&self.file[record.fields as usize..], layout.fields, &mut self.regs[usize::from(FIELDS)..]);
+        record.unpack(self.file, layout.shape, &mut self.regs[usize::from(FIELDS)..]);
         layout.retain_months.is_none()
             || self.period(record, layout).is_none_or(|period| period > self.environment.shared.expired[usize::from(record.register)])
     }
@@ -725,7 +725,7 @@ impl<'a> Pass<'a> {
                 if !self.effective(&record) || !self.unpack(&record) {
                     continue;
                 }
-                let ground = || self::ground(self.file, &record);
+                let ground = || self::ground(policy, self.file, &record);
                 let right = decide(*index, benefit, program, doubt, ground, self.regs, bins, &mut self.clock, self.environment);
                 out.extend(right);
                 self.expires(&record);
@@ -748,7 +748,7 @@ impl<'a> Pass<'a> {
             let doubt = self.environment.shared.doubts[usize::from(register)];
             for record in briefs(self.file).filter(|record| record.register == register) {
                 if self.effective(&record) && self.unpack(&record) {
-                    let ground = ground(self.file, &record);
+                    let ground = ground(policy, self.file, &record);
                     traces.push(trace(*index, program, doubt, ground, self.regs, bins, &mut self.clock));
                 }
             }

@@ -3,23 +3,99 @@
 //! A record is
 //!
 //! ```text
-//! register varint | flags u8 | length of the rest varint | key length varint, key | seq varint
-//!   | event date zigzag varint, if flagged | fingerprint u32 | null bitmap | fields, zigzag varints
+//! register varint | flags u8 | length of the rest varint
+//!   | seq varint                 unless flagged as 1
+//!   | event date zigzag varint   days since 2015-01-01, if flagged
+//!   | length varint, key         unless flagged as told by the fields; a word if flagged, its bytes from the least, else text
+//!   | hash of shown fields u32   if flagged: some field is only shown, and the key does not tell it
+//!   | absent fields              one bit each, unless flagged as none
+//!   | fields zigzag varints      dates as days since the event date, or since 2015-01-01
 //! ```
 //!
 //! Only rule fields are packed: every value is an `i64` (dates as days, booleans as 0 or 1, enumerations as their index,
-//! people as their number, opaque texts as a hash). The fingerprint is a hash over all fields, shown ones included; it tells
-//! versions of the same `seq` apart.
+//! people as their number, opaque texts as [`opaque`]). A key is left out if the register's template makes it of the fields;
+//! short ones are a word. Which form a key has follows from key and fields, so equal records are equal bytes. A register's
+//! [`Packing`] says what of this its records need.
 
-use crate::model::Date;
+use super::key::{Template, Word};
+pub use super::key::{opaque, transparent};
+use super::{FieldType, Register};
+use crate::model::{Date, PersonKind};
 use std::cmp::Ordering;
 
 /// A field, indicator or slot without a value. Unknown values lie just above it: see [`crate::policy::evaluate`].
 pub const ABSENT: i64 = i64::MIN;
 
+/// What dates are counted from: most are near it, so that two bytes hold them.
+const EPOCH: Date = Date(16_436);
+/// Fields of a register, at most: a bit each.
+pub(super) const FIELDS_MAX: usize = 64;
+
 const DELETED: u8 = 1;
 const CONFLICT: u8 = 2;
 const DATED: u8 = 4;
+const FIRST: u8 = 8;
+const TOLD: u8 = 16;
+const WORD: u8 = 32;
+const SHOWN: u8 = 64;
+const WHOLE: u8 = 128;
+
+/// How the records of a register are packed.
+#[derive(Clone, Debug, Default)]
+pub struct Packing {
+    pub(super) shape: Shape,
+    /// How the fields make the key, if rule fields alone do.
+    template: Option<Template>,
+    /// Position among all fields of the one, only shown and never absent, that is the key.
+    pub named_by: Option<usize>,
+}
+
+/// The fields of a register, as far as unpacking needs to know them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shape {
+    fields: usize,
+    /// A bit for each field that holds a date.
+    dates: u64,
+}
+
+impl Packing {
+    /// How a register's records are packed, in a package that names people like this.
+    pub fn new(register: &Register, people: PersonKind) -> Packing {
+        let fields = || register.packed.iter().map(|&field| &register.fields[field]).take(FIELDS_MAX);
+        let is_date = |kind: &FieldType| matches!(kind, FieldType::Date | FieldType::Month);
+        let dates = fields().enumerate().filter(|(_, field)| is_date(&field.kind)).fold(0, |dates, (index, _)| dates | 1 << index);
+        let name = register.key.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
+        Packing {
+            shape: Shape { fields: fields().count(), dates },
+            template: Template::new(register, people),
+            named_by: register.fields.iter().position(|field| field.card && !field.optional && Some(field.name.as_str()) == name),
+        }
+    }
+
+    /// The key that the register's template makes of these fields, if it can.
+    pub fn key(&self, fields: &[i64]) -> Option<String> {
+        let template = self.template.as_ref()?;
+        template.positions().all(|position| fields[position] != ABSENT).then(|| template.text(of(template, fields)))
+    }
+
+    /// The values of the fields that a key is made of by the register's template.
+    fn values(&self, key: &str) -> Option<Vec<i64>> {
+        self.template.as_ref()?.read(key)
+    }
+
+    /// Whether these fields tell the key.
+    fn tells(&self, fields: &[i64], key: &str) -> bool {
+        let Some(template) = self.template.as_ref().filter(|_| fields.len() == self.shape.fields) else {
+            return false;
+        };
+        template.read(key).is_some_and(|values| values.into_iter().eq(of(template, fields)))
+    }
+}
+
+/// Those of the fields that make the key.
+fn of<'a>(template: &'a Template, fields: &'a [i64]) -> impl Iterator<Item = i64> + 'a {
+    template.positions().map(|position| fields[position])
+}
 
 /// A record as it is written: everything that version resolution and rules need.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,36 +105,103 @@ pub struct NewRecord<'a> {
     pub seq: u64,
     pub deleted: bool,
     pub event_date: Option<Date>,
-    /// Hash over the canonical form of all fields.
-    pub fingerprint: u32,
+    /// Hash over the fields that are only shown; zero where there are none, or the key tells them.
+    pub shown: u32,
     /// One value per rule field, [`ABSENT`] where there is none; empty when deleted.
     pub fields: &'a [i64],
 }
 
 impl NewRecord<'_> {
-    /// Appends the packed record.
-    pub fn pack(&self, out: &mut Vec<u8>) {
+    /// Appends the packed record; `packing` is its register's.
+    pub fn pack(&self, packing: &Packing, out: &mut Vec<u8>) {
+        let key = if packing.tells(self.fields, self.key) { Key::Told } else { Key::written(self.key) };
+        let flag = |condition: bool, flag: u8| if condition { flag } else { 0 };
+        let flags = flag(self.deleted, DELETED)
+            | flag(self.event_date.is_some(), DATED)
+            | flag(self.seq == 1, FIRST)
+            | flag(key == Key::Told, TOLD)
+            | flag(matches!(key, Key::Word(_)), WORD)
+            | flag(self.shown != 0, SHOWN)
+            | flag(!self.fields.contains(&ABSENT), WHOLE);
         let mut body = Vec::with_capacity(self.key.len() + 16 + 3 * self.fields.len());
-        write_varint(&mut body, self.key.len() as u64);
-        body.extend_from_slice(self.key.as_bytes());
-        write_varint(&mut body, self.seq);
+        if self.seq != 1 {
+            write_varint(&mut body, self.seq);
+        }
         if let Some(date) = self.event_date {
-            write_varint(&mut body, zigzag(i64::from(date.0)));
+            write_varint(&mut body, zigzag(i64::from(date.0) - i64::from(EPOCH.0)));
         }
-        body.extend_from_slice(&self.fingerprint.to_le_bytes());
-        let bitmap = body.len();
-        body.resize(bitmap + self.fields.len().div_ceil(8), 0);
-        for (index, &value) in self.fields.iter().enumerate() {
-            if value == ABSENT {
-                body[bitmap + index / 8] |= 1 << (index % 8);
-            } else {
-                write_varint(&mut body, zigzag(value));
-            }
+        key.write(&mut body);
+        if self.shown != 0 {
+            body.extend_from_slice(&self.shown.to_le_bytes());
         }
+        self.pack_fields(packing.shape, flags & WHOLE != 0, &mut body);
         write_varint(out, u64::from(self.register));
-        out.push(if self.deleted { DELETED } else { 0 } | if self.event_date.is_some() { DATED } else { 0 });
+        out.push(flags);
         write_varint(out, body.len() as u64);
         out.extend_from_slice(&body);
+    }
+
+    fn pack_fields(&self, shape: Shape, whole: bool, out: &mut Vec<u8>) {
+        if !whole {
+            let absent = self.fields.iter().rev().fold(0_u64, |bits, value| bits << 1 | u64::from(*value == ABSENT));
+            out.extend_from_slice(&absent.to_le_bytes()[..self.fields.len().div_ceil(8)]);
+        }
+        for (index, &value) in self.fields.iter().enumerate().filter(|(_, value)| **value != ABSENT) {
+            write_varint(out, zigzag(value.wrapping_sub(shape.base(index, self.event_date))));
+        }
+    }
+}
+
+impl Shape {
+    /// What a field's value is counted from.
+    fn base(self, field: usize, event_date: Option<Date>) -> i64 {
+        let days = i64::from(event_date.unwrap_or(EPOCH).0);
+        if self.dates >> field & 1 == 1 { days } else { 0 }
+    }
+}
+
+/// A key, as a record has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Key<'a> {
+    /// By the fields.
+    Told,
+    Word(u64),
+    Text(&'a [u8]),
+}
+
+impl<'a> Key<'a> {
+    /// The one form in which a text is written.
+    fn written(text: &'a str) -> Self {
+        Word::read(text).map_or(Key::Text(text.as_bytes()), |word| Key::Word(word.pack()))
+    }
+
+    fn read(flags: u8, bytes: &'a [u8], at: &mut usize) -> Self {
+        if flags & TOLD != 0 {
+            return Key::Told;
+        }
+        let length = read_varint(bytes, at) as usize;
+        let written = &bytes[*at..*at + length];
+        *at += length;
+        if flags & WORD == 0 {
+            Key::Text(written)
+        } else {
+            Key::Word(written.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)))
+        }
+    }
+
+    fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Key::Told => {}
+            Key::Word(word) => {
+                let length = (u64::BITS - word.leading_zeros()).div_ceil(8);
+                write_varint(out, u64::from(length));
+                out.extend_from_slice(&word.to_le_bytes()[..length as usize]);
+            }
+            Key::Text(text) => {
+                write_varint(out, text.len() as u64);
+                out.extend_from_slice(text);
+            }
+        }
     }
 }
 
@@ -69,10 +212,10 @@ pub struct Record<'a> {
     pub bytes: &'a [u8],
     pub register: u16,
     flags: u8,
-    key: &'a [u8],
+    key: Key<'a>,
     pub seq: u64,
     event_date: Option<Date>,
-    fingerprint: u32,
+    shown: u32,
     fields: &'a [u8],
 }
 
@@ -83,18 +226,16 @@ impl<'a> Record<'a> {
             return None;
         }
         let mut at = 0;
-        let register = read_varint(bytes, &mut at) as u16;
-        let flags = bytes[at];
-        at += 1;
-        let length = read_varint(bytes, &mut at) as usize;
-        let end = at + length;
-        let key_length = read_varint(bytes, &mut at) as usize;
-        let key = &bytes[at..at + key_length];
-        at += key_length;
-        let seq = read_varint(bytes, &mut at);
-        let event_date = (flags & DATED != 0).then(|| Date(unzigzag(read_varint(bytes, &mut at)) as i32));
-        let fingerprint = u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-        let record = Record { bytes: &bytes[..end], register, flags, key, seq, event_date, fingerprint, fields: &bytes[at + 4..end] };
+        let Head { register, flags, end } = Head::read(bytes, &mut at);
+        let seq = read_seq(flags, bytes, &mut at);
+        let event_date = read_event_date(flags, bytes, &mut at);
+        let key = Key::read(flags, bytes, &mut at);
+        let mut shown = 0;
+        if flags & SHOWN != 0 {
+            shown = u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+            at += 4;
+        }
+        let record = Record { bytes: &bytes[..end], register, flags, key, seq, event_date, shown, fields: &bytes[at..end] };
         Some((record, &bytes[end..]))
     }
 
@@ -103,9 +244,17 @@ impl<'a> Record<'a> {
         Record::split(bytes).expect("a packed record").0
     }
 
-    /// The record's key within its register (and file).
-    pub fn key(&self) -> &'a str {
-        std::str::from_utf8(self.key).expect("keys are packed from text")
+    /// The record's key within its register (and file); `packing` is its register's, here as everywhere.
+    pub fn key(&self, packing: &Packing) -> String {
+        match self.key {
+            Key::Told => {
+                let mut fields = [0; FIELDS_MAX];
+                self.unpack(packing, &mut fields);
+                packing.key(&fields).expect("packed with a key that the fields tell")
+            }
+            Key::Word(word) => Word::unpack(word).text(),
+            Key::Text(text) => std::str::from_utf8(text).expect("keys are packed from text").to_string(),
+        }
     }
 
     /// Whether this is the tombstone of a deleted record.
@@ -119,9 +268,20 @@ impl<'a> Record<'a> {
     pub fn event_date(&self) -> Option<Date> {
         self.event_date
     }
-    /// The hash over all fields, shown ones included.
+    /// See [`NewRecord::shown`].
+    pub fn shown(&self) -> u32 {
+        self.shown
+    }
+
+    /// A hash over the content: the event date and all fields, shown ones included.
     pub fn fingerprint(&self) -> u32 {
-        self.fingerprint
+        let date = self.event_date.map_or(i64::MIN, |date| i64::from(date.0));
+        let mut hash = xxhash_rust::xxh3::Xxh3::new();
+        hash.update(&date.to_le_bytes());
+        hash.update(&self.shown.to_le_bytes());
+        hash.update(&[self.flags & WHOLE]);
+        hash.update(self.fields);
+        hash.digest() as u32
     }
 
     /// Whether rules see it on this day: not deleted, and not waiting for its date.
@@ -129,38 +289,70 @@ impl<'a> Record<'a> {
         !self.deleted() && self.event_date.is_none_or(|date| date <= today)
     }
 
-    /// Unpacks `count` fields into the front of `out`.
-    pub fn unpack(&self, count: usize, out: &mut [i64]) {
+    /// Unpacks the fields into the front of `out`, as many as it has room for.
+    pub fn unpack(&self, packing: &Packing, out: &mut [i64]) {
+        let count = packing.shape.fields.min(out.len());
         if self.deleted() {
             out[..count].fill(ABSENT);
         } else {
-            unpack(self.fields, count, out);
+            unpack(self.fields, self.flags & WHOLE != 0, self.event_date, packing.shape, &mut out[..count]);
         }
     }
 
     /// Which of two versions of one identity wins: the higher `seq`; then a delete; then the greater content. Equal only for
     /// equal content, so that "the greatest" does not depend on the order of arrival.
     pub fn compare_version(&self, other: &Record<'_>) -> Ordering {
-        (self.seq, self.deleted(), self.event_date, self.fields, self.fingerprint).cmp(&(
-            other.seq,
-            other.deleted(),
-            other.event_date,
-            other.fields,
-            other.fingerprint,
-        ))
+        let version = |record: &Record<'_>| (record.seq, record.deleted(), record.event_date, record.flags & WHOLE, record.shown);
+        version(self).cmp(&version(other)).then_with(|| self.fields.cmp(other.fields))
     }
+}
+
+/// What every record begins with.
+struct Head {
+    register: u16,
+    flags: u8,
+    end: usize,
+}
+
+impl Head {
+    fn read(bytes: &[u8], at: &mut usize) -> Head {
+        let register = read_varint(bytes, at) as u16;
+        let flags = bytes[*at];
+        *at += 1;
+        let length = read_varint(bytes, at) as usize;
+        Head { register, flags, end: *at + length }
+    }
+}
+
+fn read_seq(flags: u8, bytes: &[u8], at: &mut usize) -> u64 {
+    if flags & FIRST != 0 { 1 } else { read_varint(bytes, at) }
+}
+
+fn read_event_date(flags: u8, bytes: &[u8], at: &mut usize) -> Option<Date> {
+    (flags & DATED != 0).then(|| Date((unzigzag(read_varint(bytes, at)) + i64::from(EPOCH.0)) as i32))
 }
 
 /// What rules read of a record, by offsets into the file that holds it.
 #[derive(Clone, Copy, Debug)]
 pub struct Brief {
     pub register: u16,
-    pub deleted: bool,
+    flags: u8,
     pub event_date: Option<Date>,
     /// Where the record begins.
     pub start: u32,
     /// Where its packed fields begin.
-    pub fields: u32,
+    fields: u32,
+}
+
+impl Brief {
+    pub fn deleted(&self) -> bool {
+        self.flags & DELETED != 0
+    }
+
+    /// Unpacks the fields of a record that is not deleted into the front of `out`; `file` is the one it was read of.
+    pub(super) fn unpack(&self, file: &[u8], shape: Shape, out: &mut [i64]) {
+        unpack(&file[self.fields as usize..], self.flags & WHOLE != 0, self.event_date, shape, &mut out[..shape.fields]);
+    }
 }
 
 /// The records of a file, without their keys.
@@ -171,27 +363,31 @@ pub fn briefs(file: &[u8]) -> impl Iterator<Item = Brief> + '_ {
             return None;
         }
         let start = at as u32;
-        let register = read_varint(file, &mut at) as u16;
-        let flags = file[at];
-        at += 1;
-        let length = read_varint(file, &mut at) as usize;
-        let end = at + length;
-        let key_length = read_varint(file, &mut at) as usize;
-        at += key_length;
-        read_varint(file, &mut at);
-        let event_date = (flags & DATED != 0).then(|| Date(unzigzag(read_varint(file, &mut at)) as i32));
-        let fields = at as u32 + 4;
+        let Head { register, flags, end } = Head::read(file, &mut at);
+        read_seq(flags, file, &mut at);
+        let event_date = read_event_date(flags, file, &mut at);
+        if flags & TOLD == 0 {
+            let length = read_varint(file, &mut at) as usize;
+            at += length;
+        }
+        let fields = (at + if flags & SHOWN != 0 { 4 } else { 0 }) as u32;
         at = end;
-        Some(Brief { register, deleted: flags & DELETED != 0, event_date, start, fields })
+        Some(Brief { register, flags, event_date, start, fields })
     })
 }
 
-/// Unpacks `count` fields from where they begin into the front of `out`.
-pub fn unpack(fields: &[u8], count: usize, out: &mut [i64]) {
-    let mut at = count.div_ceil(8);
-    for (index, value) in out[..count].iter_mut().enumerate() {
-        let absent = fields[index / 8] & (1 << (index % 8)) != 0;
-        *value = if absent { ABSENT } else { unzigzag(read_varint(fields, &mut at)) };
+fn unpack(bytes: &[u8], whole: bool, event_date: Option<Date>, shape: Shape, out: &mut [i64]) {
+    let (mut at, mut absent) = (0, 0);
+    if !whole {
+        at = shape.fields.div_ceil(8);
+        absent = bytes[..at].iter().rev().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+    }
+    for (index, value) in out.iter_mut().enumerate() {
+        *value = if absent >> index & 1 == 1 {
+            ABSENT
+        } else {
+            unzigzag(read_varint(bytes, &mut at)).wrapping_add(shape.base(index, event_date))
+        };
     }
 }
 
@@ -212,29 +408,66 @@ pub fn records(file: &[u8]) -> impl Iterator<Item = Record<'_>> {
     })
 }
 
+/// Which record is meant: its register and its key, however a record has it.
+pub struct Identity<'a> {
+    register: u16,
+    packing: &'a Packing,
+    /// `None`: told by the values.
+    written: Option<Key<'a>>,
+    /// The values that the key is made of, if the register's template makes it.
+    values: Option<Vec<i64>>,
+}
+
+impl<'a> Identity<'a> {
+    /// The record of this key; `packing` is its register's.
+    pub fn new(register: u16, key: &'a str, packing: &'a Packing) -> Self {
+        Identity { register, packing, written: Some(Key::written(key)), values: packing.values(key) }
+    }
+
+    /// The identity of a record.
+    pub fn of(record: &Record<'a>, packing: &'a Packing) -> Self {
+        let Some(template) = packing.template.as_ref().filter(|_| record.key == Key::Told) else {
+            let values = packing.template.as_ref().and_then(|template| template.read(&record.key(packing)));
+            return Identity { register: record.register, packing, written: Some(record.key), values };
+        };
+        let mut fields = [0; FIELDS_MAX];
+        record.unpack(packing, &mut fields);
+        Identity { register: record.register, packing, written: None, values: Some(of(template, &fields).collect()) }
+    }
+
+    /// Whether a record has this identity: the same register, and a key of the same text.
+    pub fn is_of(&self, record: &Record<'_>) -> bool {
+        record.register == self.register
+            && match (record.key, self.written) {
+                (Key::Told, _) => self.values.as_ref().is_some_and(|values| tells(record, self.packing, values)),
+                (key, Some(written)) => key == written,
+                (_, None) => self.values == self.packing.values(&record.key(self.packing)),
+            }
+    }
+}
+
+/// Whether these are the values that tell a record's key.
+fn tells(record: &Record<'_>, packing: &Packing, values: &[i64]) -> bool {
+    let mut fields = [0; FIELDS_MAX];
+    record.unpack(packing, &mut fields);
+    packing.template.as_ref().is_some_and(|template| of(template, &fields).eq(values.iter().copied()))
+}
+
 /// Where a file holds the record of an identity: looks at no more of the others than it must.
-pub fn find<'a>(file: &'a [u8], register: u16, key: &str) -> Option<(usize, Record<'a>)> {
+pub fn find<'a>(file: &'a [u8], identity: &Identity<'_>) -> Option<(usize, Record<'a>)> {
     let mut start = 0;
     while start < file.len() {
         let mut at = start;
-        let other = read_varint(file, &mut at);
-        at += 1;
-        let length = read_varint(file, &mut at) as usize;
-        let end = at + length;
-        if other == u64::from(register) {
-            let key_length = read_varint(file, &mut at) as usize;
-            if &file[at..at + key_length] == key.as_bytes() {
-                return Some((start, Record::read(&file[start..end])));
+        let Head { register, end, .. } = Head::read(file, &mut at);
+        if register == identity.register {
+            let record = Record::read(&file[start..end]);
+            if identity.is_of(&record) {
+                return Some((start, record));
             }
         }
         start = end;
     }
     None
-}
-
-/// An opaque text (an address code, an employer's number) as a non-negative number that is equal when the text is.
-pub fn opaque(text: &str) -> i64 {
-    (xxhash_rust::xxh3::xxh3_64(text.as_bytes()) >> 2) as i64
 }
 
 pub(crate) fn zigzag(value: i64) -> u64 {

@@ -3,7 +3,7 @@
 //! A node is a *scalar* (a program) or a *fold* (a list of records condensed to one number). A plan has stages: the scalars of
 //! a stage run first, then one pass over the person's file serves all of its folds.
 
-use super::file::ABSENT;
+use super::file::{ABSENT, FIELDS_MAX};
 use super::program::{Bins, Op, Reg};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ const TEMPORARIES: Reg = 2048;
 /// Where the fields of the record at hand are unpacked.
 pub const FIELDS: Reg = TEMPORARIES;
 /// How many fields a record may have.
-pub const FIELD_COUNT: usize = 64;
+pub const FIELD_COUNT: usize = FIELDS_MAX;
 /// Where a household's slots are, unknown values included.
 pub const SLOTS: Reg = FIELDS + FIELD_COUNT as Reg;
 /// How many slots there may be.

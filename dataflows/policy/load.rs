@@ -3,6 +3,7 @@
 use super::builder::Builder;
 use super::compile::{Compiler, Draft, State};
 use super::expression::{Expression, Kind, parse};
+use super::file::Packing;
 use super::graph::FIELD_COUNT;
 use super::program::Rounding;
 use super::source::{Entry, Node, Place, Problems, Value as Toml, nearest};
@@ -150,6 +151,9 @@ fn build<'p>(package: &Package, problems: &mut Problems<'p>, warnings: &mut Prob
     let contact = builder.contact(&package.policy);
     builder.story(&package.policy);
     let messages = builder.messages(&package.messages, &benefits);
+    for register in &mut builder.compiler.registers {
+        register.packing = Packing::new(register, head.person);
+    }
     builder.finish_plans();
     let Builder { compiler, programs, .. } = builder;
     let (registers, slots) = (compiler.registers, compiler.slots.len());
@@ -344,6 +348,7 @@ impl Declarations<'_, '_> {
             fields,
             packed,
             ties: Vec::new(),
+            packing: Packing::default(),
         };
         self.key(&register, node);
         register.period = self.position(&register, node, "period", &[FieldType::Date, FieldType::Month]);

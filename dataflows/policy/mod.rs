@@ -12,6 +12,7 @@ pub mod evaluate;
 mod expression;
 pub mod file;
 mod graph;
+mod key;
 mod lists;
 mod load;
 mod program;
@@ -111,7 +112,7 @@ pub struct Register {
     pub source: String,
     /// The record, not (person, record), is the identity; it enters the files of all people it names.
     pub global: bool,
-    /// Template of a key over field names, for stories and the generator.
+    /// Template of a key over field names. Records whose key it makes are packed without one: see [`file::Packing`].
     pub key: String,
     /// Silent after so many days without a record or heartbeat.
     pub cadence_days: i32,
@@ -124,6 +125,7 @@ pub struct Register {
     /// Positions in `fields` of those that are packed, in packed order.
     pub packed: Vec<usize>,
     pub ties: Vec<Tie>,
+    pub packing: file::Packing,
 }
 
 impl Register {
@@ -138,7 +140,7 @@ impl Register {
         self.retain_months?;
         match self.period {
             Some(position) if !record.deleted() => {
-                record.unpack(self.packed.len(), fields);
+                record.unpack(&self.packing, fields);
                 (fields[position] != file::ABSENT).then(|| Date(fields[position] as i32))
             }
             _ => record.event_date(),
@@ -429,6 +431,11 @@ impl Policy {
     /// The number of a benefit.
     pub fn benefit(&self, id: &str) -> Option<u16> {
         self.benefit_index.get(id).copied()
+    }
+
+    /// How the records of a register are packed.
+    pub fn packing(&self, register: u16) -> &file::Packing {
+        &self.registers[usize::from(register)].packing
     }
 
     /// The name of a reason for not knowing.

@@ -247,10 +247,10 @@ impl File {
             seq: 1,
             deleted: false,
             event_date: event.map(date),
-            fingerprint: 0,
+            shown: 0,
             fields,
         };
-        record.pack(&mut self.0);
+        record.pack(policy.packing(record.register), &mut self.0);
         self
     }
 }

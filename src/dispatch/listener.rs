@@ -2,7 +2,7 @@
 
 use super::desk::Heard;
 use dataflows::model::{Date, Update};
-use dataflows::policy::file::{ABSENT, Record};
+use dataflows::policy::file::{ABSENT, Packing, Record};
 use dataflows::policy::{self, FieldType, Policy};
 
 /// Where banks report accounts and the registry office deaths. A package without these registers pays and buries without us.
@@ -20,6 +20,7 @@ pub struct Listener {
 /// Where the package finds assignments, and which benefit each of its words is.
 struct Assignments {
     place: policy::Assignment,
+    packing: Packing,
     fields: usize,
     /// By word of the record's enumeration: the benefit's id and number.
     benefits: Vec<(String, Option<u16>)>,
@@ -34,7 +35,7 @@ impl Listener {
                 _ => Vec::new(),
             };
             let benefits = words.into_iter().map(|word| (policy.benefit(&word), word)).map(|(number, word)| (word, number)).collect();
-            Assignments { place, fields: register.packed.len(), benefits }
+            Assignments { place, packing: register.packing.clone(), fields: register.packed.len(), benefits }
         });
         Listener { accounts: policy.register(ACCOUNTS), deaths: policy.register(DEATHS), assignment, languages: policy.languages.clone() }
     }
@@ -64,8 +65,9 @@ impl Listener {
 impl Assignments {
     /// The benefit and the ground are read from the key, `benefit-ground`: a deleted record has nothing else.
     fn hear(&self, person: u64, record: &Record) -> Option<Heard> {
+        let key = record.key(&self.packing);
         let written = |(word, number): &(String, Option<u16>)| {
-            let ground = record.key().strip_prefix(word.as_str())?.strip_prefix('-')?;
+            let ground = key.strip_prefix(word.as_str())?.strip_prefix('-')?;
             Some(((*number)?, Box::from(ground)))
         };
         let (benefit, ground) = self.benefits.iter().find_map(written)?;
@@ -75,7 +77,7 @@ impl Assignments {
 
     fn until(&self, record: &Record) -> Date {
         let mut fields = vec![ABSENT; self.fields];
-        record.unpack(self.fields, &mut fields);
+        record.unpack(&self.packing, &mut fields);
         let until = self.place.until.map_or(ABSENT, |position| fields[position]);
         i32::try_from(until).map_or(Date::NEVER, Date)
     }

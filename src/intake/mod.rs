@@ -11,7 +11,7 @@ pub use scalar::NUMBER_MAX;
 pub(crate) use scalar::{Scalar, shown};
 
 use dataflows::model::{Date, PersonId, PersonKind, Update};
-use dataflows::policy::file::{ABSENT, NewRecord};
+use dataflows::policy::file::{ABSENT, NewRecord, opaque};
 use dataflows::policy::{self, Field, FieldType, Policy, Register, TieKind, nearest};
 use hashbrown::HashMap;
 use serde::de::DeserializeSeed;
@@ -209,11 +209,11 @@ impl Intake {
         let (register, layout) = (&schema.registers[usize::from(index)], &layouts[usize::from(index)]);
         let head = head(index, register, schema.person, envelope)?;
         sheet.clear(register);
-        let mut fingerprint = 0;
+        let mut shown = 0;
         if !head.deleted {
             sheet.fill(register, layout, schema.person, data, text)?;
             sheet.settle(register, layout, head.person)?;
-            fingerprint = sheet.fingerprint(head.event_date);
+            shown = sheet.shown(register, head.key);
         }
         let contact = layout.phone.map(|_| Contact {
             person: head.person,
@@ -221,7 +221,7 @@ impl Intake {
             phone: std::mem::take(&mut sheet.phone),
             language: std::mem::take(&mut sheet.language),
         });
-        let update = Update { person: head.person, heard: head.heard, record: sheet.pack(&head, fingerprint) };
+        let update = Update { person: head.person, heard: head.heard, record: sheet.pack(register, &head, shown) };
         Ok(Decoded { item: Item::Update(update), contact })
     }
 }
@@ -307,20 +307,24 @@ impl Sheet {
         Ok(())
     }
 
-    /// A hash over all fields in the order of their declaration, and the event date.
-    fn fingerprint(&mut self, event_date: Option<Date>) -> u32 {
+    /// A hash over the fields that are only shown, in the order of their declaration; zero if the key says everything.
+    fn shown(&mut self, register: &Register, key: &str) -> u32 {
         self.bytes.clear();
-        let date = event_date.map_or(ABSENT, |date| i64::from(date.0));
-        for number in self.numbers.iter().chain([&date]) {
-            self.bytes.extend_from_slice(&number.to_le_bytes());
+        let is_key = |position: usize| register.packing.named_by == Some(position) && self.numbers[position] == opaque(key);
+        for (position, _) in register.fields.iter().enumerate().filter(|(_, field)| field.card) {
+            if self.numbers[position] != ABSENT && !is_key(position) {
+                self.bytes.extend_from_slice(&(position as u64).to_le_bytes());
+                self.bytes.extend_from_slice(&self.numbers[position].to_le_bytes());
+            }
         }
-        xxhash_rust::xxh3::xxh3_64(&self.bytes) as u32
+        if self.bytes.is_empty() { 0 } else { xxhash_rust::xxh3::xxh3_64(&self.bytes) as u32 }
     }
 
-    fn pack(&mut self, head: &Head<'_>, fingerprint: u32) -> Box<[u8]> {
+    fn pack(&mut self, register: &Register, head: &Head<'_>, shown: u32) -> Box<[u8]> {
+        let packing = &register.packing;
         let Head { register, key, seq, deleted, event_date, .. } = *head;
         self.bytes.clear();
-        NewRecord { register, key, seq, deleted, event_date, fingerprint, fields: &self.packed }.pack(&mut self.bytes);
+        NewRecord { register, key, seq, deleted, event_date, shown, fields: &self.packed }.pack(packing, &mut self.bytes);
         Box::from(self.bytes.as_slice())
     }
 }

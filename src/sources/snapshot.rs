@@ -6,7 +6,8 @@
 use super::Chunk;
 use crate::intake::{Contact, Item, Rejection, Schema};
 use dataflows::model::{Date, PersonId, Update};
-use dataflows::policy::file::{NewRecord, Record};
+use dataflows::policy::Register;
+use dataflows::policy::file::{NewRecord, Packing, Record};
 use dataflows::records::Held;
 use hashbrown::HashMap;
 use std::fmt;
@@ -103,8 +104,9 @@ impl Snapshot {
         }
         self.heard = self.heard.max(update.heard);
         let fingerprint = record.fingerprint();
+        let packing = &self.schema.registers[usize::from(self.register)].packing;
         let fresh = State { seq: 0, fingerprint, deleted: true, seen: None };
-        let state = self.states.entry((update.person, Box::from(record.key()))).or_insert(fresh);
+        let state = self.states.entry((update.person, Box::from(record.key(packing)))).or_insert(fresh);
         match state.seen.replace(fingerprint) {
             Some(seen) if seen == fingerprint => return Ok(()),
             Some(_) => return Err(Rejection::new("key", "twice in the dump, with different content")),
@@ -115,8 +117,7 @@ impl Snapshot {
             return Ok(());
         }
         *(if state.deleted { &mut self.difference.new } else { &mut self.difference.changed }) += 1;
-        let fields = self.schema.registers[usize::from(self.register)].packed.len();
-        self.difference.updates.push(next_version(&update, &record, fields, state.seq)?);
+        self.difference.updates.push(next_version(&self.schema.registers[usize::from(self.register)], &update, &record, state.seq)?);
         Ok(())
     }
 
@@ -145,11 +146,11 @@ impl Snapshot {
         }
         vanishing.sort_by(|(identity, _), (other, _)| identity.cmp(other));
         let is_contact = self.schema.contact.as_ref().is_some_and(|contact| contact.register == self.register);
+        let packing = &self.schema.registers[usize::from(self.register)].packing;
         for ((person, key), state) in vanishing {
             let seq = state.seq.saturating_add(1);
-            let tombstone =
-                NewRecord { register: self.register, key: &key, seq, deleted: true, event_date: None, fingerprint: 0, fields: &[] };
-            self.difference.updates.push(Update { person, heard: self.heard, record: packed(&tombstone) });
+            let tombstone = NewRecord { register: self.register, key: &key, seq, deleted: true, event_date: None, shown: 0, fields: &[] };
+            self.difference.updates.push(Update { person, heard: self.heard, record: packed(&tombstone, packing) });
             if is_contact {
                 self.difference.contacts.push(Contact { person, seq, phone: String::new(), language: String::new() });
             }
@@ -160,23 +161,23 @@ impl Snapshot {
 }
 
 /// The same record as the version after `seq`.
-fn next_version(update: &Update, record: &Record<'_>, fields: usize, seq: u64) -> Result<Update, Rejection> {
-    let mut values = vec![0; fields];
-    record.unpack(fields, &mut values);
+fn next_version(register: &Register, update: &Update, record: &Record<'_>, seq: u64) -> Result<Update, Rejection> {
+    let mut values = vec![0; register.packed.len()];
+    record.unpack(&register.packing, &mut values);
     let next = NewRecord {
         register: record.register,
-        key: record.key(),
+        key: &record.key(&register.packing),
         seq: seq.checked_add(1).ok_or_else(|| Rejection::new("seq", "no version is left"))?,
         deleted: false,
         event_date: record.event_date(),
-        fingerprint: record.fingerprint(),
+        shown: record.shown(),
         fields: &values,
     };
-    Ok(Update { person: update.person, heard: update.heard, record: packed(&next) })
+    Ok(Update { person: update.person, heard: update.heard, record: packed(&next, &register.packing) })
 }
 
-fn packed(record: &NewRecord<'_>) -> Box<[u8]> {
+fn packed(record: &NewRecord<'_>, packing: &Packing) -> Box<[u8]> {
     let mut bytes = Vec::new();
-    record.pack(&mut bytes);
+    record.pack(packing, &mut bytes);
     bytes.into_boxed_slice()
 }

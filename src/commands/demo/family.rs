@@ -4,7 +4,7 @@ use crate::dispatch::{Heard, Phone, grouped};
 use crate::ledger::Message;
 use dataflows::model::{Change, ChangeKind, Date, PersonId};
 use dataflows::policy::file::Record;
-use dataflows::policy::{Benefit, Policy};
+use dataflows::policy::{Benefit, Policy, Register};
 use fixtures::agency::Request;
 use fixtures::country::Birth;
 use serde_json::Value;
@@ -59,13 +59,13 @@ impl Family {
     }
 
     /// A record on its way in: the act of the birth, or the mother's own person record, which holds her name.
-    pub fn record(&mut self, date: Date, register: &str, record: &Record, person: PersonId, line: &[u8]) {
-        if register == "zags.birth" && record.key() == self.act && !self.begun {
+    pub fn record(&mut self, date: Date, register: &Register, record: &Record, person: PersonId, line: &[u8]) {
+        if register.id == "zags.birth" && !self.begun && record.key(&register.packing) == self.act {
             self.begun = true;
             let line: Value = serde_json::from_slice(line).unwrap_or_default();
             let born = line["data"]["born"].as_str().unwrap_or_default();
             self.story.push(format!("{date}  {}: birth registered, born {born}", self.title()));
-        } else if register == "gbdfl.person" && person == self.mother && person != 0 {
+        } else if register.id == "gbdfl.person" && person == self.mother && person != 0 {
             let line: Value = serde_json::from_slice(line).unwrap_or_default();
             let part = |name: &str| line["data"][name].as_str().unwrap_or_default().to_owned();
             self.name = format!("{} {}", part("name"), part("surname"));
