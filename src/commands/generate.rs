@@ -6,7 +6,7 @@
 
 use clap::Args;
 use dataflows::model::Date;
-use fixtures::country::{Country, in_order, morning, opening};
+use fixtures::country::{Country, History, in_order, morning, opening};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -30,6 +30,9 @@ pub struct Arguments {
     /// The first day.
     #[arg(long, default_value = "2026-01-01", value_parser = first_day)]
     pub start: Date,
+    /// Months of contributions, benefits and declarations before the first day; if absent, the 3 to 6 that rules ask for at the least.
+    #[arg(long, value_name = "MONTHS", value_parser = clap::value_parser!(u8).range(1..=120))]
+    pub history: Option<u8>,
     /// Where to write.
     #[arg(long)]
     pub out: PathBuf,
@@ -62,7 +65,8 @@ struct Frame {
 
 /// Writes the country; the folder is created, files of an earlier run are replaced.
 pub fn generate(arguments: &Arguments) -> io::Result<Summary> {
-    let country = Country::new(arguments.persons as usize, arguments.seed, arguments.start);
+    let history = arguments.history.map_or_else(History::default, |months| History::of_months(i32::from(months)));
+    let country = Country::new(arguments.persons as usize, arguments.seed, arguments.start).with_history(history);
     let days = arguments.days as usize;
     let threads = arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let spill = Spill::new(&arguments.out, days)?;
@@ -189,7 +193,7 @@ mod tests {
     fn generated(threads: usize) -> PathBuf {
         let out = std::env::temp_dir().join(format!("shanyraq-generate-{}-{threads}", std::process::id()));
         let start = Date::from_ymd(2026, 1, 1).unwrap();
-        let arguments = Arguments { persons: 17_300, seed: 5, days: 12, start, out: out.clone(), threads: Some(threads) };
+        let arguments = Arguments { persons: 17_300, seed: 5, days: 12, start, history: None, out: out.clone(), threads: Some(threads) };
         assert!(generate(&arguments).unwrap().births > 0);
         out
     }
