@@ -16,19 +16,30 @@
 //! who is a parent may take their children along to their own adult, and no further.
 
 use crate::model::{Epoch, HouseholdKey, Membership, PersonId, Role};
-use crate::operators::{Listed, Room, Rule, lists, spread};
+use crate::operators::{Listed, Room, Rule, StoreSize, lists, spread};
 use crate::persons::{AdultFact, Care, Carer, ChildFact, Facts, Placed, Resident};
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
+use std::rc::Rc;
 use timely::dataflow::StreamVec;
 
+/// How much each of the lists holds.
+#[derive(Clone, Default)]
+pub struct ListSizes {
+    pub adults: Rc<Cell<StoreSize>>,
+    pub addresses: Rc<Cell<StoreSize>>,
+    pub children: Rc<Cell<StoreSize>>,
+    pub followers: Rc<Cell<StoreSize>>,
+}
+
 /// Composes households: the places of everybody who needs facts about others to be placed.
-pub fn compose<'scope>(facts: Facts<'scope>) -> [StreamVec<'scope, Epoch, Placed>; 3] {
+pub fn compose<'scope>(facts: Facts<'scope>, sizes: &ListSizes) -> [StreamVec<'scope, Epoch, Placed>; 3] {
     let scope = facts.adults.scope();
-    let (adults, offers) = Room::new(scope, "Adults").hear(facts.adults, route).run(lists::<Adults>());
-    let (crowded,) = Room::new(scope, "Addresses").hear(facts.residents, route).run(lists::<Addresses>());
+    let (adults, offers) = Room::new(scope, "Adults").hear(facts.adults, route).run(lists::<Adults>(sizes.adults.clone()));
+    let (crowded,) = Room::new(scope, "Addresses").hear(facts.residents, route).run(lists::<Addresses>(sizes.addresses.clone()));
     let children = Room::new(scope, "Children").hear(facts.children, route).hear(offers, route).hear(crowded, route);
-    let (children, followed) = children.run(lists::<Children>());
-    let (followers,) = Room::new(scope, "Followers").hear(followed, route).run(lists::<Followers>());
+    let (children, followed) = children.run(lists::<Children>(sizes.children.clone()));
+    let (followers,) = Room::new(scope, "Followers").hear(followed, route).run(lists::<Followers>(sizes.followers.clone()));
     [adults, children, followers]
 }
 

@@ -5,7 +5,7 @@
 
 use crate::indicators::{Difference, Measured, Right, decision};
 use crate::model::{Epoch, HouseholdKey, SharedAnswer, Standing};
-use crate::operators::{PerEpoch, Room, spread};
+use crate::operators::{PerEpoch, Room, StoreSize, spread};
 use crate::persons::{PEOPLE_PER_TURN, concerns_everybody};
 use crate::policy::file;
 use crate::policy::{Environment, Evaluator, Judgement, Policy, Row};
@@ -103,9 +103,13 @@ impl Rows {
         self.index.is_empty()
     }
 
-    /// Packed rows together.
-    pub fn bytes(&self) -> u64 {
-        self.values.iter().map(|values| values.len() as u64).sum()
+    /// What the store takes beside the packed rows, and the packed rows alone.
+    pub fn sizes(&self) -> (StoreSize, StoreSize) {
+        let slot = size_of::<HouseholdKey>() + size_of::<Box<[u8]>>() + size_of::<u32>();
+        let slots = self.keys.capacity() * slot + self.index.allocation_size();
+        let packed: usize = self.values.iter().map(|values| values.len()).sum();
+        let size = |bytes: usize| StoreSize { keys: self.len() as u64, bytes: bytes as u64 };
+        (size(slots), size(packed))
     }
 
     /// All households of this worker, in the order of their keys.

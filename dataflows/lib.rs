@@ -22,12 +22,16 @@ pub mod persons;
 pub mod policy;
 pub mod records;
 
+use households::ListSizes;
 use judgements::SharedRows;
 use model::{Epoch, EpochAnswer, HouseholdKey, Membership, PersonId, Role, SharedAnswer, Update};
+use operators::StoreSize;
 use policy::file::{self, Record};
 use policy::{Evaluator, Judgement, Policy, Row};
 use records::{Circumstances, FileEvent, Files, Held, SharedActs, SharedFiles};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
 use std::rc::Rc;
 use std::sync::Arc;
 use timely::dataflow::InputHandleVec;
@@ -49,6 +53,7 @@ pub struct House {
     acts: SharedActs,
     files: SharedFiles,
     rows: SharedRows,
+    lists: ListSizes,
 }
 
 impl House {
@@ -59,19 +64,20 @@ impl House {
         let acts = SharedActs::default();
         let files: SharedFiles = Rc::new(RefCell::new(Files::new(policy.clone())));
         let rows: SharedRows = Rc::new(RefCell::new(judgements::Rows::new(policy.slots)));
+        let lists = ListSizes::default();
         let probe = Probe::new();
         let (owned, global) = worker.dataflow_named("House", |scope| {
             let (owned_in, owned) = scope.new_input::<Vec<FileEvent>>();
             let (global_in, global) = scope.new_input::<Vec<Update>>();
             let resolved = records::resolve(global, acts.clone(), answer.clone(), policy.clone());
             let (told, facts) = persons::look([owned, resolved], files.clone(), answer.clone(), policy.clone());
-            let places = households::compose(facts);
+            let places = households::compose(facts, &lists);
             let (measured, of_persons) = indicators::measure(told, places, files.clone(), policy.clone());
             let of_households = judgements::judge(measured, rows.clone(), answer.clone(), policy.clone());
             decisions::consolidate([of_persons, of_households], answer.clone(), policy.clone()).probe_with(&probe);
             (owned_in, global_in)
         });
-        House { policy, worker: worker.index() as u64, epoch: 0, owned, global, probe, answer, acts, files, rows }
+        House { policy, worker: worker.index() as u64, epoch: 0, owned, global, probe, answer, acts, files, rows, lists }
     }
 
     /// Adds updates to the open epoch. Any worker may be given any update.
@@ -174,30 +180,49 @@ impl House {
         self.rows.borrow().read(household, &mut row).then_some(row)
     }
 
-    /// People, records and households held by this worker.
+    /// What this worker holds.
     pub fn sizes(&self) -> Sizes {
-        let files = self.files.borrow();
-        let file_bytes = files.entries.iter().map(|entry| entry.file.len() as u64).sum();
-        let rows = self.rows.borrow();
-        Sizes {
-            people: files.entries.len() as u64,
-            records: files.records,
-            households: rows.len() as u64,
-            file_bytes,
-            row_bytes: rows.bytes(),
-        }
+        let (people, files) = self.files.borrow().sizes();
+        let (households, rows) = self.rows.borrow().sizes();
+        let acts = self.acts.borrow();
+        let act_bytes = acts.allocation_size() + acts.iter().map(|act| act.len()).sum::<usize>();
+        let stores = [
+            ("people", people),
+            ("files", files),
+            ("acts", StoreSize { keys: acts.len() as u64, bytes: act_bytes as u64 }),
+            ("adults", self.lists.adults.get()),
+            ("addresses", self.lists.addresses.get()),
+            ("children", self.lists.children.get()),
+            ("followers", self.lists.followers.get()),
+            ("households", households),
+            ("rows", rows),
+        ];
+        Sizes { records: self.files.borrow().records, stores: stores.into() }
     }
 }
 
 /// What a worker holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
-    /// Everybody of whom something is known, described or not.
-    pub people: u64,
     /// Records in files, tombstones included.
     pub records: u64,
-    pub households: u64,
-    /// Packed files and packed rows, without what holds them.
-    pub file_bytes: u64,
-    pub row_bytes: u64,
+    /// Every keyed store by name: of `people` (everybody of whom something is known, described or not) their packed `files`,
+    /// the global records (`acts`), composition's lists, of `households` their packed `rows`.
+    pub stores: BTreeMap<&'static str, StoreSize>,
+}
+
+impl Sizes {
+    /// How much the store of this name holds; nothing if there is none.
+    pub fn store(&self, name: &str) -> StoreSize {
+        self.stores.get(name).copied().unwrap_or_default()
+    }
+}
+
+impl AddAssign for Sizes {
+    fn add_assign(&mut self, other: Self) {
+        self.records += other.records;
+        for (name, size) in other.stores {
+            *self.stores.entry(name).or_default() += size;
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //! of a worker's people are one keyed store, read by the rooms behind: [`Files`].
 
 use crate::model::{Date, Epoch, Fault, FaultKind, Membership, PersonId, SharedAnswer, Update};
-use crate::operators::{PerEpoch, Room, spread};
+use crate::operators::{PerEpoch, Room, StoreSize, spread};
 use crate::policy::file::{self, Identity, Packing, Record};
 use crate::policy::{Environment, FeedState, Policy};
 use hashbrown::HashTable;
@@ -243,6 +243,15 @@ impl Files {
             calendar: BTreeMap::new(),
             records: 0,
         }
+    }
+
+    /// What the store takes beside the packed files, and the packed files alone.
+    pub fn sizes(&self) -> (StoreSize, StoreSize) {
+        let waiting: usize = self.calendar.values().map(|slots| slots.capacity() * size_of::<u32>()).sum();
+        let entries = self.entries.capacity() * size_of::<Entry>() + self.index.allocation_size();
+        let packed: usize = self.entries.iter().map(|entry| entry.file.len()).sum();
+        let size = |bytes: usize| StoreSize { keys: self.entries.len() as u64, bytes: bytes as u64 };
+        (size(entries + waiting), size(packed))
     }
 
     /// The slot of a person, if anything is known of them.

@@ -1,8 +1,10 @@
 //! Keyed lists of facts, and what follows from each list.
 
-use super::{Outlets, PerEpoch, spread};
+use super::{Outlets, PerEpoch, StoreSize, spread};
 use crate::model::Epoch;
 use hashbrown::HashTable;
+use std::cell::Cell;
+use std::rc::Rc;
 
 /// A fact appears under a key (+1) or is no longer there (−1). Under one key a fact is known once or not at all.
 pub type Listed<Fact> = (u64, Fact, isize);
@@ -20,9 +22,9 @@ pub trait Rule: 'static {
 }
 
 /// Keeps the lists and tells, after each epoch, which conclusions are new and which are gone. Conclusions are not kept: those
-/// drawn before are drawn again from the list as it was.
-pub fn lists<R: Rule>() -> impl PerEpoch<Event = Listed<R::Fact>, Outlets = R::Outlets> {
-    Lists::<R> { table: HashTable::new(), changed: Vec::new(), position: 0, conclusions: Vec::new() }
+/// drawn before are drawn again from the list as it was. `size` always says how much is held.
+pub fn lists<R: Rule>(size: Rc<Cell<StoreSize>>) -> impl PerEpoch<Event = Listed<R::Fact>, Outlets = R::Outlets> {
+    Lists::<R> { table: HashTable::new(), room: 0, size, changed: Vec::new(), position: 0, conclusions: Vec::new() }
 }
 
 struct List<Fact> {
@@ -34,6 +36,9 @@ struct List<Fact> {
 
 struct Lists<R: Rule> {
     table: HashTable<List<R::Fact>>,
+    /// Facts for which all lists together have room.
+    room: usize,
+    size: Rc<Cell<StoreSize>>,
     /// Lists as they were before this epoch.
     changed: Vec<(u64, Box<[R::Fact]>)>,
     position: usize,
@@ -59,10 +64,12 @@ impl<R: Rule> PerEpoch for Lists<R> {
         }
         if sign > 0 {
             debug_assert!(!facts.contains(&fact), "known once");
+            let room = facts.capacity();
             if facts.len() < SHORT_LIST {
                 facts.reserve_exact(1);
             }
             facts.push(fact);
+            self.room += facts.capacity() - room;
         } else {
             let position = facts.iter().position(|known| *known == fact).expect("only what is known can be gone");
             facts.swap_remove(position);
@@ -79,6 +86,7 @@ impl<R: Rule> PerEpoch for Lists<R> {
             R::conclude(key, &before, &mut |conclusion| self.conclusions.push((conclusion, -1)));
             R::conclude(key, &list.facts, &mut |conclusion| self.conclusions.push((conclusion, 1)));
             if list.facts.is_empty() {
+                self.room -= list.facts.capacity();
                 entry.remove();
             }
             differential_dataflow::consolidation::consolidate(&mut self.conclusions);
@@ -90,6 +98,8 @@ impl<R: Rule> PerEpoch for Lists<R> {
         }
         self.changed.clear();
         self.position = 0;
+        let bytes = self.table.allocation_size() + self.room * size_of::<R::Fact>();
+        self.size.set(StoreSize { keys: self.table.len() as u64, bytes: bytes as u64 });
         false
     }
 }

@@ -151,6 +151,20 @@ outlets!(A 0);
 outlets!(A 0, B 1);
 outlets!(A 0, B 1, C 2, D 3);
 
+/// How much a keyed store holds, without what the allocator adds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreSize {
+    pub keys: u64,
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for StoreSize {
+    fn add_assign(&mut self, other: Self) {
+        self.keys += other.keys;
+        self.bytes += other.bytes;
+    }
+}
+
 /// Spreads keys over workers: neighbouring numbers must not share one.
 pub fn spread(key: u64) -> u64 {
     key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32

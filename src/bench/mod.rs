@@ -115,17 +115,23 @@ fn load(size: &Size) -> Result<(), Failure> {
         engine.submit(part.updates);
     }
     // Asking for sizes waits until every worker has taken in what was submitted.
-    let in_files = engine.sizes();
+    engine.sizes();
     let (submitted, submitted_bytes) = (started.elapsed().as_secs_f64(), rss_bytes());
     let output = engine.commit();
     let (seconds, cpu, sizes, held) = (started.elapsed().as_secs_f64(), cpu_seconds() - cpu_started, engine.sizes(), rss_bytes());
+    let stores: serde_json::Map<String, serde_json::Value> = sizes
+        .stores
+        .iter()
+        .map(|(name, store)| (name.to_string(), json!({"keys": store.keys, "bytes_per_person": store.bytes as f64 / size.persons as f64})))
+        .collect();
     println!(
         "{}",
-        json!({"bench": "load", "policy": size.policy, "persons": size.persons, "people": sizes.people, "records": sizes.records,
-               "households": sizes.households, "file_bytes": sizes.file_bytes, "row_bytes": sizes.row_bytes, "decisions": output.changes.len(), "workers": size.workers, "decoded_before": size.decoded,
-               "seconds": seconds, "submit_seconds": submitted, "submitted_file_bytes": in_files.file_bytes, "submitted_rss_bytes": submitted_bytes, "records_per_s": sizes.records as f64 / seconds, "cpu_seconds": cpu,
-               "cpu_us_per_update": cpu * 1e6 / sizes.records as f64, "rss_bytes": held, "peak_rss_bytes": peak_rss_bytes(),
-               "bytes_per_person": held as f64 / size.persons as f64})
+        json!({"bench": "load", "policy": size.policy, "persons": size.persons, "workers": size.workers, "decoded_before": size.decoded,
+               "people": sizes.store("people").keys, "records": sizes.records, "households": sizes.store("households").keys,
+               "decisions": output.changes.len(), "seconds": seconds, "submit_seconds": submitted, "submitted_rss_bytes": submitted_bytes,
+               "records_per_s": sizes.records as f64 / seconds, "cpu_seconds": cpu, "cpu_us_per_update": cpu * 1e6 / sizes.records as f64,
+               "rss_bytes": held, "peak_rss_bytes": peak_rss_bytes(), "bytes_per_person": held as f64 / size.persons as f64,
+               "stores": stores})
     );
     Ok(())
 }

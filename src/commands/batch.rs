@@ -335,10 +335,10 @@ impl<'a> Run<'a> {
         let (sizes, summary) = (self.engine.sizes(), &self.summary);
         let mut row = json!({
             "date": self.engine.today().to_string(), "lines": summary.lines, "accepted": summary.accepted, "quarantined": summary.quarantined,
-            "records": sizes.records, "people": sizes.people, "households": sizes.households, "epochs": summary.epochs,
+            "records": sizes.records, "people": sizes.store("people").keys, "households": sizes.store("households").keys, "epochs": summary.epochs,
             "decisions": self.decisions.len(), "changes": summary.changes, "faults": self.faults.len(),
             "read_seconds": rounded(read_seconds), "graph_seconds_beside_reading": rounded(summary.graph_seconds), "write_seconds": rounded(write_seconds),
-            "file_bytes": sizes.file_bytes, "row_bytes": sizes.row_bytes, "rss_bytes": crate::commands::rss_bytes(),
+            "file_bytes": sizes.store("files").bytes, "row_bytes": sizes.store("rows").bytes, "rss_bytes": crate::commands::rss_bytes(),
             "peak_rss_bytes": crate::commands::peak_rss_bytes(),
         });
         if !summary.dumps.is_empty() {

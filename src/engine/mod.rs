@@ -221,13 +221,9 @@ impl Engine {
         let (sender, receiver) = channel();
         (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Sizes(sender.clone())));
         drop(sender);
-        receiver.into_iter().fold(Sizes::default(), |sum, part| Sizes {
-            people: sum.people + part.people,
-            records: sum.records + part.records,
-            households: sum.households + part.households,
-            file_bytes: sum.file_bytes + part.file_bytes,
-            row_bytes: sum.row_bytes + part.row_bytes,
-        })
+        let mut sizes = Sizes::default();
+        receiver.into_iter().for_each(|part| sizes += part);
+        sizes
     }
 
     fn send(&self, worker: usize, command: Command) {

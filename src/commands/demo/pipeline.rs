@@ -68,7 +68,7 @@ impl Pipeline {
         self.commit(0);
         self.tally.forget_changes();
         self.ledger.go_live();
-        self.tally.people = self.engine.sizes().people;
+        self.tally.people = self.engine.sizes().store("people").keys;
         self.family.phone.into_iter().for_each(|phone| self.network.make_eager(phone));
     }
 
