@@ -83,6 +83,11 @@ impl Packing {
         self.template.as_ref()?.read(key)
     }
 
+    /// What a key that looks like the register's template says of the packed field at this position.
+    pub fn read_key(&self, key: &str, position: usize) -> Option<i64> {
+        self.template.as_ref()?.read_one(key, position)
+    }
+
     /// Whether these fields tell the key.
     fn tells(&self, fields: &[i64], key: &str) -> bool {
         let Some(template) = self.template.as_ref().filter(|_| fields.len() == self.shape.fields) else {

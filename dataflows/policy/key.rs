@@ -134,7 +134,20 @@ impl Template {
 
     /// The values of the fields that a key is made of; `None` if it is made of something else.
     pub fn read(&self, key: &str) -> Option<Vec<i64>> {
-        let mut values = Vec::with_capacity(self.parts.len());
+        let texts = self.split(key)?;
+        self.parts.iter().zip(texts).map(|(part, text)| self.value(&part.kind, text).filter(|value| *value != ABSENT)).collect()
+    }
+
+    /// The value that a key gives the packed field at this position.
+    pub fn read_one(&self, key: &str, position: usize) -> Option<i64> {
+        let texts = self.split(key)?;
+        let (part, text) = self.parts.iter().zip(texts).find(|(part, _)| part.position == position)?;
+        self.value(&part.kind, text)
+    }
+
+    /// What a key says of each field; `None` if it does not look like the template.
+    fn split<'a>(&self, key: &'a str) -> Option<Vec<&'a str>> {
+        let mut texts = Vec::with_capacity(self.parts.len());
         let mut rest = key;
         for (index, part) in self.parts.iter().enumerate() {
             let text = rest.strip_prefix(part.before.as_str())?;
@@ -147,10 +160,10 @@ impl Template {
                 },
             };
             let (text, after) = text.split_at_checked(length)?;
-            values.push(self.value(&part.kind, text).filter(|value| *value != ABSENT)?);
+            texts.push(text);
             rest = after;
         }
-        (rest == self.end).then_some(values)
+        (rest == self.end).then_some(texts)
     }
 
     /// The only value that is written like this.

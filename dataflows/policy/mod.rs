@@ -134,17 +134,18 @@ impl Register {
         self.packed.iter().enumerate().filter(|(_, field)| self.fields[**field].kind == FieldType::Person).map(|(position, _)| position)
     }
 
-    /// The day from which retention counts, if the register forgets: the record's period, without which its event date.
-    /// `fields` is room for its packed fields.
+    /// The day from which retention counts, if the register forgets: the record's period (a tombstone's is told by its key),
+    /// without which its event date. `fields` is room for its packed fields.
     pub fn retained_from(&self, record: &file::Record<'_>, fields: &mut [i64]) -> Option<Date> {
         self.retain_months?;
-        match self.period {
-            Some(position) if !record.deleted() => {
-                record.unpack(&self.packing, fields);
-                (fields[position] != file::ABSENT).then(|| Date(fields[position] as i32))
+        let period = |position: usize| {
+            if record.deleted() {
+                return self.packing.read_key(&record.key(&self.packing), position);
             }
-            _ => record.event_date(),
-        }
+            record.unpack(&self.packing, fields);
+            Some(fields[position]).filter(|&period| period != file::ABSENT)
+        };
+        self.period.and_then(period).map(|period| Date(period as i32)).or(record.event_date())
     }
 }
 
