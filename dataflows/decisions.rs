@@ -43,6 +43,9 @@ pub fn consolidate<'scope>(
     through
 }
 
+/// More rights change only in sweeps and loads, whose room is given back.
+const RIGHTS_AT_EASE: usize = 4096;
+
 struct Netter {
     policy: Arc<Policy>,
     answer: SharedAnswer,
@@ -67,6 +70,8 @@ impl PerEpoch for Netter {
             let other = rest.next_if(|(other, _)| same_right(&decision, other));
             changes.push(change(&self.policy, decision, sign, other));
         }
+        drop(rest);
+        self.pending.shrink_to(RIGHTS_AT_EASE);
         false
     }
 }

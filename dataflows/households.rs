@@ -115,7 +115,7 @@ const RESIDENTS_MAX: usize = 15;
 
 impl Rule for Addresses {
     type Fact = Resident;
-    /// A child who lives at a crowded address.
+    /// A child who lives at this crowded address.
     type Conclusion = PersonId;
     type Outlets = (Vec<Listed<ChildFact>>,);
 
@@ -125,8 +125,8 @@ impl Rule for Addresses {
         }
     }
 
-    fn tell(_address: u64, child: PersonId, sign: isize, (crowded,): &mut Self::Outlets) {
-        crowded.push((child, ChildFact::Crowded, sign));
+    fn tell(address: u64, child: PersonId, sign: isize, (crowded,): &mut Self::Outlets) {
+        crowded.push((child, ChildFact::Crowded(address), sign));
     }
 }
 
@@ -253,7 +253,7 @@ fn place(known: &[ChildFact], found: Option<&[(PersonId, PersonId)]>) -> Option<
         return with(anchor);
     }
     parents.sort_unstable_by_key(|(carer, _)| (!carer.female, carer.person));
-    let crowded = known.contains(&ChildFact::Crowded);
+    let crowded = known.iter().any(|fact| matches!(fact, ChildFact::Crowded(_)));
     let nearby = parents.iter().find(|(carer, _)| carer.near && !crowded);
     let chosen = match &parents[..] {
         _ if dependant => nearby,

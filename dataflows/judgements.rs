@@ -5,7 +5,7 @@
 
 use crate::indicators::{Difference, Measured, Right, decision};
 use crate::model::{Epoch, HouseholdKey, SharedAnswer, Standing};
-use crate::operators::{PerEpoch, Room, StoreSize, spread};
+use crate::operators::{PerEpoch, Room, StoreSize, hash};
 use crate::persons::{PEOPLE_PER_TURN, concerns_everybody};
 use crate::policy::file;
 use crate::policy::{Environment, Evaluator, Judgement, Policy, Row};
@@ -121,7 +121,7 @@ impl Rows {
 
     /// Copies the row of a household into `row`; false when there is none.
     pub fn read(&self, household: HouseholdKey, row: &mut Row) -> bool {
-        let Some(&slot) = self.index.find(spread(household.0), |&slot| self.keys[slot as usize] == household) else { return false };
+        let Some(&slot) = self.index.find(hash(household.0), |&slot| self.keys[slot as usize] == household) else { return false };
         self.copy(slot, row);
         true
     }
@@ -133,7 +133,7 @@ impl Rows {
     }
 
     fn slot(&mut self, household: HouseholdKey) -> u32 {
-        if let Some(&slot) = self.index.find(spread(household.0), |&slot| self.keys[slot as usize] == household) {
+        if let Some(&slot) = self.index.find(hash(household.0), |&slot| self.keys[slot as usize] == household) {
             return slot;
         }
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -144,7 +144,7 @@ impl Rows {
         });
         self.keys[slot as usize] = household;
         let keys = &self.keys;
-        self.index.insert_unique(spread(household.0), slot, |&slot| spread(keys[slot as usize].0));
+        self.index.insert_unique(hash(household.0), slot, |&slot| hash(keys[slot as usize].0));
         slot
     }
 
@@ -205,7 +205,7 @@ impl Rows {
         }
         if self.values[slot as usize].is_empty() {
             let household = self.keys[slot as usize];
-            if let Ok(entry) = self.index.find_entry(spread(household.0), |&other| other == slot) {
+            if let Ok(entry) = self.index.find_entry(hash(household.0), |&other| other == slot) {
                 entry.remove();
                 self.free.push(slot);
             }
@@ -288,6 +288,7 @@ impl PerEpoch for Judge {
         }
         self.answer.borrow_mut().rows_changed += if rows.judged { rows.changed.len() } else { rows.len() } as u64;
         rows.changed.clear();
+        rows.changed.shrink_to(PEOPLE_PER_TURN);
         rows.judged |= self.next.is_some() || self.circumstances.is_some();
         self.turn = 0;
         if self.next.is_some() {

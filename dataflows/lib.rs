@@ -1,4 +1,4 @@
-//! The house: from checked records to changed decisions, as one differential dataflow.
+//! The house: from checked records to changed decisions, as one dataflow of differences.
 //!
 //! ```text
 //!  updates ─► records ──► persons ──► households ──► indicators ──► criteria, categories, entitlements ─► decisions

@@ -10,6 +10,7 @@ use crate::policy::file::{self, ABSENT, NewRecord, Record};
 use crate::policy::{Composition, Environment, Evaluator, Policy, TieKind};
 use crate::records::{Circumstances, FileEvent, Files, SharedFiles};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use timely::dataflow::StreamVec;
 
@@ -59,8 +60,8 @@ pub enum ChildFact {
     },
     /// Takes this child of theirs along to whoever takes them in.
     Takes(PersonId),
-    /// Too many people live at the child's address.
-    Crowded,
+    /// Too many people live at this address, where the child is registered.
+    Crowded(u64),
     Offer(Carer),
 }
 
@@ -233,15 +234,26 @@ impl Eye {
         view.clear();
         let (composition, horizon) = self.evaluator.composition(environment, person, file);
         let Ties { mut horizon, away, seen } = self.read_ties(environment, person, file, composition.exists, horizon, &mut view.faults);
-        if !composition.exists || !seen {
-            return horizon;
+        if composition.exists && seen {
+            self.compose(person, &composition, away, view);
         }
+        let (values, kin_horizon) = self.evaluator.kin(environment, person, file);
+        horizon = horizon.min(kin_horizon);
+        if let Some(values) = values {
+            view.kin_values.extend_from_slice(values);
+            self.tied_people(person, &mut view.kin);
+        }
+        horizon
+    }
+
+    /// What composition is told of somebody who exists, and the contradictions among their ties.
+    fn compose(&self, person: PersonId, composition: &Composition, away: bool, view: &mut View) {
         if self.marriages.len() > 1 {
             let register = self.marriages[0].3;
             let key = self.marriages[0].1.as_str().into();
             view.faults.push(Fault { kind: FaultKind::TwoMarriages, register, key, person });
         }
-        let child = self.is_child(&composition);
+        let child = self.is_child(composition);
         if child {
             let fault = |(register, key, ward): &(u16, String, PersonId)| Fault {
                 kind: FaultKind::ChildGuardian,
@@ -252,15 +264,8 @@ impl Eye {
             view.faults.extend(self.guardianships.iter().map(fault));
         }
         if composition.alive {
-            self.place(person, &composition, child, away, &mut view.facts);
+            self.place(person, composition, child, away, &mut view.facts);
         }
-        let (values, kin_horizon) = self.evaluator.kin(environment, person, file);
-        horizon = horizon.min(kin_horizon);
-        if let Some(values) = values {
-            view.kin_values.extend_from_slice(values);
-            self.tied_people(person, &mut view.kin);
-        }
-        horizon
     }
 
     /// Collects the ties of the records in force, and the faults of all records.
@@ -275,15 +280,17 @@ impl Eye {
     ) -> Ties {
         self.clear();
         let (policy, today) = (self.policy.clone(), environment.today);
-        let (mut away, mut seen, mut lasting) = (false, false, false);
+        let (mut away, mut seen, mut lasting, mut passing_fault) = (false, false, false, false);
         for record in file::records(file) {
             if record.register == policy.kin_register {
                 continue;
             }
             let register = &policy.registers[record.register as usize];
-            let mut fault =
-                |kind| faults.push(Fault { kind, register: record.register, key: record.key(&register.packing).into(), person });
             let period = register.retained_from(&record, &mut self.fields);
+            let mut fault = |kind| {
+                passing_fault |= period.is_some();
+                faults.push(Fault { kind, register: record.register, key: record.key(&register.packing).into(), person });
+            };
             if period.is_some_and(|period| environment.forgets(record.register, period)) {
                 continue;
             }
@@ -322,8 +329,9 @@ impl Eye {
             }
         }
         self.sort();
-        // Of somebody of whom only passing records are known, nothing may be known on another day.
-        let horizon = if lasting || !seen { horizon } else { horizon.min(self.first_expiry(today, file)) };
+        // Of somebody of whom only passing records are known, nothing may be known on another day; a fault passes with its record.
+        let passing = passing_fault || seen && !lasting;
+        let horizon = if passing { horizon.min(self.first_expiry(today, file)) } else { horizon };
         Ties { horizon, away, seen }
     }
 
@@ -380,6 +388,10 @@ impl Eye {
         let latest = |(from, person): &(i64, PersonId)| (std::cmp::Reverse(*from), *person);
         self.guardians.sort_unstable_by_key(latest);
         self.holders.sort_unstable_by_key(latest);
+        for appointed in [&mut self.guardians, &mut self.holders] {
+            let mut named = BTreeSet::new();
+            appointed.retain(|(_, person)| named.insert(*person));
+        }
         for people in [&mut self.parents, &mut self.wards, &mut self.children] {
             people.sort_unstable();
             people.dedup();
@@ -427,8 +439,10 @@ impl Eye {
     fn supports(&self, person: PersonId, child: bool, address: u64, facts: &mut Vec<Fact>) {
         let supported = |by: PersonId, care: Care| Fact::Adult(by, AdultFact::AnswersFor { child: person, address, care });
         if child {
-            facts.extend(self.guardians.iter().zip(0..).map(|((_, by), position)| supported(*by, Care::Guardian(position))));
-            facts.extend(self.holders.iter().zip(0..).map(|((_, by), position)| supported(*by, Care::Custody(position))));
+            // Nobody has so many: whoever comes after the 255th is as good as the 255th.
+            let positions = || (0..=u8::MAX).chain(std::iter::repeat(u8::MAX));
+            facts.extend(self.guardians.iter().zip(positions()).map(|((_, by), position)| supported(*by, Care::Guardian(position))));
+            facts.extend(self.holders.iter().zip(positions()).map(|((_, by), position)| supported(*by, Care::Custody(position))));
         }
         facts.extend(self.parents.iter().map(|by| supported(*by, Care::Parent)));
     }

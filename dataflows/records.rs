@@ -5,7 +5,7 @@
 //! of a worker's people are one keyed store, read by the rooms behind: [`Files`].
 
 use crate::model::{Date, Epoch, Fault, FaultKind, Membership, PersonId, SharedAnswer, Update};
-use crate::operators::{PerEpoch, Room, StoreSize, spread};
+use crate::operators::{PerEpoch, Room, StoreSize, hash, spread};
 use crate::policy::file::{self, Identity, Packing, Record};
 use crate::policy::{Environment, FeedState, Policy};
 use hashbrown::HashTable;
@@ -207,6 +207,8 @@ pub struct Entry {
 }
 
 const UNCHANGED: u32 = u32::MAX;
+/// More people change only in sweeps, whose room is given back.
+const PEOPLE_AT_EASE: usize = 4096;
 
 /// The keyed store of one worker's people.
 pub struct Files {
@@ -256,7 +258,7 @@ impl Files {
 
     /// The slot of a person, if anything is known of them.
     pub fn find(&self, person: PersonId) -> Option<u32> {
-        self.index.find(spread(person), |&slot| self.entries[slot as usize].person == person).copied()
+        self.index.find(hash(person), |&slot| self.entries[slot as usize].person == person).copied()
     }
 
     /// The slot of a person, made where there is none.
@@ -267,7 +269,7 @@ impl Files {
         let slot = self.entries.len() as u32;
         self.entries.push(Entry { person, file: Box::default(), membership: Membership::OUTSIDE, wake: Date::NEVER, changed: UNCHANGED });
         let entries = &self.entries;
-        self.index.insert_unique(spread(person), slot, |&slot| spread(entries[slot as usize].person));
+        self.index.insert_unique(hash(person), slot, |&slot| hash(entries[slot as usize].person));
         slot
     }
 
@@ -328,6 +330,7 @@ impl Files {
     /// Ends the epoch: whoever is told of everybody from now on was told of them once.
     pub fn finish(&mut self, spoken: bool) {
         self.changed.clear();
+        self.changed.shrink_to(PEOPLE_AT_EASE);
         self.horizons = Vec::new();
         self.everybody = false;
         self.spoken |= spoken;

@@ -1,6 +1,6 @@
 //! Keyed lists of facts, and what follows from each list.
 
-use super::{Outlets, PerEpoch, StoreSize, spread};
+use super::{Outlets, PerEpoch, StoreSize, hash};
 use crate::model::Epoch;
 use hashbrown::HashTable;
 use std::cell::Cell;
@@ -55,7 +55,7 @@ impl<R: Rule> PerEpoch for Lists<R> {
     type Outlets = R::Outlets;
 
     fn receive(&mut self, (key, fact, sign): Listed<R::Fact>, _: &mut R::Outlets) {
-        let entry = self.table.entry(spread(key), |list| list.key == key, |list| spread(list.key));
+        let entry = self.table.entry(hash(key), |list| list.key == key, |list| hash(list.key));
         let mut entry = entry.or_insert_with(|| List { key, facts: Vec::new(), changed: false });
         let List { facts, changed, .. } = entry.get_mut();
         if !*changed {
@@ -80,7 +80,7 @@ impl<R: Rule> PerEpoch for Lists<R> {
         let stop = self.changed.len().min(self.position + LISTS_PER_TURN);
         for (key, before) in &mut self.changed[self.position..stop] {
             let (key, before) = (*key, std::mem::take(before));
-            let Ok(mut entry) = self.table.find_entry(spread(key), |list| list.key == key) else { continue };
+            let Ok(mut entry) = self.table.find_entry(hash(key), |list| list.key == key) else { continue };
             let list = entry.get_mut();
             list.changed = false;
             R::conclude(key, &before, &mut |conclusion| self.conclusions.push((conclusion, -1)));
@@ -97,6 +97,7 @@ impl<R: Rule> PerEpoch for Lists<R> {
             return true;
         }
         self.changed.clear();
+        self.changed.shrink_to(LISTS_PER_TURN);
         self.position = 0;
         let bytes = self.table.allocation_size() + self.room * size_of::<R::Fact>();
         self.size.set(StoreSize { keys: self.table.len() as u64, bytes: bytes as u64 });

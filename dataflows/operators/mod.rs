@@ -167,5 +167,11 @@ impl std::ops::AddAssign for StoreSize {
 
 /// Spreads keys over workers: neighbouring numbers must not share one.
 pub fn spread(key: u64) -> u64 {
-    key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
+    hash(key) >> 32
+}
+
+/// Hashes keys for tables, which look at the lowest and the highest bits.
+pub fn hash(key: u64) -> u64 {
+    let product = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    product ^ product >> 32
 }

@@ -4,7 +4,7 @@ use super::compile::{Compiler, Scope, State, Type, Value};
 use super::evaluate::{BenefitProgram, CategoryProgram, Layout, Machine, Programs};
 use super::expression::parse;
 use super::file::{ABSENT, Packing};
-use super::graph::{Block, Code, SUMS};
+use super::graph::{Block, Code, FIELD_COUNT, SUMS};
 use super::load::{LEVELS, Package, ROUNDINGS, braces, described, read_expression, texts};
 use super::program::{Bins, Op, Reg, Rounding};
 use super::source::{Entry, Node, Place, Value as Toml};
@@ -116,6 +116,10 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
                     let unit = value.unit.unwrap_or_default();
                     fields.push(Field { unit, optional: true, ..plain(&entry.name, value.kind.field()) });
                 }
+            }
+            if fields.len() > FIELD_COUNT {
+                let most = FIELD_COUNT - 2;
+                self.compiler.problems.report(place, format!("kin may know at most {most} fields"));
             }
         }
         let packed = (0..fields.len()).collect();

@@ -821,12 +821,12 @@ impl<'c, 'p> Compiler<'c, 'p> {
         Some(self.emit(block, |to| match (name, fraction) {
             ("_<_", false) => Op::Lt(to, a, b),
             ("_<=_", false) => Op::Le(to, a, b),
-            ("_>_", false) => Op::Lt(to, b, a),
-            ("_>=_", false) => Op::Le(to, b, a),
+            ("_>_", false) => Op::Gt(to, a, b),
+            ("_>=_", false) => Op::Ge(to, a, b),
             ("_<_", true) => Op::FLt(to, a, b),
             ("_<=_", true) => Op::FLe(to, a, b),
-            ("_>_", true) => Op::FLt(to, b, a),
-            _ => Op::FLe(to, b, a),
+            ("_>_", true) => Op::FGt(to, a, b),
+            _ => Op::FGe(to, a, b),
         }))
     }
 

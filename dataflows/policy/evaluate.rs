@@ -6,7 +6,7 @@
 //! whose date is still to come, a term, a birthday, the end of a record's retention lower it.
 
 use super::file::{ABSENT, Brief, Record, Shape, briefs};
-use super::graph::{Code, FIELDS, FoldKind, Group, Input, Item, Plan, SLOTS, SUMS};
+use super::graph::{Code, FIELD_COUNT, FIELDS, FoldKind, Group, Input, Item, Plan, SLOTS, SUMS};
 use super::program::{Bins, Clock, LIMIT, Op, Reg, Registers, is_unknown, reason_of, registers, run, unknown};
 use super::{
     BUILT_IN_SLOTS, Benefit, Composition, Contribution, Entitlement, FeedState, Judgement, Period, Policy, Row, Window, year_start,
@@ -138,11 +138,11 @@ pub struct Trace {
 impl Policy {
     /// What is the same for everybody on this day.
     pub fn environment(&self, today: Date, feeds: &[FeedState]) -> Environment {
-        let day = calendar(today);
+        let (day, registers) = (calendar(today), self.registers.len() as u16);
         let doubt = |(register, state): (u16, &FeedState)| match state {
             FeedState::Fresh => 0,
-            FeedState::NotConnected => unknown(FIRST_FEED_REASON + 2 * register),
-            FeedState::Silent => unknown(FIRST_FEED_REASON + 2 * register + 1),
+            FeedState::NotConnected => unknown(FIRST_FEED_REASON + register),
+            FeedState::Silent => unknown(FIRST_FEED_REASON + registers + register),
         };
         let missing = FeedState::NotConnected;
         let feeds = (0..self.registers.len()).map(|index| feeds.get(index).unwrap_or(&missing));
@@ -722,17 +722,28 @@ impl<'a> Pass<'a> {
             };
             let doubt = self.environment.shared.doubts[usize::from(register)];
             for record in briefs(self.file).filter(|record| record.register == register) {
-                if !self.effective(&record) || !self.unpack(&record) {
+                if !self.founds(&record, doubt) {
                     continue;
                 }
                 let ground = || self::ground(policy, self.file, &record);
                 let right = decide(*index, benefit, program, doubt, ground, self.regs, bins, &mut self.clock, self.environment);
                 out.extend(right);
-                self.expires(&record);
             }
         }
         self.wake_when_expired();
         out.sort();
+    }
+
+    /// Unpacks a record that may found a right. Nothing is known of it while its register is silent.
+    fn founds(&mut self, record: &Brief, doubt: i64) -> bool {
+        if !self.effective(record) || !self.unpack(record) {
+            return false;
+        }
+        self.expires(record);
+        if is_unknown(doubt) {
+            self.regs[usize::from(FIELDS)..][..FIELD_COUNT].fill(doubt);
+        }
+        true
     }
 
     fn traces(&mut self) -> Vec<Trace> {
@@ -747,7 +758,7 @@ impl<'a> Pass<'a> {
             };
             let doubt = self.environment.shared.doubts[usize::from(register)];
             for record in briefs(self.file).filter(|record| record.register == register) {
-                if self.effective(&record) && self.unpack(&record) {
+                if self.founds(&record, doubt) {
                     let ground = ground(policy, self.file, &record);
                     traces.push(trace(*index, program, doubt, ground, self.regs, bins, &mut self.clock));
                 }

@@ -445,8 +445,12 @@ impl Policy {
             program::REASON_ABSENT => "absent".into(),
             program::REASON_UNDEFINED => "undefined".into(),
             _ => {
-                let kind = if code.is_multiple_of(2) { "not_connected" } else { "silent" };
-                let register = code.checked_sub(evaluate::FIRST_FEED_REASON).and_then(|code| self.registers.get(usize::from(code / 2)));
+                let feed = usize::from(code.saturating_sub(evaluate::FIRST_FEED_REASON));
+                let (kind, index) = match feed.checked_sub(self.registers.len()) {
+                    None => ("not_connected", feed),
+                    Some(index) => ("silent", index),
+                };
+                let register = self.registers.get(index);
                 format!("{kind}:{}", register.map_or("?", |register| &register.id))
             }
         }

@@ -88,6 +88,8 @@ pub enum Op {
     Ne(Reg, Reg, Reg),
     Lt(Reg, Reg, Reg),
     Le(Reg, Reg, Reg),
+    Gt(Reg, Reg, Reg),
+    Ge(Reg, Reg, Reg),
     And(Reg, Reg, Reg),
     Or(Reg, Reg, Reg),
     /// Whether the bit of this number is set in a mask.
@@ -129,6 +131,8 @@ pub enum Op {
     FNe(Reg, Reg, Reg),
     FLt(Reg, Reg, Reg),
     FLe(Reg, Reg, Reg),
+    FGt(Reg, Reg, Reg),
+    FGe(Reg, Reg, Reg),
     Round(Reg, Reg, Rounding),
 }
 
@@ -137,7 +141,14 @@ impl Op {
     pub fn writes(self) -> Option<Reg> {
         match self {
             Op::Not(to, _) | Op::Past(to, _) | Op::Has(to, _) => Some(to),
-            Op::Eq(to, ..) | Op::Ne(to, ..) | Op::Lt(to, ..) | Op::Le(to, ..) | Op::And(to, ..) | Op::Or(to, ..) => Some(to),
+            Op::Eq(to, ..)
+            | Op::Ne(to, ..)
+            | Op::Lt(to, ..)
+            | Op::Le(to, ..)
+            | Op::Gt(to, ..)
+            | Op::Ge(to, ..)
+            | Op::And(to, ..)
+            | Op::Or(to, ..) => Some(to),
             Op::In(to, ..) | Op::Reached(to, ..) | Op::Active(to, ..) | Op::Within(to, ..) => Some(to),
             _ => None,
         }
@@ -305,6 +316,8 @@ fn step(op: Op, regs: &mut Registers, bins: &[Bins], clock: &mut Clock) -> usize
         Op::Ne(to, a, b) => both!(regs, to, a, b, |a, b| i64::from(a != b)),
         Op::Lt(to, a, b) => both!(regs, to, a, b, |a, b| i64::from(a < b)),
         Op::Le(to, a, b) => both!(regs, to, a, b, |a, b| i64::from(a <= b)),
+        Op::Gt(to, a, b) => both!(regs, to, a, b, |a, b| i64::from(a > b)),
+        Op::Ge(to, a, b) => both!(regs, to, a, b, |a, b| i64::from(a >= b)),
         Op::And(to, a, b) => regs[to as usize] = and(regs[a as usize], regs[b as usize]),
         Op::Or(to, a, b) => regs[to as usize] = or(regs[a as usize], regs[b as usize]),
         Op::In(to, a, mask) => both!(regs, to, a, mask, |a: i64, mask: i64| mask >> (a & 63) & 1),
@@ -390,6 +403,8 @@ fn fraction_step(op: Op, regs: &mut Registers) {
         Op::FNe(to, a, b) => compare(regs, to, a, b, Ordering::is_ne),
         Op::FLt(to, a, b) => compare(regs, to, a, b, Ordering::is_lt),
         Op::FLe(to, a, b) => compare(regs, to, a, b, Ordering::is_le),
+        Op::FGt(to, a, b) => compare(regs, to, a, b, Ordering::is_gt),
+        Op::FGe(to, a, b) => compare(regs, to, a, b, Ordering::is_ge),
         Op::Round(to, a, rounding) => {
             let (n, d) = pair(regs, a);
             regs[to as usize] = if is_unknown(n) { doubt(n) } else { round((n, d), rounding) };

@@ -259,6 +259,15 @@ fn everything_heard(policy: &Policy, today: &str) -> Environment {
     policy.environment(date(today), &vec![FeedState::Fresh; policy.registers.len()])
 }
 
+/// The code of a reason: those of registers begin at 16, first that they are not connected, then that they are silent.
+fn not_connected(policy: &Policy, register: &str) -> u16 {
+    16 + policy.register(register).expect("a register")
+}
+
+fn fell_silent(policy: &Policy, register: &str) -> u16 {
+    not_connected(policy, register) + policy.registers.len() as u16
+}
+
 #[test]
 fn a_package_loads() {
     let policy = load();
@@ -306,8 +315,7 @@ fn known(value: &str) -> i64 {
 fn three_valued_logic_follows_the_truth_table() {
     let states = [("reg.car", FeedState::Silent), ("reg.death", FeedState::NotConnected)];
     let policy = load();
-    let register = |id: &str| policy.register(id).expect("a register");
-    let (left, right) = (unknown(16 + 2 * register("reg.car") + 1), unknown(16 + 2 * register("reg.death")));
+    let (left, right) = (unknown(fell_silent(&policy, "reg.car")), unknown(not_connected(&policy, "reg.death")));
     let table = [
         ("true", "false", 0, 1),
         ("true", "true", 1, 1),
@@ -339,8 +347,8 @@ fn three_valued_logic_follows_the_truth_table() {
         assert_eq!(probe(&text(expression), "", |_| File::default(), "2026-11-22", &states).0, expected, "{expression}");
     }
     assert_eq!(probe("reg.car.size()", "unknown = 5", |_| File::default(), "2026-11-22", &states).0, 5);
-    assert_eq!(policy.reason(16 + 2 * register("reg.car") + 1), "silent:reg.car");
-    assert_eq!(policy.reason(16 + 2 * register("reg.death")), "not_connected:reg.death");
+    assert_eq!(policy.reason(fell_silent(&policy, "reg.car")), "silent:reg.car");
+    assert_eq!(policy.reason(not_connected(&policy, "reg.death")), "not_connected:reg.death");
     assert_eq!((policy.reason(0), policy.reason(1)), ("absent".into(), "undefined".into()));
 }
 
@@ -541,7 +549,7 @@ fn doubt_about_one_member_is_doubt_about_the_sum() {
         let row = sum(&policy, &environment, &[(7, parent, Role::Head), (9, &child, Role::Child), (10, &child, Role::Child)]);
         let mut judgement = Judgement::default();
         Evaluator::new(policy.clone()).judge(&environment, &row, HouseholdKey::family(7), &mut judgement);
-        assert_eq!(judgement.indicators[position(&policy, "per_capita")], unknown(16 + 2 * pay + 1));
+        assert_eq!(judgement.indicators[position(&policy, "per_capita")], unknown(fell_silent(&policy, "reg.pay")));
         assert_eq!(judgement.points, [10, 1], "what not knowing scores");
         assert_eq!(judgement.entitlements.iter().map(|right| right.outcome).collect::<Vec<_>>(), outcomes);
         assert!(judgement.entitlements.iter().all(|right| right.amount == 0));
@@ -783,7 +791,7 @@ fn members_are_asked_one_by_one() {
         let row = sum(&policy, &environment, &[(7, &head, Role::Head), (8, &child, Role::Child), (9, &nobody, Role::Dependant)]);
         let mut judgement = Judgement::default();
         Evaluator::new(policy.clone()).judge(&environment, &row, HouseholdKey::family(7), &mut judgement);
-        let silence = unknown(16 + 2 * policy.register("reg.person").unwrap() + 1);
+        let silence = unknown(fell_silent(&policy, "reg.person"));
         match judgement.indicators[position(&policy, "probe")] {
             value if value == silence => -1,
             value if value == unknown(0) => -2,

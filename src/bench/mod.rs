@@ -108,10 +108,12 @@ fn load(size: &Size) -> Result<(), Failure> {
     let mut engine = Engine::start(policy.clone(), size.workers as usize);
     let mut parts = population(&policy, Country::new(size.persons, size.seed, size.start));
     let prepared: Vec<Decoded> = if size.decoded { parts.by_ref().collect() } else { Vec::new() };
+    let mut updates = 0;
     let (started, cpu_started) = (Instant::now(), cpu_seconds());
     for part in prepared.into_iter().chain(parts) {
         part.heard.iter().for_each(|&(register, date)| engine.hear(register, date));
         part.date.into_iter().for_each(|date| engine.set_date(date));
+        updates += part.updates.len() as u64;
         engine.submit(part.updates);
     }
     // Asking for sizes waits until every worker has taken in what was submitted.
@@ -127,9 +129,9 @@ fn load(size: &Size) -> Result<(), Failure> {
     println!(
         "{}",
         json!({"bench": "load", "policy": size.policy, "persons": size.persons, "workers": size.workers, "decoded_before": size.decoded,
-               "people": sizes.store("people").keys, "records": sizes.records, "households": sizes.store("households").keys,
+               "people": sizes.store("people").keys, "updates": updates, "records_in_files": sizes.records, "households": sizes.store("households").keys,
                "decisions": output.changes.len(), "seconds": seconds, "submit_seconds": submitted, "submitted_rss_bytes": submitted_bytes,
-               "records_per_s": sizes.records as f64 / seconds, "cpu_seconds": cpu, "cpu_us_per_update": cpu * 1e6 / sizes.records as f64,
+               "records_per_s": updates as f64 / seconds, "cpu_seconds": cpu, "cpu_us_per_update": cpu * 1e6 / updates as f64,
                "rss_bytes": held, "peak_rss_bytes": peak_rss_bytes(), "bytes_per_person": held as f64 / size.persons as f64,
                "stores": stores})
     );

@@ -80,6 +80,7 @@ impl Engine {
             let guards = timely::execute(configuration, move |worker| {
                 let end = ends.lock().expect("no worker panics while holding it")[worker.index()].take();
                 let (commands, answers) = end.expect("each worker starts once");
+                let _guard = Together;
                 let house = House::build(worker, house_policy.clone());
                 serve(worker, house, &commands, &answers);
             });
@@ -247,6 +248,17 @@ fn worker_channels() -> (WorkerHandle, WorkerEnds) {
     let (commands, commands_end) = sync_channel(COMMANDS_AHEAD);
     let (answers_end, answers) = channel();
     (WorkerHandle { commands, answers }, (commands_end, answers_end))
+}
+
+/// Ends the process with a worker that panics: its peers would wait for it for ever.
+struct Together;
+
+impl Drop for Together {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
 }
 
 /// One worker's loop: ends when the engine is gone.
