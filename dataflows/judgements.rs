@@ -103,7 +103,7 @@ impl Rows {
         self.index.is_empty()
     }
 
-    /// What the store takes beside the packed rows, and the packed rows alone.
+    /// What the store takes beside the packed rows (without the few counters of unknown shares), and the packed rows alone.
     pub fn sizes(&self) -> (StoreSize, StoreSize) {
         let slot = size_of::<HouseholdKey>() + size_of::<Box<[u8]>>() + size_of::<u32>();
         let slots = self.keys.capacity() * slot + self.index.allocation_size();
