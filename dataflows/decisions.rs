@@ -2,7 +2,7 @@
 
 use crate::indicators::Right;
 use crate::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Ground, SharedAnswer};
-use crate::operators::{PerEpoch, Room, spread};
+use crate::operators::{PerEpoch, Room, TURN, spread};
 use crate::policy::Policy;
 use std::sync::Arc;
 use timely::dataflow::StreamVec;
@@ -43,9 +43,6 @@ pub fn consolidate<'scope>(
     through
 }
 
-/// More rights change only in sweeps and loads, whose room is given back.
-const RIGHTS_AT_EASE: usize = 4096;
-
 struct Netter {
     policy: Arc<Policy>,
     answer: SharedAnswer,
@@ -71,7 +68,7 @@ impl PerEpoch for Netter {
             changes.push(change(&self.policy, decision, sign, other));
         }
         drop(rest);
-        self.pending.shrink_to(RIGHTS_AT_EASE);
+        self.pending.shrink_to(TURN);
         false
     }
 }

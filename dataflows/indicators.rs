@@ -4,8 +4,8 @@
 //! from what they contribute now. Both are computed from the files; nothing that was sent needs to be kept.
 
 use crate::model::{Date, Decision, Epoch, HouseholdKey, Membership, PersonId, Role};
-use crate::operators::{PerEpoch, Room, spread};
-use crate::persons::{PEOPLE_PER_TURN, Placed, Told, concerns_everybody};
+use crate::operators::{PerEpoch, Room, Turns, spread};
+use crate::persons::{Placed, Told, concerns_everybody};
 use crate::policy::{Contribution, Entitlement, Environment, Evaluator, Policy};
 use crate::records::{Circumstances, Files, SharedFiles};
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,7 @@ pub fn measure<'scope>(
         policy,
         circumstances: None,
         next: None,
-        turn: 0,
+        turns: Turns::default(),
         before: Contribution::default(),
         now: Contribution::default(),
     };
@@ -70,8 +70,7 @@ struct Measurer {
     evaluator: Evaluator,
     circumstances: Option<(Circumstances, Environment)>,
     next: Option<(Circumstances, Environment)>,
-    /// How many people of this epoch were measured.
-    turn: usize,
+    turns: Turns,
     before: Contribution,
     now: Contribution,
 }
@@ -98,15 +97,12 @@ impl PerEpoch for Measurer {
     fn answer(&mut self, _: Epoch, out: &mut Said) -> bool {
         let files = self.files.clone();
         let files = &mut *files.borrow_mut();
-        let stop = files.touched().min(self.turn + PEOPLE_PER_TURN);
-        for turn in self.turn..stop {
-            self.compare(files, files.touched_slot(turn), out);
+        for index in self.turns.next(files.touched()) {
+            self.compare(files, files.touched_slot(index), out);
         }
-        self.turn = stop;
-        if stop < files.touched() {
+        if self.turns.more(files.touched()) {
             return true;
         }
-        self.turn = 0;
         if let Some((now, environment)) = self.next.take() {
             if self.circumstances.as_ref().is_some_and(|(before, _)| concerns_everybody(&self.policy, before, &now)) {
                 files.purge(&self.policy, &environment);

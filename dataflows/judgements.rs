@@ -5,8 +5,8 @@
 
 use crate::indicators::{Difference, Measured, Right, decision};
 use crate::model::{Epoch, HouseholdKey, SharedAnswer, Standing};
-use crate::operators::{PerEpoch, Room, StoreSize, hash};
-use crate::persons::{PEOPLE_PER_TURN, concerns_everybody};
+use crate::operators::{PerEpoch, Room, StoreSize, TURN, Turns, hash};
+use crate::persons::concerns_everybody;
 use crate::policy::file;
 use crate::policy::{Environment, Evaluator, Judgement, Policy, Row};
 use crate::records::Circumstances;
@@ -30,7 +30,7 @@ pub fn judge<'scope>(
         policy,
         circumstances: None,
         next: None,
-        turn: 0,
+        turns: Turns::default(),
         before: Judgement::default(),
         now: Judgement::default(),
         row: Row::default(),
@@ -250,8 +250,7 @@ struct Judge {
     evaluator: Evaluator,
     circumstances: Option<(Circumstances, Environment)>,
     next: Option<(Circumstances, Environment)>,
-    /// How many households of this epoch were judged.
-    turn: usize,
+    turns: Turns,
     before: Judgement,
     now: Judgement,
     row: Row,
@@ -274,23 +273,20 @@ impl PerEpoch for Judge {
     fn answer(&mut self, _: Epoch, (rights,): &mut (Vec<Right>,)) -> bool {
         let rows = self.rows.clone();
         let rows = &mut *rows.borrow_mut();
-        if self.turn == 0 {
+        if self.turns.is_first() {
             rows.everybody = self.everybody();
         }
-        let stop = rows.count().min(self.turn + PEOPLE_PER_TURN);
-        for turn in self.turn..stop {
-            let slot = if rows.everybody { turn as u32 } else { rows.changed[turn].slot };
+        for index in self.turns.next(rows.count()) {
+            let slot = if rows.everybody { index as u32 } else { rows.changed[index].slot };
             self.compare(rows, slot, rights);
         }
-        self.turn = stop;
-        if stop < rows.count() {
+        if self.turns.more(rows.count()) {
             return true;
         }
         self.answer.borrow_mut().rows_changed += if rows.judged { rows.changed.len() } else { rows.len() } as u64;
         rows.changed.clear();
-        rows.changed.shrink_to(PEOPLE_PER_TURN);
+        rows.changed.shrink_to(TURN);
         rows.judged |= self.next.is_some() || self.circumstances.is_some();
-        self.turn = 0;
         if self.next.is_some() {
             self.circumstances = self.next.take();
         }

@@ -5,7 +5,7 @@
 //! nothing that a room said needs to be kept.
 
 use crate::model::{Date, Epoch, Fault, FaultKind, HouseholdKey, Membership, PersonId, Role, SharedAnswer};
-use crate::operators::{Listed, PerEpoch, Room, spread};
+use crate::operators::{Listed, PerEpoch, Room, Turns, spread};
 use crate::policy::file::{self, ABSENT, NewRecord, Record};
 use crate::policy::{Composition, Environment, Evaluator, Policy, TieKind};
 use crate::records::{Circumstances, FileEvent, Files, SharedFiles};
@@ -145,7 +145,7 @@ pub fn look<'scope>(
         eye: Eye::new(policy),
         circumstances: None,
         next: None,
-        turn: 0,
+        turns: Turns::default(),
         before: View::default(),
         now: View::default(),
         differences: Vec::new(),
@@ -155,9 +155,6 @@ pub fn look<'scope>(
     let (told, adults, residents, children) = room.run(looker);
     (told, Facts { adults, residents, children })
 }
-
-/// How many people are looked at before the rooms behind get their turn.
-pub const PEOPLE_PER_TURN: usize = 4096;
 
 /// Everything that one look at a file shows.
 #[derive(Default)]
@@ -468,8 +465,7 @@ struct Looker {
     /// As of the last epoch; `None` before the first date.
     circumstances: Option<(Circumstances, Environment)>,
     next: Option<(Circumstances, Environment)>,
-    /// How many people of this epoch were looked at.
-    turn: usize,
+    turns: Turns,
     before: View,
     now: View,
     differences: Vec<(Fact, isize)>,
@@ -501,18 +497,15 @@ impl PerEpoch for Looker {
     fn answer(&mut self, _: Epoch, out: &mut Said) -> bool {
         let files = self.files.clone();
         let files = &mut *files.borrow_mut();
-        if self.turn == 0 {
+        if self.turns.is_first() {
             self.wake(files);
         }
-        let stop = files.touched().min(self.turn + PEOPLE_PER_TURN);
-        for turn in self.turn..stop {
-            self.compare(files, files.touched_slot(turn), out);
+        for index in self.turns.next(files.touched()) {
+            self.compare(files, files.touched_slot(index), out);
         }
-        self.turn = stop;
-        if stop < files.touched() {
+        if self.turns.more(files.touched()) {
             return true;
         }
-        self.turn = 0;
         if let Some((now, environment)) = self.next.take() {
             out.0.push(Told::Circumstances(self.worker, Box::new(now.clone())));
             self.circumstances = Some((now, environment));

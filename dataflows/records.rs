@@ -5,7 +5,7 @@
 //! of a worker's people are one keyed store, read by the rooms behind: [`Files`].
 
 use crate::model::{Date, Epoch, Fault, FaultKind, Membership, PersonId, SharedAnswer, Update};
-use crate::operators::{PerEpoch, Room, StoreSize, hash, spread};
+use crate::operators::{PerEpoch, Room, StoreSize, TURN, hash, spread};
 use crate::policy::file::{self, Identity, Packing, Record};
 use crate::policy::{Environment, FeedState, Policy};
 use hashbrown::HashTable;
@@ -207,8 +207,6 @@ pub struct Entry {
 }
 
 const UNCHANGED: u32 = u32::MAX;
-/// More people change only in sweeps, whose room is given back.
-const PEOPLE_AT_EASE: usize = 4096;
 
 /// The keyed store of one worker's people.
 pub struct Files {
@@ -330,7 +328,7 @@ impl Files {
     /// Ends the epoch: whoever is told of everybody from now on was told of them once.
     pub fn finish(&mut self, spoken: bool) {
         self.changed.clear();
-        self.changed.shrink_to(PEOPLE_AT_EASE);
+        self.changed.shrink_to(TURN);
         self.horizons = Vec::new();
         self.everybody = false;
         self.spoken |= spoken;

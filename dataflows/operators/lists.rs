@@ -1,6 +1,6 @@
 //! Keyed lists of facts, and what follows from each list.
 
-use super::{Outlets, PerEpoch, StoreSize, hash};
+use super::{Outlets, PerEpoch, StoreSize, TURN, Turns, hash};
 use crate::model::Epoch;
 use hashbrown::HashTable;
 use std::cell::Cell;
@@ -24,7 +24,7 @@ pub trait Rule: 'static {
 /// Keeps the lists and tells, after each epoch, which conclusions are new and which are gone. Conclusions are not kept: those
 /// drawn before are drawn again from the list as it was. `size` always says how much is held.
 pub fn lists<R: Rule>(size: Rc<Cell<StoreSize>>) -> impl PerEpoch<Event = Listed<R::Fact>, Outlets = R::Outlets> {
-    Lists::<R> { table: HashTable::new(), room: 0, size, changed: Vec::new(), position: 0, conclusions: Vec::new() }
+    Lists::<R> { table: HashTable::new(), room: 0, size, changed: Vec::new(), turns: Turns::default(), conclusions: Vec::new() }
 }
 
 struct List<Fact> {
@@ -41,12 +41,10 @@ struct Lists<R: Rule> {
     size: Rc<Cell<StoreSize>>,
     /// Lists as they were before this epoch.
     changed: Vec<(u64, Box<[R::Fact]>)>,
-    position: usize,
+    turns: Turns,
     conclusions: Vec<(R::Conclusion, isize)>,
 }
 
-/// How many lists are looked at before the operators behind get their turn.
-const LISTS_PER_TURN: usize = 4096;
 /// Short lists grow by what they need: most of millions never grow again.
 const SHORT_LIST: usize = 16;
 
@@ -77,8 +75,8 @@ impl<R: Rule> PerEpoch for Lists<R> {
     }
 
     fn answer(&mut self, _: Epoch, out: &mut R::Outlets) -> bool {
-        let stop = self.changed.len().min(self.position + LISTS_PER_TURN);
-        for (key, before) in &mut self.changed[self.position..stop] {
+        let part = self.turns.next(self.changed.len());
+        for (key, before) in &mut self.changed[part] {
             let (key, before) = (*key, std::mem::take(before));
             let Ok(mut entry) = self.table.find_entry(hash(key), |list| list.key == key) else { continue };
             let list = entry.get_mut();
@@ -92,13 +90,11 @@ impl<R: Rule> PerEpoch for Lists<R> {
             differential_dataflow::consolidation::consolidate(&mut self.conclusions);
             self.conclusions.drain(..).for_each(|(conclusion, sign)| R::tell(key, conclusion, sign, out));
         }
-        self.position = stop;
-        if stop < self.changed.len() {
+        if self.turns.more(self.changed.len()) {
             return true;
         }
         self.changed.clear();
-        self.changed.shrink_to(LISTS_PER_TURN);
-        self.position = 0;
+        self.changed.shrink_to(TURN);
         let bytes = self.table.allocation_size() + self.room * size_of::<R::Fact>();
         self.size.set(StoreSize { keys: self.table.len() as u64, bytes: bytes as u64 });
         false

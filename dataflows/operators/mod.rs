@@ -8,6 +8,7 @@ mod lists;
 pub use lists::{Listed, Rule, lists};
 
 use crate::model::Epoch;
+use std::ops::Range;
 use timely::ExchangeData;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
@@ -32,6 +33,38 @@ pub trait PerEpoch: 'static {
     /// Gives (part of) the answer to the events received; true when there is more to give. An operator that gives in parts
     /// lets those behind it work in between, so that a load does not pile up in channels.
     fn answer(&mut self, epoch: Epoch, out: &mut Self::Outlets) -> bool;
+}
+
+/// How many keys an operator answers for before those behind it work; lists that are longer for once give their room back.
+pub const TURN: usize = 4096;
+
+/// How far an answer that is given in parts has come.
+#[derive(Default)]
+pub struct Turns {
+    done: usize,
+}
+
+impl Turns {
+    /// Whether nothing of the answer was given yet.
+    pub fn is_first(&self) -> bool {
+        self.done == 0
+    }
+
+    /// The part that is due now, of so many.
+    pub fn next(&mut self, count: usize) -> Range<usize> {
+        let start = self.done;
+        self.done = count.min(start + TURN);
+        start..self.done
+    }
+
+    /// Whether more is due, now that there are so many; if not, the next answer starts anew.
+    pub fn more(&mut self, count: usize) -> bool {
+        let more = self.done < count;
+        if !more {
+            self.done = 0;
+        }
+        more
+    }
 }
 
 /// An operator under construction: name its inputs, then [`run`](Self::run) it.
