@@ -1,9 +1,11 @@
 //! Room 8: decisions. What changed for each person within an epoch, with identities that do not depend on the run.
 
-use crate::indicators::Right;
-use crate::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Ground, SharedAnswer};
-use crate::operators::{PerEpoch, Room, TURN, spread};
-use crate::policy::Policy;
+use crate::indicators::Decided;
+use crate::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Ground, Outcome, PersonId, SharedAnswer};
+use crate::operators::{Listed, PerEpoch, Room, Rule, StoreSize, TURN, lists, spread};
+use crate::policy::{Policy, Right};
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use timely::dataflow::StreamVec;
 
@@ -29,46 +31,75 @@ pub fn ground_text(policy: &Policy, ground: &Ground) -> String {
     }
 }
 
-/// Nets the rights gained and lost in an epoch, person by person. Changes go into the answer; the stream only tells when the
-/// epoch is through.
+/// Decides which rights stand beside each other, and nets those gained and lost in an epoch, person by person. Changes go into
+/// the answer; the stream only tells when the epoch is through.
 pub fn consolidate<'scope>(
-    rights: [StreamVec<'scope, Epoch, Right>; 2],
+    rights: [StreamVec<'scope, Epoch, Decided>; 2],
     answer: SharedAnswer,
     policy: Arc<Policy>,
+    stacked: Rc<Cell<StoreSize>>,
 ) -> StreamVec<'scope, Epoch, ()> {
     let [of_persons, of_households] = rights;
-    let route = |(decision, _): &Right| spread(decision.person);
+    let route = |(right, _): &Decided| spread(right.decision.person);
     let room = Room::new(of_persons.scope(), "Decisions").hear(of_persons, route).hear(of_households, route);
-    let (through,) = room.run(Netter { policy, answer, pending: Vec::new() });
+    let stacked = lists(Stacking(policy.clone()), stacked);
+    let (through,) = room.run(Netter { policy, answer, stacked, pending: (Vec::new(),) });
     through
 }
 
-struct Netter {
-    policy: Arc<Policy>,
-    answer: SharedAnswer,
-    pending: Vec<Right>,
-}
+/// Which of somebody's rights stand, of those that rule each other out. Listed by person.
+struct Stacking(Arc<Policy>);
 
-impl PerEpoch for Netter {
-    type Event = Right;
-    type Outlets = (Vec<()>,);
+impl Rule for Stacking {
+    type Fact = Right;
+    type Conclusion = Decision;
+    type Outlets = Pending;
 
-    fn receive(&mut self, right: Right, _: &mut (Vec<()>,)) {
-        self.pending.push(right);
+    fn conclude(&self, _person: PersonId, known: &[Right], conclusions: &mut dyn FnMut(Decision)) {
+        self.0.stack(known).into_iter().for_each(conclusions);
     }
 
-    fn answer(&mut self, _: Epoch, _: &mut (Vec<()>,)) -> bool {
-        differential_dataflow::consolidation::consolidate(&mut self.pending);
+    fn tell(&self, _person: PersonId, decision: Decision, sign: isize, (pending,): &mut Pending) {
+        pending.push((decision, sign));
+    }
+}
+
+/// Decisions that stand (+1) or stand no longer (−1).
+type Pending = (Vec<(Decision, isize)>,);
+
+struct Netter<Stacked> {
+    policy: Arc<Policy>,
+    answer: SharedAnswer,
+    stacked: Stacked,
+    pending: Pending,
+}
+
+impl<Stacked: PerEpoch<Event = Listed<Right>, Outlets = Pending>> PerEpoch for Netter<Stacked> {
+    type Event = Decided;
+    type Outlets = (Vec<()>,);
+
+    fn receive(&mut self, (right, sign): Decided, _: &mut (Vec<()>,)) {
+        match self.policy.is_stacked(right.decision.benefit) {
+            true => self.stacked.receive((right.decision.person, right, sign), &mut self.pending),
+            false => self.pending.0.push((right.decision, sign)),
+        }
+    }
+
+    fn answer(&mut self, epoch: Epoch, _: &mut (Vec<()>,)) -> bool {
+        while self.stacked.answer(epoch, &mut self.pending) {}
+        let (pending,) = &mut self.pending;
+        differential_dataflow::consolidation::consolidate(pending);
         let changes = &mut self.answer.borrow_mut().changes;
         // Sorted by person, benefit, ground and period first, the two sides of one right are neighbours.
-        let mut rest = self.pending.drain(..).peekable();
+        let mut rest = pending.drain(..).peekable();
         while let Some((decision, sign)) = rest.next() {
             debug_assert!(sign == 1 || sign == -1, "a right is there once or not at all");
-            let other = rest.next_if(|(other, _)| same_right(&decision, other));
-            changes.push(change(&self.policy, decision, sign, other));
+            let other = rest.next_if(|(other, _)| same_right(&decision, other)).map(|(other, _)| other);
+            let (before, now) = if sign > 0 { (other, Some(decision)) } else { (Some(decision), other) };
+            changes.extend(change(&self.policy, before, now));
         }
         drop(rest);
-        self.pending.shrink_to(TURN);
+        pending.shrink_to(TURN);
         false
     }
 }
@@ -77,14 +108,19 @@ fn same_right(one: &Decision, other: &Decision) -> bool {
     (one.person, one.benefit, &one.ground, one.period) == (other.person, other.benefit, &other.ground, other.period)
 }
 
-/// One right's change: from the decision, its sign, and its other side if there is one.
-fn change(policy: &Policy, decision: Decision, sign: isize, other: Option<(Decision, isize)>) -> Change {
-    let Some((other, _)) = other else {
-        let kind = if sign > 0 { ChangeKind::Gained } else { ChangeKind::Lost };
-        return Change { kind, id: decision_id(policy, &decision), decision, before: None };
+/// One right's change, if it is one: what was in doubt and still is, or is for the first time, is none.
+fn change(policy: &Policy, before: Option<Decision>, now: Option<Decision>) -> Option<Change> {
+    let stands = |decision: &Decision| decision.outcome != Outcome::InDoubt;
+    let (stood, is_known) = (before.as_ref().is_some_and(stands), now.as_ref().is_none_or(stands));
+    let (kind, decision, before) = match (before, now) {
+        (Some(before), Some(now)) if stood && is_known => {
+            let same = (before.outcome, before.amount) == (now.outcome, now.amount);
+            (if same { ChangeKind::Attributes } else { ChangeKind::Amount }, now, Some(Box::new(before)))
+        }
+        (_, Some(now)) if is_known => (ChangeKind::Gained, now, None),
+        (Some(before), None) => (if stood { ChangeKind::Lost } else { ChangeKind::Refuted }, before, None),
+        (Some(before), Some(_)) if stood => (ChangeKind::Doubted, before, None),
+        _ => return None,
     };
-    let (before, now) = if sign > 0 { (other, decision) } else { (decision, other) };
-    let same = (before.outcome, before.amount) == (now.outcome, now.amount);
-    let kind = if same { ChangeKind::Attributes } else { ChangeKind::Amount };
-    Change { kind, id: decision_id(policy, &now), decision: now, before: Some(Box::new(before)) }
+    Some(Change { kind, id: decision_id(policy, &decision), decision, before })
 }

@@ -35,11 +35,11 @@ pub struct ListSizes {
 /// Composes households: the places of everybody who needs facts about others to be placed.
 pub fn compose<'scope>(facts: Facts<'scope>, sizes: &ListSizes) -> [StreamVec<'scope, Epoch, Placed>; 3] {
     let scope = facts.adults.scope();
-    let (adults, offers) = Room::new(scope, "Adults").hear(facts.adults, route).run(lists::<Adults>(sizes.adults.clone()));
-    let (crowded,) = Room::new(scope, "Addresses").hear(facts.residents, route).run(lists::<Addresses>(sizes.addresses.clone()));
+    let (adults, offers) = Room::new(scope, "Adults").hear(facts.adults, route).run(lists(Adults, sizes.adults.clone()));
+    let (crowded,) = Room::new(scope, "Addresses").hear(facts.residents, route).run(lists(Addresses, sizes.addresses.clone()));
     let children = Room::new(scope, "Children").hear(facts.children, route).hear(offers, route).hear(crowded, route);
-    let (children, followed) = children.run(lists::<Children>(sizes.children.clone()));
-    let (followers,) = Room::new(scope, "Followers").hear(followed, route).run(lists::<Followers>(sizes.followers.clone()));
+    let (children, followed) = children.run(lists(Children, sizes.children.clone()));
+    let (followers,) = Room::new(scope, "Followers").hear(followed, route).run(lists(Followers, sizes.followers.clone()));
     [adults, children, followers]
 }
 
@@ -65,7 +65,7 @@ impl Rule for Adults {
     type Conclusion = OfAdult;
     type Outlets = (Vec<Placed>, Vec<Listed<ChildFact>>);
 
-    fn conclude(person: PersonId, known: &[AdultFact], conclusions: &mut dyn FnMut(OfAdult)) {
+    fn conclude(&self, person: PersonId, known: &[AdultFact], conclusions: &mut dyn FnMut(OfAdult)) {
         let standing = known.iter().find_map(|fact| match *fact {
             AdultFact::Stands { spouse, address, female, responsible } => {
                 let anchor = anchor(person, female, spouse, known);
@@ -86,7 +86,7 @@ impl Rule for Adults {
         }
     }
 
-    fn tell(person: PersonId, conclusion: OfAdult, sign: isize, (places, offers): &mut Self::Outlets) {
+    fn tell(&self, person: PersonId, conclusion: OfAdult, sign: isize, (places, offers): &mut Self::Outlets) {
         match conclusion {
             OfAdult::Place(place) => places.push((person, place, sign)),
             OfAdult::Offer { child, carer } => offers.push((child, ChildFact::Offer(carer), sign)),
@@ -119,13 +119,13 @@ impl Rule for Addresses {
     type Conclusion = PersonId;
     type Outlets = (Vec<Listed<ChildFact>>,);
 
-    fn conclude(_address: u64, known: &[Resident], conclusions: &mut dyn FnMut(PersonId)) {
+    fn conclude(&self, _address: u64, known: &[Resident], conclusions: &mut dyn FnMut(PersonId)) {
         if known.len() > RESIDENTS_MAX {
             known.iter().filter_map(Resident::child).for_each(conclusions);
         }
     }
 
-    fn tell(address: u64, child: PersonId, sign: isize, (crowded,): &mut Self::Outlets) {
+    fn tell(&self, address: u64, child: PersonId, sign: isize, (crowded,): &mut Self::Outlets) {
         crowded.push((child, ChildFact::Crowded(address), sign));
     }
 }
@@ -154,7 +154,7 @@ impl Rule for Children {
     type Conclusion = OfChild;
     type Outlets = (Vec<Placed>, Vec<Listed<FollowerFact>>);
 
-    fn conclude(child: PersonId, known: &[ChildFact], conclusions: &mut dyn FnMut(OfChild)) {
+    fn conclude(&self, child: PersonId, known: &[ChildFact], conclusions: &mut dyn FnMut(OfChild)) {
         match place(known, None) {
             None => {}
             Some(Placement::Open) => {
@@ -172,7 +172,7 @@ impl Rule for Children {
         }
     }
 
-    fn tell(child: PersonId, conclusion: OfChild, sign: isize, (places, followed): &mut Self::Outlets) {
+    fn tell(&self, child: PersonId, conclusion: OfChild, sign: isize, (places, followed): &mut Self::Outlets) {
         match conclusion {
             OfChild::Place(place) => places.push((child, place, sign)),
             OfChild::Follow(other, fact) => followed.push((other, fact, sign)),
@@ -196,7 +196,7 @@ impl Rule for Followers {
     type Conclusion = Membership;
     type Outlets = (Vec<Placed>,);
 
-    fn conclude(child: PersonId, facts: &[FollowerFact], conclusions: &mut dyn FnMut(Membership)) {
+    fn conclude(&self, child: PersonId, facts: &[FollowerFact], conclusions: &mut dyn FnMut(Membership)) {
         let (mut known, mut found) = (Vec::new(), Vec::new());
         for fact in facts {
             match *fact {
@@ -211,7 +211,7 @@ impl Rule for Followers {
         }
     }
 
-    fn tell(child: PersonId, place: Membership, sign: isize, (places,): &mut Self::Outlets) {
+    fn tell(&self, child: PersonId, place: Membership, sign: isize, (places,): &mut Self::Outlets) {
         places.push((child, place, sign));
     }
 }

@@ -6,17 +6,20 @@
 use crate::model::{Date, Decision, Epoch, HouseholdKey, Membership, PersonId, Role};
 use crate::operators::{PerEpoch, Room, Turns, spread};
 use crate::persons::{Placed, Told, concerns_everybody};
-use crate::policy::{Contribution, Entitlement, Environment, Evaluator, Policy};
+use crate::policy::{Claim, Contribution, Entitlement, Environment, Evaluator, Policy, Right};
 use crate::records::{Circumstances, Files, SharedFiles};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::sync::Arc;
 use timely::dataflow::StreamVec;
 
-/// A change of a household's sums: `(slot, difference)`, and `(slot, reason, difference)` of the members for whom it is unknown.
+/// A change of a household's sums: `(slot, difference)`, and `(slot, reason, difference)` of the members for whom it is unknown;
+/// and the claims that a member has no longer (−1) or now (+1).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     pub values: Vec<(u16, i64)>,
     pub unknown: Vec<(u16, u16, i32)>,
+    pub claims: Vec<(Claim, isize)>,
 }
 
 /// What makes a household be judged again.
@@ -37,8 +40,8 @@ impl Measured {
     }
 }
 
-/// A right that somebody has (+1) or has no longer (−1).
-pub type Right = (Decision, isize);
+/// A right that somebody has (+1) or has no longer (−1), whatever their other rights.
+pub type Decided = (Right, isize);
 
 /// Measures everybody whose file, place, date or circumstances changed.
 pub fn measure<'scope>(
@@ -46,7 +49,7 @@ pub fn measure<'scope>(
     places: [StreamVec<'scope, Epoch, Placed>; 3],
     files: SharedFiles,
     policy: Arc<Policy>,
-) -> (StreamVec<'scope, Epoch, Measured>, StreamVec<'scope, Epoch, Right>) {
+) -> (StreamVec<'scope, Epoch, Measured>, StreamVec<'scope, Epoch, Decided>) {
     let scope = told.scope();
     let measurer = Measurer {
         worker: scope.index() as u64,
@@ -76,7 +79,7 @@ struct Measurer {
 }
 
 /// What the room says.
-type Said = (Vec<Measured>, Vec<Right>);
+type Said = (Vec<Measured>, Vec<Decided>);
 
 impl PerEpoch for Measurer {
     type Event = Told;
@@ -146,12 +149,11 @@ impl Measurer {
                 send(is.household, None, Some(&self.now), measured);
             }
         }
-        if self.before.entitlements != self.now.entitlements || was != is {
-            for (contribution, place, sign) in [(&self.before, was, -1), (&self.now, is, 1)] {
-                for entitlement in &contribution.entitlements {
-                    rights.push((own_decision(person, place, entitlement), sign));
-                }
-            }
+        if was.household == is.household {
+            hand_on(is.household, &self.before.entitlements, &self.now.entitlements, rights);
+        } else {
+            hand_on(was.household, &self.before.entitlements, &[], rights);
+            hand_on(is.household, &[], &self.now.entitlements, rights);
         }
         files.settle(slot, horizon.min(own_horizon));
     }
@@ -160,6 +162,7 @@ impl Measurer {
 fn clear(contribution: &mut Contribution) {
     contribution.values.clear();
     contribution.unknown.clear();
+    contribution.claims.clear();
     contribution.entitlements.clear();
 }
 
@@ -176,7 +179,7 @@ fn measure_one(
         clear(contribution);
         return Date::NEVER;
     }
-    evaluator.contribution(environment, person, file, place.role, contribution)
+    evaluator.contribution(environment, person, file, place, contribution)
 }
 
 /// Sends what a household gains by `now` and loses by `before`, unless nothing differs.
@@ -195,33 +198,36 @@ fn send(household: HouseholdKey, before: Option<&Contribution>, now: Option<&Con
             difference.unknown.extend(contribution.into_iter().flat_map(|c| &c.unknown).map(|&(slot, reason)| (slot, reason, sign)));
         }
     }
-    if !difference.values.is_empty() || !difference.unknown.is_empty() {
+    if before.map(|contribution| &contribution.claims) != now.map(|contribution| &contribution.claims) {
+        for (contribution, sign) in [(before, -1), (now, 1)] {
+            difference.claims.extend(contribution.into_iter().flat_map(|c| &c.claims).map(|claim| (claim.clone(), sign)));
+        }
+    }
+    if difference != Difference::default() {
         measured.push(Measured::Difference(household, difference));
     }
 }
 
-/// A person's own right as a decision. Children and dependants are written to through the adult whom their family is named after.
-fn own_decision(person: PersonId, place: Membership, entitlement: &Entitlement) -> Decision {
-    let addressee = match place.role {
-        Role::Head | Role::Spouse => person,
-        Role::Child | Role::Dependant if place.household.is_family() => place.household.anchor(),
-        _ => 0,
-    };
-    decision(entitlement, person, addressee, place.household)
+/// Hands on the rights by which two sorted lists of one household differ.
+pub fn hand_on(household: HouseholdKey, before: &[Entitlement], now: &[Entitlement], rights: &mut Vec<Decided>) {
+    let (mut before, mut now) = (before.iter().peekable(), now.iter().peekable());
+    loop {
+        let order = match (before.peek(), now.peek()) {
+            (None, None) => return,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(old), Some(new)) => old.cmp(new),
+        };
+        let (old, new) = (before.next_if(|_| order.is_le()), now.next_if(|_| order.is_ge()));
+        if order.is_ne() {
+            rights.extend(old.map(|old| (right(household, old), -1)));
+            rights.extend(new.map(|new| (right(household, new), 1)));
+        }
+    }
 }
 
-/// An entitlement, given to somebody.
-pub fn decision(entitlement: &Entitlement, person: PersonId, addressee: PersonId, household: HouseholdKey) -> Decision {
-    Decision {
-        person,
-        benefit: entitlement.benefit,
-        ground: entitlement.ground.clone(),
-        period: entitlement.period,
-        outcome: entitlement.outcome,
-        amount: entitlement.amount,
-        household,
-        addressee,
-        from: entitlement.from,
-        until: entitlement.until,
-    }
+fn right(household: HouseholdKey, entitlement: &Entitlement) -> Right {
+    let Entitlement { benefit, ref ground, period, outcome, amount, from, until, held, recipient, addressee } = *entitlement;
+    let ground = ground.clone();
+    Right { decision: Decision { person: recipient, benefit, ground, period, outcome, amount, household, addressee, from, until }, held }
 }

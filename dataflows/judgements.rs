@@ -3,12 +3,12 @@
 //! All three are pure functions of one row, the circumstances and the policy, so they share the row's one keyed store and
 //! keep nothing of their own: a touched row is judged as it was and as it is, and what differs is handed on.
 
-use crate::indicators::{Difference, Measured, Right, decision};
+use crate::indicators::{Decided, Difference, Measured, hand_on};
 use crate::model::{Epoch, HouseholdKey, SharedAnswer, Standing};
 use crate::operators::{PerEpoch, Room, StoreSize, TURN, Turns, hash};
 use crate::persons::concerns_everybody;
 use crate::policy::file;
-use crate::policy::{Environment, Evaluator, Judgement, Policy, Row};
+use crate::policy::{Claim, Environment, Evaluator, Judgement, Policy, Row};
 use crate::records::Circumstances;
 use hashbrown::{HashMap, HashTable};
 use std::cell::RefCell;
@@ -22,7 +22,7 @@ pub fn judge<'scope>(
     rows: SharedRows,
     answer: SharedAnswer,
     policy: Arc<Policy>,
-) -> StreamVec<'scope, Epoch, Right> {
+) -> StreamVec<'scope, Epoch, Decided> {
     let judge = Judge {
         rows,
         answer,
@@ -45,6 +45,7 @@ struct Changed {
     /// Packed; empty where nobody was there.
     values: Box<[u8]>,
     unknown: Vec<(u16, u16, i32)>,
+    claims: Vec<Claim>,
 }
 
 /// The keyed store of one worker's household rows. Most sums are zero, so a row is packed: a bitmap of those that are not,
@@ -59,6 +60,8 @@ pub struct Rows {
     packed: Vec<u8>,
     /// Counters of unknown shares, only for households that have some.
     unknown: HashMap<u32, Vec<(u16, u16, i32)>>,
+    /// What members claim, only for households where somebody does.
+    claims: HashMap<u32, Vec<Claim>>,
     free: Vec<u32>,
     /// Who is to be judged in this epoch, as they were before.
     changed: Vec<Changed>,
@@ -86,6 +89,7 @@ impl Rows {
             unpacked: vec![0; slots],
             packed: Vec::new(),
             unknown: HashMap::new(),
+            claims: HashMap::new(),
             free: Vec::new(),
             changed: Vec::new(),
             touched: Vec::new(),
@@ -130,6 +134,8 @@ impl Rows {
         unpack(&self.values[slot as usize], self.slots, &mut row.values);
         row.unknown.clear();
         row.unknown.extend(self.unknown.get(&slot).into_iter().flatten().copied());
+        row.claims.clear();
+        row.claims.extend(self.claims.get(&slot).into_iter().flatten().cloned());
     }
 
     fn slot(&mut self, household: HouseholdKey) -> u32 {
@@ -151,8 +157,9 @@ impl Rows {
     fn touch(&mut self, slot: u32) {
         if self.judged && self.touched[slot as usize] == UNTOUCHED {
             self.touched[slot as usize] = self.changed.len() as u32;
-            let (values, unknown) = (self.values[slot as usize].clone(), self.unknown.get(&slot).cloned().unwrap_or_default());
-            self.changed.push(Changed { slot, values, unknown });
+            let unknown = self.unknown.get(&slot).cloned().unwrap_or_default();
+            let claims = self.claims.get(&slot).cloned().unwrap_or_default();
+            self.changed.push(Changed { slot, values: self.values[slot as usize].clone(), unknown, claims });
         }
     }
 
@@ -176,6 +183,15 @@ impl Rows {
                 }
             }
         }
+        if !difference.claims.is_empty() {
+            let claims = self.claims.entry(slot).or_default();
+            for (claim, sign) in difference.claims {
+                match claims.iter().position(|known| *known == claim).filter(|_| sign < 0) {
+                    Some(at) => drop(claims.swap_remove(at)),
+                    None => claims.push(claim),
+                }
+            }
+        }
     }
 
     /// How many households are to be judged in this epoch.
@@ -191,6 +207,7 @@ impl Rows {
         };
         unpack(&changed.values, self.slots, &mut row.values);
         row.unknown = std::mem::take(&mut changed.unknown);
+        row.claims = std::mem::take(&mut changed.claims);
         !changed.values.is_empty()
     }
 
@@ -202,6 +219,9 @@ impl Rows {
             if counters.is_empty() {
                 self.unknown.remove(&slot);
             }
+        }
+        if self.claims.get(&slot).is_some_and(Vec::is_empty) {
+            self.claims.remove(&slot);
         }
         if self.values[slot as usize].is_empty() {
             let household = self.keys[slot as usize];
@@ -258,9 +278,9 @@ struct Judge {
 
 impl PerEpoch for Judge {
     type Event = Measured;
-    type Outlets = (Vec<Right>,);
+    type Outlets = (Vec<Decided>,);
 
-    fn receive(&mut self, event: Measured, _: &mut (Vec<Right>,)) {
+    fn receive(&mut self, event: Measured, _: &mut (Vec<Decided>,)) {
         match event {
             Measured::Difference(household, difference) => self.rows.borrow_mut().add(household, difference),
             Measured::Circumstances(_, now) => {
@@ -270,7 +290,7 @@ impl PerEpoch for Judge {
         }
     }
 
-    fn answer(&mut self, _: Epoch, (rights,): &mut (Vec<Right>,)) -> bool {
+    fn answer(&mut self, _: Epoch, (rights,): &mut (Vec<Decided>,)) -> bool {
         let rows = self.rows.clone();
         let rows = &mut *rows.borrow_mut();
         if self.turns.is_first() {
@@ -301,7 +321,7 @@ impl Judge {
     }
 
     /// Hands on what differs between a household as it was and as it is.
-    fn compare(&mut self, rows: &mut Rows, slot: u32, rights: &mut Vec<Right>) {
+    fn compare(&mut self, rows: &mut Rows, slot: u32, rights: &mut Vec<Decided>) {
         let household = rows.keys[slot as usize];
         let was = rows.copy_before(slot, &mut self.row);
         if let (true, Some((_, environment))) = (was, &self.circumstances) {
@@ -319,16 +339,8 @@ impl Judge {
         if before != now {
             self.answer.borrow_mut().standings.push((household, before, now));
         }
-        if was && is && self.before.entitlements == self.now.entitlements {
-            return;
-        }
-        for (there, judgement, sign) in [(was, &self.before, -1), (is, &self.now, 1)] {
-            for entitlement in judgement.entitlements.iter().filter(|entitlement| there && entitlement.recipient != 0) {
-                let recipient = entitlement.recipient;
-                // Nobody is written to about an orphan without a guardian (edge case E25).
-                let addressee = if household.is_orphan() { 0 } else { recipient };
-                rights.push((decision(entitlement, recipient, addressee, household), sign));
-            }
-        }
+        let before = if was { self.before.entitlements.as_slice() } else { &[] };
+        let now = if is { self.now.entitlements.as_slice() } else { &[] };
+        hand_on(household, before, now, rights);
     }
 }

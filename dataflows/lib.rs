@@ -29,7 +29,7 @@ use operators::StoreSize;
 use policy::file::{self, Record};
 use policy::{Evaluator, Judgement, Policy, Row};
 use records::{Circumstances, FileEvent, Files, Held, SharedActs, SharedFiles};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::rc::Rc;
@@ -54,6 +54,7 @@ pub struct House {
     files: SharedFiles,
     rows: SharedRows,
     lists: ListSizes,
+    stacked: Rc<Cell<StoreSize>>,
 }
 
 impl House {
@@ -65,6 +66,7 @@ impl House {
         let files: SharedFiles = Rc::new(RefCell::new(Files::new(policy.clone())));
         let rows: SharedRows = Rc::new(RefCell::new(judgements::Rows::new(policy.slots)));
         let lists = ListSizes::default();
+        let stacked = Rc::new(Cell::default());
         let probe = Probe::new();
         let (owned, global) = worker.dataflow_named("House", |scope| {
             let (owned_in, owned) = scope.new_input::<Vec<FileEvent>>();
@@ -74,10 +76,11 @@ impl House {
             let places = households::compose(facts, &lists);
             let (measured, of_persons) = indicators::measure(told, places, files.clone(), policy.clone());
             let of_households = judgements::judge(measured, rows.clone(), answer.clone(), policy.clone());
-            decisions::consolidate([of_persons, of_households], answer.clone(), policy.clone()).probe_with(&probe);
+            let rights = [of_persons, of_households];
+            decisions::consolidate(rights, answer.clone(), policy.clone(), stacked.clone()).probe_with(&probe);
             (owned_in, global_in)
         });
-        House { policy, worker: worker.index() as u64, epoch: 0, owned, global, probe, answer, acts, files, rows, lists }
+        House { policy, worker: worker.index() as u64, epoch: 0, owned, global, probe, answer, acts, files, rows, lists, stacked }
     }
 
     /// Adds updates to the open epoch. Any worker may be given any update.
@@ -196,6 +199,7 @@ impl House {
             ("followers", self.lists.followers.get()),
             ("households", households),
             ("rows", rows),
+            ("stacked", self.stacked.get()),
         ];
         Sizes { records: self.files.borrow().records, stores: stores.into() }
     }

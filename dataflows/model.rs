@@ -244,6 +244,16 @@ pub struct Membership {
 
 impl Membership {
     pub const OUTSIDE: Membership = Membership { household: HouseholdKey::NONE, role: Role::Outside };
+
+    /// Who is written to about a right of this member: adults themselves, children and dependants through the adult whom their
+    /// family is named after. Nobody (zero) for an orphan without a guardian (edge case E25).
+    pub fn addressee(self, person: PersonId) -> PersonId {
+        match self.role {
+            Role::Head | Role::Spouse => person,
+            Role::Child | Role::Dependant if self.household.is_family() => self.household.anchor(),
+            _ => 0,
+        }
+    }
 }
 
 /// A checked record on its way into the house.
@@ -266,13 +276,17 @@ pub enum Ground {
     Record(u16, Box<str>),
 }
 
-/// How a benefit was answered. Ineligible is the absence of a decision.
+/// How a benefit was answered. Ineligible is the absence of a decision; so is [`Outcome::InDoubt`], which never leaves the house:
+/// it only keeps what is not known apart from what is known not to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Outcome {
     Eligible,
     Notice,
     Refused,
+    /// Not known, of a right that is held by an assignment.
     Undetermined,
+    /// Not known, and not held.
+    InDoubt,
 }
 
 impl Outcome {
@@ -283,6 +297,7 @@ impl Outcome {
             Outcome::Notice => "notice",
             Outcome::Refused => "refused",
             Outcome::Undetermined => "undetermined",
+            Outcome::InDoubt => "in_doubt",
         }
     }
 }
@@ -322,7 +337,14 @@ impl fmt::Display for DecisionId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ChangeKind {
     Gained,
+    /// It is known that the right is no more.
     Lost,
+    /// No decision stands, because it is no longer known whether the right does. Nothing is lost: the right is gained again, or
+    /// refuted, once more is known.
+    Doubted,
+    /// It is known that a right is not there which was in doubt. There was no decision: whoever knows of one that had been
+    /// doubted (the ledger) learns that it is lost.
+    Refuted,
     /// The same right with another amount or outcome.
     Amount,
     /// The same decision with other attributes (household, addressee, dates): no change to the person.
@@ -334,7 +356,7 @@ pub enum ChangeKind {
 pub struct Change {
     pub kind: ChangeKind,
     pub id: DecisionId,
-    /// As it is now; as it was, if lost.
+    /// As it is now; as it was, if it is no more.
     pub decision: Decision,
     /// Under [`ChangeKind::Amount`] and [`ChangeKind::Attributes`]: the decision replaced.
     pub before: Option<Box<Decision>>,

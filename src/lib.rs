@@ -6,6 +6,7 @@ pub mod dispatch;
 pub mod engine;
 pub mod intake;
 pub mod ledger;
+pub mod rights;
 pub mod sources;
 pub mod stories;
 pub mod views;

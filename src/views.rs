@@ -95,13 +95,14 @@ impl Writer {
                "reasons": benefit.reasons, "policy": format!("{}@{}", self.policy.id, self.policy.version)})
     }
 
-    /// A row of the view `changes`; `None` for a change of attributes alone.
+    /// A row of the view `changes`; `None` for what changes no decision.
     pub fn change(&self, date: Date, kind: ChangeKind, id: DecisionId, decision: &Decision) -> Option<Value> {
         let kind = match kind {
             ChangeKind::Gained => "gained",
             ChangeKind::Lost => "lost",
             ChangeKind::Amount => "amount",
-            ChangeKind::Attributes => return None,
+            ChangeKind::Doubted => "doubted",
+            ChangeKind::Attributes | ChangeKind::Refuted => return None,
         };
         let benefit = &self.policy.benefits[decision.benefit as usize].id;
         Some(

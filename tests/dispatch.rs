@@ -71,6 +71,8 @@ struct World {
     today: Date,
     live: bool,
     held: BTreeMap<RightKey, Decision>,
+    /// Of those held, which no decision stands for: they are only in doubt.
+    doubted: BTreeSet<RightKey>,
     /// Rights that were there before going live, and when they were lost.
     baseline: BTreeMap<RightKey, Option<Date>>,
     phones: BTreeMap<PersonId, Option<Phone>>,
@@ -89,6 +91,7 @@ impl World {
             today: MONDAY,
             live: false,
             held: BTreeMap::new(),
+            doubted: BTreeSet::new(),
             baseline: BTreeMap::new(),
             phones: BTreeMap::new(),
             cases: BTreeSet::new(),
@@ -133,6 +136,10 @@ impl World {
             until: Date::NEVER,
         };
         let before = self.held.insert(right.clone(), decision.clone());
+        if self.doubted.remove(right) {
+            self.changes.push(Change { kind: ChangeKind::Gained, id: identity(&decision), decision, before: None });
+            return;
+        }
         let kind = match &before {
             None => ChangeKind::Gained,
             Some(before) if identity(before) != identity(&decision) => ChangeKind::Amount,
@@ -158,7 +165,19 @@ impl World {
             if let Some(lost) = self.baseline.get_mut(right) {
                 *lost = Some(self.today);
             }
-            self.changes.push(Change { kind: ChangeKind::Lost, id: identity(&decision), decision, before: None });
+            let kind = if self.doubted.remove(right) { ChangeKind::Refuted } else { ChangeKind::Lost };
+            self.changes.push(Change { kind, id: identity(&decision), decision, before: None });
+        }
+    }
+
+    /// It is no longer known whether the right stands, and no assignment keeps its decision.
+    fn doubt(&mut self, right: &RightKey) {
+        if let Some(decision) = self.held.get_mut(right)
+            && self.doubted.insert(right.clone())
+        {
+            let change = Change { kind: ChangeKind::Doubted, id: identity(decision), decision: decision.clone(), before: None };
+            decision.outcome = Outcome::Undetermined;
+            self.changes.push(change);
         }
     }
 
@@ -514,6 +533,51 @@ fn doubt_stops_the_clock_and_takes_nothing_back() {
     assert_eq!(world.kinds(), [Kind::Offer, Kind::Repeat]);
 }
 
+#[test]
+fn an_offer_outlives_the_silence_of_a_register_until_the_right_is_refuted() {
+    let (mut world, right) = offered(CHILD);
+    world.doubt(&right);
+    world.days(10);
+    assert_eq!(
+        (world.kinds(), world.stage(&right)),
+        (vec![Kind::Offer], Stage::Sent1 { on: MONDAY }),
+        "nothing is withdrawn, nothing asked"
+    );
+    world.reply(77_010_000_001, "1");
+    world.commit();
+    assert_eq!((world.cases.len(), world.stage(&right)), (0, Stage::Consented), "a yes waits until the right is known again");
+    world.lose(&right);
+    world.days(4);
+    assert_eq!(world.stage(&right), Stage::Withdrawn, "what is known not to be is withdrawn");
+}
+
+#[test]
+fn a_right_that_is_doubted_before_its_offer_is_held_back_and_then_offered_once() {
+    let mut world = World::with_person(1, 77_010_000_001);
+    world.hold(&right(1, INCOME), 1_000, Outcome::Eligible, 1);
+    world.commit();
+    world.doubt(&right(1, INCOME));
+    world.days(10);
+    assert_eq!((world.ledger.held_back(&right(1, INCOME)), world.kinds().len()), (Some(HeldBack::InDoubt), 0));
+    world.hold(&right(1, INCOME), 1_000, Outcome::Eligible, 1);
+    world.days(2);
+    assert_eq!(world.kinds(), [Kind::Offer]);
+}
+
+#[test]
+fn a_baseline_right_that_was_doubted_for_months_is_still_baseline() {
+    let mut world = World::new();
+    world.contact(1, Some(77_010_000_001), Some(0));
+    world.hold(&right(1, CHILD), 1_000, Outcome::Eligible, 1);
+    world.commit();
+    world.go_live();
+    world.doubt(&right(1, CHILD));
+    world.days(100);
+    world.hold(&right(1, CHILD), 1_000, Outcome::Eligible, 1);
+    world.days(10);
+    assert_eq!((world.ledger.held_back(&right(1, CHILD)), world.kinds().len()), (Some(HeldBack::Baseline), 0));
+}
+
 // Funnels.
 
 /// Of 20,000 offers, what share was agreed to.
@@ -579,6 +643,7 @@ fn the_pilot_and_2025_answer_as_they_did() {
 enum Happening {
     Hold { person: u64, benefit: u16, amount: i64, doubt: bool, addressee: u64 },
     Lose { person: u64, benefit: u16 },
+    Doubt { person: u64, benefit: u16 },
     Days(i32),
     Contact { person: u64, phone: Option<u64> },
     Account { person: u64 },
@@ -602,6 +667,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         12 => (two.clone(), 1..4i64, prop::bool::weighted(0.1), 0..=4u64)
             .prop_map(|((person, benefit), amount, doubt, addressee)| Happening::Hold { person, benefit, amount: amount * 1000, doubt, addressee }),
         5 => two.clone().prop_map(|(person, benefit)| Happening::Lose { person, benefit }),
+        3 => two.clone().prop_map(|(person, benefit)| Happening::Doubt { person, benefit }),
         8 => prop_oneof![8 => 1..4i32, 2 => 4..12i32, 1 => 30..100i32].prop_map(Happening::Days),
         3 => (person.clone(), prop::option::weighted(0.8, phone.clone())).prop_map(|(person, phone)| Happening::Contact { person, phone }),
         2 => person.clone().prop_map(|person| Happening::Account { person }),
@@ -663,6 +729,10 @@ impl Life {
                 self.end_epoch()?;
             }
             Happening::Lose { person, benefit } => world.lose(&right(person, benefit)),
+            Happening::Doubt { person, benefit } => {
+                world.doubt(&right(person, benefit));
+                self.end_epoch()?;
+            }
             Happening::Days(days) => {
                 self.end_epoch()?;
                 self.world.today = Date(self.world.today.0 + days);

@@ -3,7 +3,7 @@
 //! The package is made up: forty indicators of people over twelve records, eighty sums over members, twenty-three criteria
 //! and twenty benefits, about the size of a country's.
 
-use dataflows::model::{Date, HouseholdKey, Role};
+use dataflows::model::{Date, HouseholdKey, Membership, Role};
 use dataflows::policy::file::{ABSENT, NewRecord};
 use dataflows::policy::{Contribution, Evaluator, FeedState, Judgement, Policy, Row};
 use std::sync::{Arc, OnceLock};
@@ -129,10 +129,11 @@ fn main() {
     let environment = policy.environment(Date::from_ymd(2026, 11, 22).expect("a day"), &vec![FeedState::Fresh; policy.registers.len()]);
     let files: Vec<Vec<u8>> = (0..10_000).map(|number| person(&policy, number)).collect();
     let mut evaluator = Evaluator::new(policy.clone());
+    let head = Membership { household: HouseholdKey::family(1), role: Role::Head };
     let (mut contribution, mut judgement) = (Contribution::default(), Judgement::default());
-    let mut row = Row { values: vec![0; policy.slots], unknown: Vec::new() };
+    let mut row = Row { values: vec![0; policy.slots], ..Row::default() };
     for file in &files[..4] {
-        evaluator.contribution(&environment, 1, file, Role::Head, &mut contribution);
+        evaluator.contribution(&environment, 1, file, head, &mut contribution);
         row.values.iter_mut().zip(&contribution.values).for_each(|(sum, value)| *sum += value);
     }
     let count = 200_000;
@@ -144,7 +145,7 @@ fn main() {
         evaluator.person_values(&environment, 1, file(index), Role::Head);
     });
     measure("contribution", count, |index| {
-        evaluator.contribution(&environment, 1, file(index), Role::Head, &mut contribution);
+        evaluator.contribution(&environment, 1, file(index), head, &mut contribution);
     });
     measure("judge", count, |index| {
         row.values[0] = 1 + index as i64 % 5;

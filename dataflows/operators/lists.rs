@@ -11,20 +11,20 @@ pub type Listed<Fact> = (u64, Fact, isize);
 
 /// What follows from everything known under one key: a function of the set of facts, whatever their order.
 pub trait Rule: 'static {
-    type Fact: Copy + PartialEq + 'static;
+    type Fact: Clone + PartialEq + 'static;
     type Conclusion: Ord + 'static;
     type Outlets: Outlets;
 
     /// Draws the conclusions from what is known under `key`.
-    fn conclude(key: u64, known: &[Self::Fact], conclusions: &mut dyn FnMut(Self::Conclusion));
+    fn conclude(&self, key: u64, known: &[Self::Fact], conclusions: &mut dyn FnMut(Self::Conclusion));
     /// Hands on a conclusion that is now drawn (+1) or no longer drawn (−1).
-    fn tell(key: u64, conclusion: Self::Conclusion, sign: isize, out: &mut Self::Outlets);
+    fn tell(&self, key: u64, conclusion: Self::Conclusion, sign: isize, out: &mut Self::Outlets);
 }
 
 /// Keeps the lists and tells, after each epoch, which conclusions are new and which are gone. Conclusions are not kept: those
 /// drawn before are drawn again from the list as it was. `size` always says how much is held.
-pub fn lists<R: Rule>(size: Rc<Cell<StoreSize>>) -> impl PerEpoch<Event = Listed<R::Fact>, Outlets = R::Outlets> {
-    Lists::<R> { table: HashTable::new(), room: 0, size, changed: Vec::new(), turns: Turns::default(), conclusions: Vec::new() }
+pub fn lists<R: Rule>(rule: R, size: Rc<Cell<StoreSize>>) -> impl PerEpoch<Event = Listed<R::Fact>, Outlets = R::Outlets> {
+    Lists { rule, table: HashTable::new(), room: 0, size, changed: Vec::new(), turns: Turns::default(), conclusions: Vec::new() }
 }
 
 struct List<Fact> {
@@ -35,6 +35,7 @@ struct List<Fact> {
 }
 
 struct Lists<R: Rule> {
+    rule: R,
     table: HashTable<List<R::Fact>>,
     /// Facts for which all lists together have room.
     room: usize,
@@ -81,14 +82,14 @@ impl<R: Rule> PerEpoch for Lists<R> {
             let Ok(mut entry) = self.table.find_entry(hash(key), |list| list.key == key) else { continue };
             let list = entry.get_mut();
             list.changed = false;
-            R::conclude(key, &before, &mut |conclusion| self.conclusions.push((conclusion, -1)));
-            R::conclude(key, &list.facts, &mut |conclusion| self.conclusions.push((conclusion, 1)));
+            self.rule.conclude(key, &before, &mut |conclusion| self.conclusions.push((conclusion, -1)));
+            self.rule.conclude(key, &list.facts, &mut |conclusion| self.conclusions.push((conclusion, 1)));
             if list.facts.is_empty() {
                 self.room -= list.facts.capacity();
                 entry.remove();
             }
             differential_dataflow::consolidation::consolidate(&mut self.conclusions);
-            self.conclusions.drain(..).for_each(|(conclusion, sign)| R::tell(key, conclusion, sign, out));
+            self.conclusions.drain(..).for_each(|(conclusion, sign)| self.rule.tell(key, conclusion, sign, out));
         }
         if self.turns.more(self.changed.len()) {
             return true;

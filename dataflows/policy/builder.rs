@@ -1,13 +1,14 @@
 //! Building what is computed: composition, kin, indicators, criteria, categories and rights, as programs.
 
-use super::compile::{Compiler, Scope, State, Type, Value};
-use super::evaluate::{BenefitProgram, CategoryProgram, Layout, Machine, Programs};
+use super::compile::{Compiler, Scope, State, Type, Value, own_scope};
+use super::evaluate::{CategoryProgram, Layout, Machine, Programs};
 use super::expression::parse;
 use super::file::{ABSENT, Packing};
 use super::graph::{Block, Code, FIELD_COUNT, SUMS};
 use super::load::{LEVELS, Package, ROUNDINGS, braces, described, read_expression, texts};
 use super::program::{Bins, Op, Reg, Rounding};
-use super::source::{Entry, Node, Place, Value as Toml};
+use super::rights::BenefitProgram;
+use super::source::{Entry, Node, Place, Problems, Value as Toml};
 use super::{Assignment, Benefit, Contact, Criterion, Field, FieldType, Indicator, Level, Period, Recipient, Register, Texts};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -597,10 +598,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         for (index, names) in excludes.iter().enumerate() {
             for (name, place) in names {
                 match benefits.iter().position(|other| other.id == *name) {
-                    Some(other) if benefits[other].level == benefits[index].level => {
-                        self.programs.benefits[index].excludes.push(other as u16);
-                    }
-                    Some(_) => self.compiler.problems.report(*place, format!("`{name}` is of another level; rights exclude their like")),
+                    Some(other) => self.programs.benefits[index].excludes.push(other as u16),
                     None => {
                         let known = benefits.iter().map(|benefit| benefit.id.as_str());
                         self.compiler.problems.unknown_name(*place, format!("no benefit is called `{name}`"), name, known);
@@ -608,12 +606,12 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
                 }
             }
         }
-        self.order(&benefits, &excludes);
+        self.stacking(&benefits, &excludes);
         benefits
     }
 
-    /// Puts every right after those that it excludes.
-    fn order(&mut self, benefits: &[Benefit], excludes: &[Vec<(&str, Place)>]) {
+    /// Gives every right that excludes or is excluded its turn, after those that it excludes.
+    fn stacking(&mut self, benefits: &[Benefit], excludes: &[Vec<(&str, Place)>]) {
         let mut order: Vec<u16> = Vec::new();
         while order.len() < benefits.len() {
             let ready = |index: &u16| {
@@ -628,9 +626,10 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             };
             order.push(next);
         }
-        let of = |level| order.iter().copied().filter(|index| benefits[usize::from(*index)].level == level).collect();
-        self.programs.person_order = of(Level::Person);
-        self.programs.household_order = of(Level::Household);
+        let excluded = |index: u16| self.programs.benefits.iter().any(|program| program.excludes.contains(&index));
+        let stacked = |index: u16| excluded(index) || !self.programs.benefits[usize::from(index)].excludes.is_empty();
+        let turn = |index: u16| order.iter().position(|other| *other == index).map(|turn| turn as u16).filter(|_| stacked(index));
+        self.programs.stacking = (0..benefits.len() as u16).map(turn).collect();
     }
 
     fn benefit(&mut self, name: &str, node: &Node, inherited: Option<&Node>, assignment: Option<Assignment>) -> (Benefit, BenefitProgram) {
@@ -686,17 +685,24 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         let debounce_days = problems.integer(node, "debounce_days").unwrap_or(0);
         let priority = problems.integer(node, "priority").unwrap_or(0);
         let ground_register = self.ground(node, level);
-        let scope = match (level, ground_register) {
-            (Level::Household, _) => Scope::Household,
-            (Level::Person, Some(register)) => Scope::Record { variable: "r", register, lists: true },
-            (Level::Person, None) => Scope::Person,
+        let scope = match level {
+            Level::Household => Scope::Household,
+            Level::Person if self.reads_household(node, inherited) => Scope::Claim { ground: ground_register },
+            Level::Person => own_scope(ground_register),
         };
         let (reasons, conditions) = self.conditions(node, inherited, level, scope);
         let mut program = BenefitProgram { conditions, ..BenefitProgram::default() };
         let unit = self.amount(node, notice, scope, &mut program);
         program.from = node.get("from").and_then(|from| self.date_code(from, scope));
         program.until = node.get("until").and_then(|until| self.date_code(until, scope));
-        program.held = assignment.and_then(|assignment| self.held(name, level, notice, assignment, place));
+        program.held = assignment.and_then(|assignment| self.held(name, scope, notice, assignment, place));
+        program.inputs = std::mem::take(&mut self.compiler.claim_inputs);
+        let index = self.programs.benefits.len() as u16;
+        match scope {
+            Scope::Household => self.programs.household_benefits.push(index),
+            Scope::Claim { .. } => self.programs.claims.push(index),
+            _ => self.programs.own_benefits.push(index),
+        }
         let id = name.to_string();
         let benefit = Benefit {
             id,
@@ -718,6 +724,24 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         (benefit, program)
     }
 
+    /// Whether a person's right reads values of the household. Mistakes are reported when it is compiled.
+    fn reads_household(&self, node: &Node, inherited: Option<&Node>) -> bool {
+        let group = match node.get("inherit").map(|name| &name.value) {
+            Some(Toml::Text(name)) => inherited.and_then(|inherited| inherited.get(name)?.get("person")),
+            _ => None,
+        };
+        let amount = node.get("amount");
+        let whole = [node.get("from"), node.get("until"), amount.and_then(|a| a.get("value")), amount.and_then(|a| a.get("by"))];
+        let tables = [group, node.get("when"), amount.and_then(|a| a.get("pay"))];
+        let entries = tables.into_iter().flatten().flat_map(Node::entries).map(|entry| &entry.node);
+        whole.into_iter().flatten().chain(entries).any(|node| match &node.value {
+            Toml::Text(text) => {
+                parse(text, node.place, &mut Problems::new(&[])).is_some_and(|read| self.compiler.reads(&read, Level::Household))
+            }
+            _ => false,
+        })
+    }
+
     fn ground(&mut self, node: &Node, level: Level) -> Option<u16> {
         let (ground, place) = self.compiler.problems.text(node, "ground")?;
         if ground == "constant" {
@@ -734,7 +758,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
     fn right_code(&mut self, block: Block, result: Reg, scope: Scope<'_>, place: Place) -> Code {
         self.compiler.check_length(&block, place);
         match scope {
-            Scope::Household => self.judgement.extend(&block.dependencies),
+            Scope::Household | Scope::Claim { .. } => self.judgement.extend(&block.dependencies),
             _ => self.contribution.extend(&block.dependencies),
         }
         Code { ops: block.ops, result }
@@ -772,6 +796,9 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             };
             let mut block = Block::default();
             if let Some(result) = self.compiler.condition(&expression, scope, &mut block) {
+                if let Some(input) = self.compiler.claim_inputs.last_mut() {
+                    input.gate |= input.reg == result;
+                }
                 conditions.push(self.right_code(block, result, scope, expression.place));
             }
         }
@@ -852,24 +879,26 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             Some(given.len() as i64 - 1)
         })?;
         let (chosen, to) = (block.temporary(), block.temporary());
-        let graph = if matches!(scope, Scope::Household) { &mut self.compiler.household } else { &mut self.compiler.person };
+        let graph = self.compiler.graph(scope);
         let (table, zero) = (graph.bins(bins), graph.constant(0));
         block.ops.extend([Op::Bins(chosen, value.reg, table), Op::Move(to, zero)]);
+        let unknown = block.reserve();
         for (index, node) in given.iter().enumerate() {
             let index = self.compiler.constant(scope, index as i64);
             let equal = self.compiler.emit(block, |to| Op::Eq(to, chosen, index)).reg;
-            // Unknown, or another bin: pay nothing from this one.
+            // Between bins, or in another one: pay nothing from this one.
             let here = self.compiler.emit(block, |to| Op::Default(to, equal, zero)).reg;
             let skip = block.reserve();
             let amount = self.sum_of_money(node, unit, rounding, scope, block)?;
             block.ops.push(Op::Move(to, amount));
             block.ops[skip] = Op::SkipIfFalse(here, block.since(skip));
         }
+        block.ops[unknown] = Op::SkipIfUnknown(to, value.reg, block.since(unknown));
         Some(to)
     }
 
     /// Where it stands whether a right is held by an assignment in force: of the person, or of how many members.
-    fn held(&mut self, benefit: &str, level: Level, notice: bool, assignment: Assignment, place: Place) -> Option<Reg> {
+    fn held(&mut self, benefit: &str, scope: Scope<'_>, notice: bool, assignment: Assignment, place: Place) -> Option<Reg> {
         let register = &self.compiler.registers[usize::from(assignment.register)];
         let name = |position: usize| register.fields[register.packed[position]].name.clone();
         let kind = &register.fields[register.packed[assignment.benefit]].kind;
@@ -890,8 +919,11 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         text.push(')');
         let expression = parse(&text, place, self.compiler.problems)?;
         let mut block = Block::guarded(true);
+        if let Scope::Claim { .. } = scope {
+            return self.compiler.expression(&expression, Scope::Claim { ground: None }, &mut block).map(|value| value.reg);
+        }
         let value = self.compiler.expression(&expression, Scope::Person, &mut block)?;
-        if level == Level::Person {
+        if !matches!(scope, Scope::Household) {
             self.contribution.extend(&block.dependencies);
             return Some(value.reg);
         }
@@ -913,6 +945,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         };
         let indicators: BTreeSet<usize> = compiler.drafts.iter().filter_map(done).collect();
         self.contribution.extend(&compiler.slot_nodes);
+        self.contribution.extend(&compiler.claim_nodes);
         let programs = &mut self.programs;
         programs.composition = compiler.person.plan(&self.composition, registers);
         programs.kin = compiler.person.plan(&self.kin, registers);

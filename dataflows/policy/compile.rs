@@ -2,8 +2,9 @@
 
 use super::expression::{Expression, Kind};
 use super::file::opaque;
-use super::graph::{Block, FIELDS, Graph, Input, SLOT_COUNT, SLOTS};
+use super::graph::{Block, Code, FIELDS, Graph, Input, SLOT_COUNT, SLOTS};
 use super::program::{Bins, Op, Reg, Rounding};
+use super::rights::ClaimInput;
 use super::source::{Place, Problems};
 use super::{BUILT_IN_SLOTS, FieldType, Level, Parameter, Register, ValueKind, Window};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -112,6 +113,18 @@ pub enum Scope<'s> {
         variable: &'s str,
     },
     Household,
+    /// A person's right, founded on a record of this register or on nothing, that also reads values of the household.
+    Claim {
+        ground: Option<u16>,
+    },
+}
+
+/// A right of a person: with a ground, for each of its records, named `r`.
+pub fn own_scope(ground: Option<u16>) -> Scope<'static> {
+    match ground {
+        Some(register) => Scope::Record { variable: "r", register, lists: true },
+        None => Scope::Person,
+    }
 }
 
 /// How a slot is filled from a member's registers.
@@ -192,6 +205,9 @@ pub struct Compiler<'c, 'p> {
     pub slots: Vec<Slot>,
     pub slot_nodes: BTreeSet<usize>,
     pub slot_keys: HashMap<String, (u16, Value)>,
+    /// What the claim at hand needs of the person, and the nodes of the person machine that all claims need.
+    pub claim_inputs: Vec<ClaimInput>,
+    pub claim_nodes: BTreeSet<usize>,
     pub folds: HashMap<String, (usize, Value)>,
     /// Bins of criteria, for `points`.
     pub tables: BTreeMap<String, Bins>,
@@ -231,6 +247,8 @@ impl<'c, 'p> Compiler<'c, 'p> {
             slots,
             slot_nodes: BTreeSet::new(),
             slot_keys: HashMap::new(),
+            claim_inputs: Vec::new(),
+            claim_nodes: BTreeSet::new(),
             folds: HashMap::new(),
             tables: BTreeMap::new(),
             extras: Vec::new(),
@@ -241,7 +259,7 @@ impl<'c, 'p> Compiler<'c, 'p> {
 
     pub fn graph(&mut self, scope: Scope<'_>) -> &mut Graph {
         match scope {
-            Scope::Household => &mut self.household,
+            Scope::Household | Scope::Claim { .. } => &mut self.household,
             _ => &mut self.person,
         }
     }
@@ -368,6 +386,12 @@ impl<'c, 'p> Compiler<'c, 'p> {
     /// Compiles an expression into a block.
     pub fn expression(&mut self, expression: &Expression, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
         let place = expression.place;
+        if let Scope::Claim { ground } = scope
+            && self.reads(expression, Level::Person)
+            && !self.reads(expression, Level::Household)
+        {
+            return self.claim_input(expression, ground, block);
+        }
         match &expression.kind {
             Kind::Int(number) => Some(Value::number(self.constant(scope, *number))),
             Kind::Bool(flag) => Some(Value::flag(self.constant(scope, i64::from(*flag)))),
@@ -381,6 +405,39 @@ impl<'c, 'p> Compiler<'c, 'p> {
             Kind::Call(name, arguments) => self.call(name, arguments, place, scope, block),
             Kind::Method(target, name, arguments) => self.list(target, name, arguments, place, scope, block),
         }
+    }
+
+    /// Whether an expression of a person's right names something of the person, or of the household.
+    pub fn reads(&self, expression: &Expression, level: Level) -> bool {
+        match &expression.kind {
+            Kind::Int(_) | Kind::Bool(_) | Kind::Word(_) | Kind::Decimal { .. } => false,
+            Kind::List(items) => items.iter().any(|item| self.reads(item, level)),
+            Kind::Name(name) => {
+                let draft = self.by_name.get(name).map(|index| self.drafts[*index].level);
+                let of_household = draft == Some(Level::Household) || self.extras.iter().any(|(extra, _)| extra == name);
+                let parameter = self.parameters.iter().any(|parameter| parameter.id == *name);
+                !parameter && of_household == (level == Level::Household)
+            }
+            Kind::Call(name, arguments) => {
+                let named = usize::from(name == "points");
+                arguments.iter().skip(named).any(|argument| self.reads(argument, level))
+            }
+            Kind::Method(target, _, arguments) => {
+                level == Level::Person || self.reads(target, level) || arguments.iter().any(|argument| self.reads(argument, level))
+            }
+        }
+    }
+
+    /// Has the person's side compute a value, and the household's read it.
+    fn claim_input(&mut self, expression: &Expression, ground: Option<u16>, block: &Block) -> Option<Value> {
+        let mut own = Block::guarded(block.guards > 0);
+        let value = self.expression(expression, own_scope(ground), &mut own)?;
+        self.check_length(&own, expression.place);
+        let width = 1 + usize::from(value.fraction);
+        let reg = self.household.keep(width);
+        self.claim_nodes.extend(&own.dependencies);
+        self.claim_inputs.push(ClaimInput { code: Code { ops: own.ops, result: value.reg }, reg, width, gate: false });
+        Some(Value { reg, ..value })
     }
 
     fn decimal(&mut self, numerator: i64, denominator: i64, place: Place, scope: Scope<'_>) -> Option<Value> {
@@ -408,7 +465,7 @@ impl<'c, 'p> Compiler<'c, 'p> {
         }
         match scope {
             Scope::Person | Scope::Record { .. } => self.person_name(name, place, block),
-            Scope::Household => self.household_name(name, place, block),
+            Scope::Household | Scope::Claim { .. } => self.household_name(name, place, block),
             Scope::Member { variable } => {
                 let hint =
                     format!("inside a macro over members only `{variable}.indicator` and parameters are known; take it outside the macro");
@@ -438,7 +495,7 @@ impl<'c, 'p> Compiler<'c, 'p> {
                 Some(value)
             }
             Some(_) => {
-                let hint = "people know nothing of their household's sums; only households do";
+                let hint = "only rights of people may read their household's values, and outside of macros";
                 self.problems.report_with_hint(place, format!("`{name}` is an indicator of households"), hint);
                 None
             }
@@ -840,7 +897,7 @@ impl<'c, 'p> Compiler<'c, 'p> {
             "age_months" => 1,
             _ => return None,
         };
-        if matches!(scope, Scope::Household) || arguments.len() != 1 || !(0..=10_000).contains(limit) {
+        if matches!(scope, Scope::Household | Scope::Claim { .. }) || arguments.len() != 1 || !(0..=10_000).contains(limit) {
             return None;
         }
         let date = self.expression(&arguments[0], scope, block).filter(|date| date.kind == Type::Date)?;
@@ -901,7 +958,7 @@ impl<'c, 'p> Compiler<'c, 'p> {
 
     /// Functions of time, the only ones through which it enters.
     fn time(&mut self, name: &str, arguments: &[Expression], place: Place, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
-        if matches!(scope, Scope::Household) && matches!(name, "age" | "age_months" | "past" | "active") {
+        if matches!(scope, Scope::Household | Scope::Claim { .. }) && matches!(name, "age" | "age_months" | "past" | "active") {
             let hint = "make an indicator of the person and use it through members or head";
             self.problems.report_with_hint(place, format!("`{name}` waits for a person's date; households have none"), hint);
             return None;

@@ -8,10 +8,9 @@
 use super::file::{ABSENT, Brief, Record, Shape, briefs};
 use super::graph::{Code, FIELD_COUNT, FIELDS, FoldKind, Group, Input, Item, Plan, SLOTS, SUMS};
 use super::program::{Bins, Clock, LIMIT, Op, Reg, Registers, is_unknown, reason_of, registers, run, unknown};
-use super::{
-    BUILT_IN_SLOTS, Benefit, Composition, Contribution, Entitlement, FeedState, Judgement, Period, Policy, Row, Window, year_start,
-};
-use crate::model::{Date, Ground, HouseholdKey, Outcome, PersonId, Role};
+use super::rights::{BenefitProgram, Machinery, Question, Trace};
+use super::{BUILT_IN_SLOTS, Claim, Composition, Contribution, Entitlement, FeedState, Judgement, Period, Policy, Row, Window, year_start};
+use crate::model::{Date, Ground, HouseholdKey, Membership, PersonId, Role};
 use std::sync::Arc;
 
 /// Reasons from here on say which register is silent or not connected.
@@ -67,18 +66,6 @@ pub(crate) struct Layout {
     pub retain_months: Option<i32>,
 }
 
-/// How a right is decided.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct BenefitProgram {
-    pub conditions: Vec<Code>,
-    pub amount: Option<Code>,
-    pub from: Option<Code>,
-    pub until: Option<Code>,
-    /// Above zero if the right is held by an assignment.
-    pub held: Option<Reg>,
-    pub excludes: Vec<u16>,
-}
-
 /// What decides a category.
 #[derive(Clone, Debug)]
 pub(crate) struct CategoryProgram {
@@ -119,20 +106,12 @@ pub(crate) struct Programs {
     pub category: Option<CategoryProgram>,
     pub level: Option<(Code, Bins)>,
     pub benefits: Vec<BenefitProgram>,
-    /// Benefits of people and of households, each after those that it excludes.
-    pub person_order: Vec<u16>,
-    pub household_order: Vec<u16>,
-}
-
-/// The truth of every condition of a benefit, for stories and explanations.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trace {
-    pub benefit: u16,
-    pub ground: Ground,
-    /// As [`Benefit::reasons`]: 1, 0, or unknown.
-    pub conditions: Vec<i64>,
-    /// What would be paid, whatever the conditions say; zero for notices.
-    pub amount: i64,
+    /// Which benefits are decided with the person, with the row, and which are claims.
+    pub own_benefits: Vec<u16>,
+    pub household_benefits: Vec<u16>,
+    pub claims: Vec<u16>,
+    /// By benefit that excludes another or is excluded: its turn, after those that it excludes.
+    pub stacking: Vec<Option<u16>>,
 }
 
 impl Policy {
@@ -180,7 +159,7 @@ impl Policy {
 }
 
 /// A day on which calendar arithmetic is possible.
-fn calendar(day: Date) -> Date {
+pub(crate) fn calendar(day: Date) -> Date {
     let first = Date::from_ymd(1, 1, 1).unwrap_or(day);
     let last = Date::from_ymd(9999, 12, 31).unwrap_or(day);
     Date(day.0.clamp(first.0, last.0))
@@ -289,60 +268,75 @@ impl Evaluator {
     }
 
     /// What a person adds to their household, and their own rights.
-    pub fn contribution(&mut self, environment: &Environment, person: PersonId, file: &[u8], role: Role, out: &mut Contribution) -> Date {
+    pub fn contribution(
+        &mut self,
+        environment: &Environment,
+        person: PersonId,
+        file: &[u8],
+        place: Membership,
+        out: &mut Contribution,
+    ) -> Date {
         let policy = self.policy.clone();
         out.values.clear();
         out.values.resize(policy.slots, 0);
         out.unknown.clear();
+        out.claims.clear();
         out.entitlements.clear();
-        let mut pass = self.pass(&policy, environment, person, file, role);
+        let mut pass = self.pass(&policy, environment, person, file, place.role);
         pass.run(&policy.programs.contribution);
-        if role != Role::Outside {
-            pass.fill(person, role, out);
+        if place.role != Role::Outside {
+            pass.fill(person, place.role, out);
+            pass.claims(person, place.role, false, &mut out.claims);
         }
-        pass.rights(&mut out.entitlements);
+        let addressee = place.addressee(person);
+        pass.rights(|right| out.entitlements.push(Entitlement { recipient: person, addressee, ..right }));
+        out.entitlements.sort();
         pass.clock.horizon()
     }
 
-    /// The truth of every condition of the person's own rights.
-    pub fn trace_person(&mut self, environment: &Environment, person: PersonId, file: &[u8], role: Role) -> Vec<Trace> {
+    /// The truth of every condition of the rights of a person and of their household.
+    pub fn trace(&mut self, environment: &Environment, person: PersonId, file: &[u8], role: Role, row: &Row) -> Vec<Trace> {
         let policy = self.policy.clone();
         let mut pass = self.pass(&policy, environment, person, file, role);
         pass.run(&policy.programs.contribution);
-        pass.traces()
+        let (mut traces, mut claims) = (pass.traces(), Vec::new());
+        pass.claims(person, role, true, &mut claims);
+        self.total(&policy, environment, row, &mut Judgement::default());
+        let mut clock = Clock::new(environment.today);
+        let mut machinery = Machinery { regs: &mut self.household.regs, bins: &policy.programs.household.bins, clock: &mut clock };
+        for claim in claims {
+            let question = Question::new(&policy, claim.benefit, claim.doubt);
+            machinery.load(question.program, &claim);
+            traces.push(question.trace(claim.ground, &mut machinery));
+        }
+        for index in &policy.programs.household_benefits {
+            traces.push(Question::new(&policy, *index, 0).trace(Ground::Constant, &mut machinery));
+        }
+        traces
     }
 
-    /// What follows from a household's sums.
+    /// What follows from a household's sums, and from what its members claim.
     pub fn judge(&mut self, environment: &Environment, row: &Row, household: HouseholdKey, out: &mut Judgement) {
         let policy = self.policy.clone();
         self.total(&policy, environment, row, out);
-        let regs = &mut self.household.regs;
-        let mut clock = Clock::new(environment.today);
         out.entitlements.clear();
-        for index in &policy.programs.household_order {
-            let (benefit, program) = (&policy.benefits[usize::from(*index)], &policy.programs.benefits[usize::from(*index)]);
-            let recipient = recipient(row, household);
-            let excluded = out.entitlements.iter().any(|other| other.recipient == recipient && rules_out(program, other));
-            if recipient == 0 || excluded {
-                continue;
+        let mut clock = Clock::new(environment.today);
+        let mut machinery = Machinery { regs: &mut self.household.regs, bins: &policy.programs.household.bins, clock: &mut clock };
+        if let Some((recipient, role)) = recipient(row, household) {
+            let addressee = Membership { household, role }.addressee(recipient);
+            for index in &policy.programs.household_benefits {
+                let right = Question::new(&policy, *index, 0).decide(|| Ground::Constant, &mut machinery, environment);
+                out.entitlements.extend(right.map(|right| Entitlement { recipient, addressee, ..right }));
             }
-            let ground = || Ground::Constant;
-            let right = decide(*index, benefit, program, 0, ground, regs, &policy.programs.household.bins, &mut clock, environment);
-            out.entitlements.extend(right.map(|right| Entitlement { recipient, ..right }));
+        }
+        for claim in &row.claims {
+            let question = Question::new(&policy, claim.benefit, claim.doubt);
+            machinery.load(question.program, claim);
+            let right = question.decide(|| claim.ground.clone(), &mut machinery, environment);
+            let addressee = Membership { household, role: claim.role }.addressee(claim.person);
+            out.entitlements.extend(right.map(|right| Entitlement { recipient: claim.person, addressee, ..right }));
         }
         out.entitlements.sort();
-    }
-
-    /// The truth of every condition of the household's rights.
-    pub fn trace_household(&mut self, environment: &Environment, row: &Row) -> Vec<Trace> {
-        let policy = self.policy.clone();
-        self.total(&policy, environment, row, &mut Judgement::default());
-        let mut clock = Clock::new(environment.today);
-        let trace = |index: &u16| {
-            let program = &policy.programs.benefits[usize::from(*index)];
-            trace(*index, program, 0, Ground::Constant, &mut self.household.regs, &policy.programs.household.bins, &mut clock)
-        };
-        policy.programs.household_order.iter().map(trace).collect()
     }
 
     /// Indicators, points, category and level of a household; rights come after.
@@ -429,101 +423,16 @@ fn categorise(category: &CategoryProgram, regs: &mut Registers, bins: &[Bins], c
     (if given == ABSENT { category.unknown } else { given }) as u8
 }
 
-/// Who receives a household's right; zero for nobody.
+/// Who receives a household's right, if anybody.
 ///
 /// The mother, else the head: families are anchored at the woman of a couple, so whenever there is a mother she is the head.
 /// The household of an orphan has no head: the right is the child's.
-fn recipient(row: &Row, household: HouseholdKey) -> PersonId {
+fn recipient(row: &Row, household: HouseholdKey) -> Option<(PersonId, Role)> {
     match row.values.get(1).copied().unwrap_or(0) as PersonId {
-        0 if household.is_orphan() => household.anchor(),
-        head => head,
+        0 if household.is_orphan() => Some((household.anchor(), Role::Child)),
+        0 => None,
+        head => Some((head, Role::Head)),
     }
-}
-
-/// Whether a right that is already decided rules this one out.
-fn rules_out(program: &BenefitProgram, other: &Entitlement) -> bool {
-    program.excludes.contains(&other.benefit) && matches!(other.outcome, Outcome::Eligible | Outcome::Notice)
-}
-
-/// Decides one right; `doubt` is unknown if the register it is founded on cannot be relied on.
-#[allow(clippy::too_many_arguments)]
-fn decide(
-    index: u16,
-    benefit: &Benefit,
-    program: &BenefitProgram,
-    doubt: i64,
-    ground: impl FnOnce() -> Ground,
-    regs: &mut Registers,
-    bins: &[Bins],
-    clock: &mut Clock,
-    environment: &Environment,
-) -> Option<Entitlement> {
-    let mut certain = !is_unknown(doubt);
-    for condition in &program.conditions {
-        run(&condition.ops, regs, bins, clock);
-        match regs[usize::from(condition.result)] {
-            0 => return None,
-            value => certain &= !is_unknown(value),
-        }
-    }
-    let mut amount = 0;
-    let outcome = if !certain {
-        if program.held.is_none_or(|held| regs[usize::from(held)] <= 0) {
-            return None;
-        }
-        Outcome::Undetermined
-    } else if benefit.notice {
-        Outcome::Notice
-    } else {
-        amount = amount_of(program, regs, bins, clock);
-        if amount <= 0 {
-            return None;
-        }
-        Outcome::Eligible
-    };
-    let mut date = |code: &Option<Code>, open: Date| match code {
-        Some(code) => {
-            run(&code.ops, regs, bins, clock);
-            let value = regs[usize::from(code.result)];
-            if is_unknown(value) { open } else { Date(value as i32) }
-        }
-        None => open,
-    };
-    let (from, until) = (date(&program.from, Date::BEFORE_ALL), date(&program.until, Date::NEVER));
-    let period = match benefit.period {
-        Period::Month => calendar(environment.today).month_start(),
-        Period::Quarter => calendar(environment.today).quarter_start(),
-        Period::Once | Period::Open => Date::NEVER,
-    };
-    Some(Entitlement { benefit: index, ground: ground(), period, outcome, amount, from, until, recipient: 0 })
-}
-
-/// What is paid; zero or less, or unknown, is nothing.
-fn amount_of(program: &BenefitProgram, regs: &mut Registers, bins: &[Bins], clock: &mut Clock) -> i64 {
-    program.amount.as_ref().map_or(0, |amount| {
-        run(&amount.ops, regs, bins, clock);
-        regs[usize::from(amount.result)]
-    })
-}
-
-fn trace(
-    index: u16,
-    program: &BenefitProgram,
-    doubt: i64,
-    ground: Ground,
-    regs: &mut Registers,
-    bins: &[Bins],
-    clock: &mut Clock,
-) -> Trace {
-    let mut condition = |code: &Code| {
-        run(&code.ops, regs, bins, clock);
-        match regs[usize::from(code.result)] {
-            value if value != 0 && is_unknown(doubt) => doubt,
-            value => value,
-        }
-    };
-    let conditions = program.conditions.iter().map(&mut condition).collect();
-    Trace { benefit: index, ground, conditions, amount: amount_of(program, regs, bins, clock) }
 }
 
 /// A record as the ground of a right.
@@ -707,31 +616,58 @@ impl<'a> Pass<'a> {
     }
 
     /// Decides the person's own rights.
-    fn rights(&mut self, out: &mut Vec<Entitlement>) {
+    fn rights(&mut self, mut give: impl FnMut(Entitlement)) {
         let policy = self.policy;
-        let bins = &policy.programs.person.bins;
-        for index in &policy.programs.person_order {
-            let (benefit, program) = (&policy.benefits[usize::from(*index)], &policy.programs.benefits[usize::from(*index)]);
-            if out.iter().any(|other| rules_out(program, other)) {
-                continue;
-            }
-            let Some(register) = benefit.ground_register else {
-                let right = decide(*index, benefit, program, 0, || Ground::Constant, self.regs, bins, &mut self.clock, self.environment);
-                out.extend(right);
-                continue;
-            };
-            let doubt = self.environment.shared.doubts[usize::from(register)];
-            for record in briefs(self.file).filter(|record| record.register == register) {
-                if !self.founds(&record, doubt) {
-                    continue;
+        for index in &policy.programs.own_benefits {
+            self.grounds(*index, |pass, doubt, ground| {
+                let environment = pass.environment;
+                let right = Question::new(policy, *index, doubt).decide(ground, &mut pass.machinery(), environment);
+                right.into_iter().for_each(&mut give);
+            });
+        }
+    }
+
+    /// What the person claims of their household; with `all`, also what cannot come true.
+    fn claims(&mut self, person: PersonId, role: Role, all: bool, out: &mut Vec<Claim>) {
+        let policy = self.policy;
+        for &benefit in &policy.programs.claims {
+            let program = &policy.programs.benefits[usize::from(benefit)];
+            self.grounds(benefit, |pass, doubt, ground| {
+                if let Some(inputs) = pass.machinery().claim(program, all) {
+                    out.push(Claim { benefit, person, role, ground: ground(), doubt, inputs });
                 }
-                let ground = || self::ground(policy, self.file, &record);
-                let right = decide(*index, benefit, program, doubt, ground, self.regs, bins, &mut self.clock, self.environment);
-                out.extend(right);
+            });
+        }
+    }
+
+    fn traces(&mut self) -> Vec<Trace> {
+        let policy = self.policy;
+        let mut traces = Vec::new();
+        for index in &policy.programs.own_benefits {
+            self.grounds(*index, |pass, doubt, ground| {
+                traces.push(Question::new(policy, *index, doubt).trace(ground(), &mut pass.machinery()));
+            });
+        }
+        traces
+    }
+
+    fn machinery(&mut self) -> Machinery<'_> {
+        Machinery { regs: self.regs, bins: &self.policy.programs.person.bins, clock: &mut self.clock }
+    }
+
+    /// Asks on each ground that a benefit may have: with the record unpacked, and unknown if its register cannot be relied on.
+    fn grounds(&mut self, benefit: u16, mut ask: impl FnMut(&mut Self, i64, &dyn Fn() -> Ground)) {
+        let (policy, file) = (self.policy, self.file);
+        let Some(register) = policy.benefits[usize::from(benefit)].ground_register else {
+            return ask(self, 0, &|| Ground::Constant);
+        };
+        let doubt = self.environment.shared.doubts[usize::from(register)];
+        for record in briefs(file).filter(|record| record.register == register) {
+            if self.founds(&record, doubt) {
+                ask(self, doubt, &|| ground(policy, file, &record));
             }
         }
         self.wake_when_expired();
-        out.sort();
     }
 
     /// Unpacks a record that may found a right. Nothing is known of it while its register is silent.
@@ -744,26 +680,5 @@ impl<'a> Pass<'a> {
             self.regs[usize::from(FIELDS)..][..FIELD_COUNT].fill(doubt);
         }
         true
-    }
-
-    fn traces(&mut self) -> Vec<Trace> {
-        let policy = self.policy;
-        let bins = &policy.programs.person.bins;
-        let mut traces = Vec::new();
-        for index in &policy.programs.person_order {
-            let program = &policy.programs.benefits[usize::from(*index)];
-            let Some(register) = policy.benefits[usize::from(*index)].ground_register else {
-                traces.push(trace(*index, program, 0, Ground::Constant, self.regs, bins, &mut self.clock));
-                continue;
-            };
-            let doubt = self.environment.shared.doubts[usize::from(register)];
-            for record in briefs(self.file).filter(|record| record.register == register) {
-                if self.founds(&record, doubt) {
-                    let ground = ground(policy, self.file, &record);
-                    traces.push(trace(*index, program, doubt, ground, self.regs, bins, &mut self.clock));
-                }
-            }
-        }
-        traces
     }
 }

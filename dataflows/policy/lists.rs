@@ -92,6 +92,11 @@ impl Compiler<'_, '_> {
                 );
                 return None;
             }
+            Scope::Claim { .. } => {
+                let hint = "make an indicator of the list, and compare that";
+                self.problems.report_with_hint(place, "a macro over records does not know the household's values", hint);
+                return None;
+            }
             Scope::Record { .. } | Scope::Member { .. } => {
                 self.problems.report_with_hint(place, "macros do not nest", "make an indicator of the inner list");
                 return None;

@@ -16,13 +16,16 @@ mod key;
 mod lists;
 mod load;
 mod program;
+mod rights;
 mod source;
 
-pub use evaluate::{Environment, Evaluator, Trace};
+pub use evaluate::{Environment, Evaluator};
 pub use program::{is_unknown, reason_of, unknown};
+pub use rights::{Right, Trace};
 pub use source::nearest;
 
-use crate::model::{Date, PersonKind};
+use crate::model::{Date, Ground, Outcome, PersonId, PersonKind, Role};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
 /// A text in each language of the package.
@@ -150,7 +153,7 @@ impl Register {
 }
 
 /// Whether a register can be relied on today.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FeedState {
     Fresh,
     /// Not heard for longer than its cadence.
@@ -182,33 +185,52 @@ pub struct Contribution {
     pub values: Vec<i64>,
     /// Slots that are unknown for this member, with the reason: see [`reason`](Policy::reason).
     pub unknown: Vec<(u16, u16)>,
-    /// The member's own rights.
+    /// Rights that read the household's values too.
+    pub claims: Vec<Claim>,
+    /// Rights that the member has whatever the household is.
     pub entitlements: Vec<Entitlement>,
 }
 
-/// A right, before it is given to somebody.
+/// A member's right that reads the household's values: what it needs of the member, to be decided with the row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    pub benefit: u16,
+    pub person: PersonId,
+    pub role: Role,
+    pub ground: Ground,
+    /// Unknown if the register it is founded on cannot be relied on.
+    pub doubt: i64,
+    pub inputs: Box<[i64]>,
+}
+
+/// A right of somebody.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entitlement {
     pub benefit: u16,
-    pub ground: crate::model::Ground,
+    pub ground: Ground,
     pub period: Date,
-    pub outcome: crate::model::Outcome,
+    pub outcome: Outcome,
     pub amount: i64,
     pub from: Date,
     pub until: Date,
-    /// Who receives it: zero for the person evaluated.
-    pub recipient: crate::model::PersonId,
+    /// By an assignment in force.
+    pub held: bool,
+    pub recipient: PersonId,
+    /// Who is written to; zero for nobody.
+    pub addressee: PersonId,
 }
 
 /// Slots that every package has: members, and the head's number.
 pub const BUILT_IN_SLOTS: usize = 2;
 
-/// A household's sums: one number per slot, and how many members' share of a slot is unknown, by reason.
+/// A household's sums: one number per slot, and how many members' share of a slot is unknown, by reason; and what its members
+/// claim, in no order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     pub values: Vec<i64>,
     /// `(slot, reason, members)`, sorted, without zero counts.
     pub unknown: Vec<(u16, u16, i32)>,
+    pub claims: Vec<Claim>,
 }
 
 /// What follows from a household's row.

@@ -1,8 +1,8 @@
 //! The policy language: what packages mean, and what is said of their mistakes.
 
-use dataflows::model::{Date, Ground, HouseholdKey, Outcome, Role};
+use dataflows::model::{Date, Decision, Ground, HouseholdKey, Membership, Outcome, Role};
 use dataflows::policy::file::{ABSENT, NewRecord, opaque};
-use dataflows::policy::{Contribution, Environment, Evaluator, FeedState, Judgement, Policy, Problem, Row, unknown};
+use dataflows::policy::{Contribution, Entitlement, Environment, Evaluator, FeedState, Judgement, Policy, Problem, Right, Row, unknown};
 use std::sync::Arc;
 
 const POLICY: &str = r#"
@@ -77,7 +77,7 @@ source = "test"
 key = "{benefit}"
 cadence = "30 days"
 ["reg.assignment".fields]
-benefit = "enum(family|single)"
+benefit = "enum(family|single|meal)"
 from = "date"
 until = "date, optional"
 "#;
@@ -491,11 +491,13 @@ fn kin_rows_exist_while_their_condition_holds() {
 /// The row of a family, as the engine sums it.
 fn sum(policy: &Arc<Policy>, environment: &Environment, members: &[(u64, &File, Role)]) -> Row {
     let mut evaluator = Evaluator::new(policy.clone());
-    let mut row = Row { values: vec![0; policy.slots], unknown: Vec::new() };
+    let mut row = Row { values: vec![0; policy.slots], ..Row::default() };
     let mut counts = std::collections::BTreeMap::new();
     for (person, file, role) in members {
         let mut contribution = Contribution::default();
-        evaluator.contribution(environment, *person, &file.0, *role, &mut contribution);
+        let place = Membership { household: HouseholdKey::family(7), role: *role };
+        evaluator.contribution(environment, *person, &file.0, place, &mut contribution);
+        row.claims.append(&mut contribution.claims);
         row.values.iter_mut().zip(&contribution.values).for_each(|(sum, value)| *sum += value);
         contribution.unknown.iter().for_each(|key| *counts.entry(*key).or_insert(0) += 1);
     }
@@ -545,7 +547,7 @@ fn doubt_about_one_member_is_doubt_about_the_sum() {
     let assigned = |file: File| file.with(&policy, "reg.assignment", "family", None, &[0, day("2026-01-01"), ABSENT]);
     let (mother, child) = (person(&policy, "1990-05-05"), person(&policy, "2015-01-01"));
     let holder = assigned(person(&policy, "1990-05-05"));
-    for (parent, outcomes) in [(&mother, vec![]), (&holder, vec![Outcome::Undetermined])] {
+    for (parent, outcomes) in [(&mother, vec![Outcome::InDoubt]), (&holder, vec![Outcome::Undetermined])] {
         let row = sum(&policy, &environment, &[(7, parent, Role::Head), (9, &child, Role::Child), (10, &child, Role::Child)]);
         let mut judgement = Judgement::default();
         Evaluator::new(policy.clone()).judge(&environment, &row, HouseholdKey::family(7), &mut judgement);
@@ -566,7 +568,7 @@ fn every_record_of_a_ground_is_a_right_of_its_own() {
         .with(&policy, "reg.car", "C", Some("2020-01-01"), &[3, 2010, day("2020-01-01"), day("2026-10-01")]);
     let mut contribution = Contribution::default();
     let mut evaluator = Evaluator::new(policy.clone());
-    let horizon = evaluator.contribution(&environment, 7, &file.0, Role::Outside, &mut contribution);
+    let horizon = evaluator.contribution(&environment, 7, &file.0, Membership::OUTSIDE, &mut contribution);
     assert_eq!(horizon, date("2026-12-01"));
     assert!(contribution.values.iter().all(|value| *value == 0));
     let register = policy.register("reg.car").unwrap();
@@ -575,8 +577,9 @@ fn every_record_of_a_ground_is_a_right_of_its_own() {
         rights,
         [(Ground::Record(register, "A".into()), 3000, Date::NEVER), (Ground::Record(register, "B".into()), 3000, date("2026-12-01"))]
     );
-    let trace = evaluator.trace_person(&environment, 7, &file.0, Role::Outside);
-    assert_eq!(trace.iter().map(|trace| trace.conditions.as_slice()).collect::<Vec<_>>(), [[1, 1], [1, 1], [0, 1]]);
+    let trace = evaluator.trace(&environment, 7, &file.0, Role::Outside, &sum(&policy, &environment, &[]));
+    let trace = trace.iter().filter(|trace| Some(trace.benefit) == policy.benefit("single"));
+    assert_eq!(trace.map(|trace| trace.conditions.as_slice()).collect::<Vec<_>>(), [[1, 1], [1, 1], [0, 1]]);
 }
 
 #[test]
@@ -634,6 +637,24 @@ fn mistakes_are_explained_where_they_are() {
         (i, "round = \"down\"", "", "/ 3", "this is a fraction", "round = "),
         (i, ".sum() / 3", ".sum() * 0.5", "0.5", "decimals stand only in amounts", ""),
         (i, "m.cars > 0", "m.cars", "m.cars)\"", "a condition must be true or false", ""),
+        // Values of the household in a person's right.
+        (
+            "benefits/single.toml",
+            "age(birth_date) >= 18",
+            "reg.pay.exists(p, p.amount > per_capita)",
+            "exists(p",
+            "a macro over records does not know the household's values",
+            "make an indicator of the list",
+        ),
+        (
+            "benefits/single.toml",
+            "age(birth_date) >= 18",
+            "past(add_months(head_born, cars))",
+            "past",
+            "`past` waits for a person's date",
+            "make",
+        ),
+        (i, "reg.pay.distinct(p, p.employer)", "children + 1", "children + 1", "`children` is an indicator of households", "only rights"),
         // Shapes.
         (i, "members.filter(m, m.child).size()", "members.distinct(m, m.cars)", "distinct(m", "do not add up", "count members"),
         (i, "members.map(m, m.cars).max()", "members.map(m, m.income).max()", "max()\"\n[any", "does not add up", "classes = N"),
@@ -673,7 +694,7 @@ fn mistakes_are_explained_where_they_are() {
         ("benefits/family.toml", "source = \"test\"", "", "\nid = ", "`source` is missing", ""),
         (i, "title = { en = \"Cars\" }", "title = { ru = \"Cars\" }", "title = { ru", "`title` is missing in en", ""),
         ("registers/reg.toml", "[\"reg.death\"]", "[\"shanyraq.death\"]", "\"shanyraq.death\"", "the engine's own", ""),
-        ("registers/reg.toml", "enum(family|single)", "enum(single)", "", "`family` is not among the words", "add it"),
+        ("registers/reg.toml", "enum(family|single|meal)", "enum(single|meal)", "", "`family` is not among the words", "add it"),
         ("benefits/family.toml", "period = \"month\"", "period = \"month\"\nproactive = 2026-01-01", "", "messages.toml has no offer", ""),
         (
             "policy.toml",
@@ -746,13 +767,101 @@ fn rights_inherit_conditions_and_exclude_each_other() {
         let row = sum(&policy, &environment, &members);
         let mut judgement = Judgement::default();
         Evaluator::new(policy.clone()).judge(&environment, &row, HouseholdKey::family(7), &mut judgement);
-        let notices = judgement.entitlements.iter().filter(|right| right.outcome == Outcome::Notice);
-        assert_eq!(notices.map(|right| policy.benefits[usize::from(right.benefit)].id.as_str()).collect::<Vec<_>>(), [expected]);
+        let family = policy.benefit("family");
+        let notices = stacked(&policy, &judgement).into_iter().filter(|decision| Some(decision.benefit) != family);
+        assert_eq!(notices.map(|decision| policy.benefits[usize::from(decision.benefit)].id.as_str()).collect::<Vec<_>>(), [expected]);
         members.push((9, &file, Role::Child));
     }
-    let trace = Evaluator::new(policy.clone()).trace_household(&environment, &sum(&policy, &environment, &members));
+    let row = sum(&policy, &environment, &members);
+    let trace = Evaluator::new(policy.clone()).trace(&environment, 7, &file.0, Role::Head, &row);
     let of = |id: &str| trace.iter().find(|trace| trace.benefit == policy.benefit(id).unwrap()).unwrap();
     assert_eq!((of("b").conditions.as_slice(), of("family").amount), ([1, 1].as_slice(), 4 * 4325 * 3));
+}
+
+/// The rights of a judgement that stand beside each other, for one person.
+fn stacked(policy: &Policy, judgement: &Judgement) -> Vec<Decision> {
+    let right = |right: &Entitlement| Right {
+        decision: Decision {
+            person: right.recipient,
+            benefit: right.benefit,
+            ground: right.ground.clone(),
+            period: right.period,
+            outcome: right.outcome,
+            amount: right.amount,
+            household: HouseholdKey::family(7),
+            addressee: right.addressee,
+            from: right.from,
+            until: right.until,
+        },
+        held: right.held,
+    };
+    let (stacked, free): (Vec<Right>, Vec<Right>) =
+        judgement.entitlements.iter().map(right).partition(|right| policy.is_stacked(right.decision.benefit));
+    policy.stack(&stacked).into_iter().chain(free.into_iter().map(|right| right.decision)).collect()
+}
+
+#[test]
+fn a_person_may_have_a_right_that_reads_their_household() {
+    let meal = "id = \"meal\"\ntitle = { en = \"A meal\" }\nsource = \"test\"\nof = \"person\"\nrecipient = \"self\"\nground = \"reg.car\"\n\
+                period = \"open\"\nkind = \"payment\"\nbudget = \"local\"\nfrom = \"head_born\"\nuntil = \"r.to\"\n\
+                [when]\nchild = \"child\"\nneedy = \"children >= 2 && (r.year < 2015 || category == 3)\"\n\
+                [amount]\nunit = \"EUR\"\nround = \"up\"\nvalue = \"r.year / 3 + children\"\n";
+    let policy = extended(&[("benefits/meal.toml", meal)]);
+    let environment = everything_heard(&policy, "2026-11-22");
+    let plain = person(&policy, "2015-01-01");
+    let until = day("2027-01-01");
+    let owner = person(&policy, "2016-01-01").with(&policy, "reg.car", "A", Some("2020-01-01"), &[1, 2010, day("2020-01-01"), until]).with(
+        &policy,
+        "reg.car",
+        "B",
+        Some("2020-01-01"),
+        &[2, 2020, day("2020-01-01"), ABSENT],
+    );
+    let head = person(&policy, "1990-05-05");
+    let judged = |members: &[(u64, &File, Role)]| {
+        let row = sum(&policy, &environment, members);
+        let mut judgement = Judgement::default();
+        Evaluator::new(policy.clone()).judge(&environment, &row, HouseholdKey::family(7), &mut judgement);
+        let meals = judgement.entitlements.into_iter().filter(|right| Some(right.benefit) == policy.benefit("meal"));
+        let shown =
+            |right: Entitlement| (right.ground, right.outcome, right.amount, right.from, right.until, right.recipient, right.addressee);
+        (row.claims.len(), meals.map(shown).collect::<Vec<_>>())
+    };
+    let alone = judged(&[(7, &head, Role::Head), (8, &owner, Role::Child)]);
+    assert_eq!(alone, (2, vec![]), "one child is not needy");
+    let ground = Ground::Record(policy.register("reg.car").unwrap(), "A".into());
+    let right = (ground, Outcome::Eligible, 672, date("1990-05-05"), date("2027-01-01"), 8, 7);
+    let two = judged(&[(7, &head, Role::Head), (8, &owner, Role::Child), (9, &plain, Role::Child)]);
+    assert_eq!(two, (2, vec![right]), "2010 / 3 + 2, written to the head; the second car is too new");
+    let grown = judged(&[(7, &owner, Role::Head), (8, &plain, Role::Child), (9, &plain, Role::Child)]);
+    assert_eq!(grown, (0, vec![]), "who is no child claims nothing");
+}
+
+#[test]
+fn beside_a_right_in_doubt_another_is_in_doubt_and_stays_with_whoever_holds_it() {
+    let notice = |id: &str, excludes: &str| {
+        format!(
+            "id = \"{id}\"\ntitle = {{ en = \"x\" }}\nsource = \"test\"\nof = \"person\"\nperiod = \"open\"\nkind = \"notice\"\n{excludes}\n\
+             [when]\nown = \"head\"\n"
+        )
+    };
+    let policy = extended(&[
+        ("benefits/a.toml", &notice("a", "excludes = [\"b\"]")),
+        ("benefits/b.toml", &notice("b", "")),
+        ("messages.toml", "[a]\nen = \"{benefit}\"\n[b]\nen = \"{benefit}\"\n"),
+    ]);
+    let right = |benefit: &str, outcome, amount, held| {
+        let (benefit, ground) = (policy.benefit(benefit).unwrap(), Ground::Constant);
+        let (period, household, from, until) = (Date::NEVER, HouseholdKey::family(7), Date::BEFORE_ALL, Date::NEVER);
+        Right { decision: Decision { person: 7, benefit, ground, period, outcome, amount, household, addressee: 7, from, until }, held }
+    };
+    let stacked = |other: Outcome, held: bool| {
+        let rights = [right("a", Outcome::Eligible, 100, held), right("b", other, 0, false)];
+        policy.stack(&rights).into_iter().map(|decision| (decision.outcome, decision.amount)).collect::<Vec<_>>()
+    };
+    assert_eq!(stacked(Outcome::Notice, true), [(Outcome::Notice, 0)]);
+    assert_eq!(stacked(Outcome::InDoubt, false), [(Outcome::InDoubt, 0), (Outcome::InDoubt, 0)]);
+    assert_eq!(stacked(Outcome::Undetermined, true), [(Outcome::Undetermined, 0), (Outcome::Undetermined, 0)]);
 }
 
 #[test]

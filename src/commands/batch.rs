@@ -4,10 +4,11 @@
 use crate::commands::{Failure, load_policy};
 use crate::engine::{Engine, EpochOutput};
 use crate::intake::{Item, Schema};
+use crate::rights::Rights;
 use crate::sources::{Chunk, Difference, Feed, MAX_SHRINK, Options, Quarantined, Snapshot, write_quarantine};
 use crate::views::Writer as Rows;
 use clap::Args;
-use dataflows::model::{ChangeKind, Date, Decision, Fault, HouseholdKey, PersonId, Role};
+use dataflows::model::{Date, Fault, HouseholdKey, PersonId, Role};
 use dataflows::policy::Policy;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -131,7 +132,7 @@ struct Run<'a> {
     rows: Rows,
     outputs: Outputs,
     /// Today's rights, by person and right.
-    decisions: BTreeMap<(PersonId, u16, dataflows::model::Ground, Date), Decision>,
+    rights: Rights,
     faults: BTreeMap<Fault, isize>,
     summary: Summary,
 }
@@ -159,7 +160,7 @@ impl<'a> Run<'a> {
             engine,
             rows: Rows::new(policy),
             outputs: Outputs::new(&arguments.out, &arguments.views)?,
-            decisions: BTreeMap::new(),
+            rights: Rights::default(),
             faults: BTreeMap::new(),
             summary: Summary::default(),
         })
@@ -222,17 +223,10 @@ impl<'a> Run<'a> {
 
     /// Keeps today's decisions and faults, and writes what changed on the date.
     fn fold(&mut self, output: EpochOutput) -> Result<(), Failure> {
-        for change in output.changes {
+        for change in output.changes.into_iter().filter_map(|change| self.rights.fold(change)) {
             if let Some(row) = self.rows.change(output.date, change.kind, change.id, &change.decision) {
                 self.summary.changes += 1;
                 self.outputs.write(View::Changes, &row)?;
-            }
-            let decision = change.decision;
-            let right = (decision.person, decision.benefit, decision.ground.clone(), decision.period);
-            if change.kind == ChangeKind::Lost {
-                self.decisions.remove(&right);
-            } else {
-                self.decisions.insert(right, decision);
             }
         }
         for (fault, sign) in output.faults {
@@ -292,7 +286,7 @@ impl<'a> Run<'a> {
     fn finish(mut self, read_seconds: f64) -> Result<(), Failure> {
         let written = Instant::now();
         self.write_households()?;
-        for decision in self.decisions.values() {
+        for decision in self.rights.standing() {
             self.outputs.write(View::Decisions, &self.rows.decision(decision))?;
         }
         for fault in self.faults.keys() {
@@ -336,7 +330,7 @@ impl<'a> Run<'a> {
         let mut row = json!({
             "date": self.engine.today().to_string(), "lines": summary.lines, "accepted": summary.accepted, "quarantined": summary.quarantined,
             "records": sizes.records, "people": sizes.store("people").keys, "households": sizes.store("households").keys, "epochs": summary.epochs,
-            "decisions": self.decisions.len(), "changes": summary.changes, "faults": self.faults.len(),
+            "decisions": self.rights.standing().len(), "changes": summary.changes, "faults": self.faults.len(),
             "read_seconds": rounded(read_seconds), "graph_seconds_beside_reading": rounded(summary.graph_seconds), "write_seconds": rounded(write_seconds),
             "file_bytes": sizes.store("files").bytes, "row_bytes": sizes.store("rows").bytes, "rss_bytes": crate::commands::rss_bytes(),
             "peak_rss_bytes": crate::commands::peak_rss_bytes(),

@@ -44,6 +44,8 @@ pub struct Ledger {
     live: bool,
     decisions: HashMap<DecisionId, Held>,
     rights: HashMap<RightKey, DecisionId>,
+    /// Rights of which it is no longer known whether they stand: not lost, and not written about meanwhile.
+    doubted: HashMap<RightKey, Held>,
     /// Baseline rights lost lately: back within the window they are the same right, and still not written about.
     baseline_lost: BTreeMap<(Date, RightKey), ()>,
     /// A hash over all changes so far, each chained to those before it.
@@ -61,6 +63,7 @@ impl Ledger {
             live: false,
             decisions: HashMap::new(),
             rights: HashMap::new(),
+            doubted: HashMap::new(),
             baseline_lost: BTreeMap::new(),
             chain: 0,
             desk: Desk::new(terms),
@@ -83,7 +86,8 @@ impl Ledger {
         self.set_today(today);
         let mut effects = Effects::default();
         // What is lost goes first, so that a right that is lost and gained under another number is a changed right.
-        let (lost, rest): (Vec<_>, Vec<_>) = changes.iter().partition(|change| change.kind == ChangeKind::Lost);
+        let is_loss = |change: &&Change| matches!(change.kind, ChangeKind::Lost | ChangeKind::Refuted);
+        let (lost, rest): (Vec<_>, Vec<_>) = changes.iter().partition(is_loss);
         for change in lost.into_iter().chain(rest) {
             self.link(epoch, change);
             if let Some(step) = self.fold(change) {
@@ -147,7 +151,10 @@ impl Ledger {
 
     /// Why nobody was written to about this right in its present round; `None` when they were, or there is no such right.
     pub fn held_back(&self, right: &RightKey) -> Option<HeldBack> {
-        let held = self.decisions.get(self.rights.get(right)?)?;
+        let held = match self.rights.get(right) {
+            Some(id) => self.decisions.get(id)?,
+            None => self.doubted.get(right)?,
+        };
         if held.baseline { Some(HeldBack::Baseline) } else { self.desk.held_back(right) }
     }
 
@@ -180,15 +187,11 @@ impl Ledger {
     /// Folds a change into the decisions in force; what it means to the conversation, if it may have one.
     fn fold(&mut self, change: &Change) -> Option<Step<'static>> {
         let right = right_of(&change.decision);
-        let before = self.rights.get(&right).and_then(|id| self.decisions.remove(id));
-        if change.kind == ChangeKind::Lost {
-            let before = before?;
-            self.rights.remove(&right);
-            if before.baseline {
-                self.baseline_lost.insert((self.today, right), ());
-                return None;
-            }
-            return Some(Step::Lost(right));
+        let before = self.rights.remove(&right).and_then(|id| self.decisions.remove(&id)).or_else(|| self.doubted.remove(&right));
+        match change.kind {
+            ChangeKind::Lost | ChangeKind::Refuted => return self.lose(right, before?),
+            ChangeKind::Doubted => return self.doubt(right, before?),
+            ChangeKind::Gained | ChangeKind::Amount | ChangeKind::Attributes => {}
         }
         let baseline = match &before {
             Some(before) => before.baseline,
@@ -205,6 +208,21 @@ impl Ledger {
             Some(standing) => Step::Held(right, standing),
             None => Step::Lost(right),
         })
+    }
+
+    fn lose(&mut self, right: RightKey, before: Held) -> Option<Step<'static>> {
+        if before.baseline {
+            self.baseline_lost.insert((self.today, right), ());
+            return None;
+        }
+        Some(Step::Lost(right))
+    }
+
+    /// Nothing is withdrawn and nothing offered until more is known: a loss never rests on silence.
+    fn doubt(&mut self, right: RightKey, before: Held) -> Option<Step<'static>> {
+        let standing = standing_of(&before.decision).filter(|_| !before.baseline);
+        self.doubted.insert(right.clone(), before);
+        standing.map(|standing| Step::Held(right, Standing { certain: false, ..standing }))
     }
 
     fn was_baseline(&mut self, right: &RightKey) -> bool {
@@ -247,7 +265,7 @@ pub fn right_of(decision: &Decision) -> RightKey {
 fn standing_of(decision: &Decision) -> Option<Standing> {
     let certain = match decision.outcome {
         Outcome::Eligible | Outcome::Notice => true,
-        Outcome::Undetermined => false,
+        Outcome::Undetermined | Outcome::InDoubt => false,
         Outcome::Refused => return None,
     };
     let Decision { amount, from, until, addressee, .. } = *decision;

@@ -235,12 +235,13 @@ impl Findings<'_> {
     }
 }
 
-/// What a change is called in sentences; a change of attributes alone is none.
+/// What a change is called in sentences; one that changes no decision is none.
 pub fn event(kind: ChangeKind) -> Option<Event> {
     match kind {
         ChangeKind::Gained => Some(Event::Gained),
         ChangeKind::Lost => Some(Event::Lost),
         ChangeKind::Amount => Some(Event::Changed),
-        ChangeKind::Attributes => None,
+        ChangeKind::Doubted => Some(Event::Doubted),
+        ChangeKind::Attributes | ChangeKind::Refuted => None,
     }
 }

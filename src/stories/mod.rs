@@ -45,10 +45,12 @@ pub enum Event {
     Gained,
     Lost,
     Changed,
+    Doubted,
 }
 
 impl Event {
-    const WORDS: [(&'static str, Event); 3] = [("gained", Event::Gained), ("lost", Event::Lost), ("changed", Event::Changed)];
+    const WORDS: [(&'static str, Event); 4] =
+        [("gained", Event::Gained), ("lost", Event::Lost), ("changed", Event::Changed), ("undetermined", Event::Doubted)];
 
     fn word(self) -> &'static str {
         Event::WORDS.iter().find(|(_, event)| *event == self).map_or("", |(word, _)| word)

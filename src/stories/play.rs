@@ -6,7 +6,8 @@ use super::text::{Day, Person, Story};
 use super::{Complaint, Outcome};
 use crate::engine::Engine;
 use crate::intake::{Intake, Item, Schema};
-use dataflows::model::{Change, ChangeKind, Date, Decision, Ground, HouseholdKey, PersonId, PersonKind, Update, check_digit};
+use crate::rights::Rights;
+use dataflows::model::{Change, Date, Decision, HouseholdKey, Membership, PersonId, PersonKind, Update, check_digit};
 use dataflows::policy::{Evaluator, FieldType, Policy, Register, Row, Trace};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,7 +46,7 @@ struct Stage<'a> {
     versions: BTreeMap<(String, String, String), u64>,
     updates: Vec<Update>,
     silent: Vec<u16>,
-    decisions: BTreeMap<(PersonId, u16, Ground, Date), Decision>,
+    rights: Rights,
     /// Benefits that the story names: their changes must all be told.
     watched: BTreeSet<u16>,
     complaints: Vec<Complaint>,
@@ -66,7 +67,7 @@ impl<'a> Stage<'a> {
             versions: BTreeMap::new(),
             updates: Vec::new(),
             silent: Vec::new(),
-            decisions: BTreeMap::new(),
+            rights: Rights::default(),
             watched: named.collect(),
             complaints: Vec::new(),
             shown: BTreeSet::new(),
@@ -120,20 +121,12 @@ impl<'a> Stage<'a> {
             self.engine.submit(std::mem::take(&mut self.updates));
         }
         let output = self.engine.commit();
-        for change in &output.changes {
-            let decision = &change.decision;
-            let right = (decision.person, decision.benefit, decision.ground.clone(), decision.period);
-            match change.kind {
-                ChangeKind::Lost => self.decisions.remove(&right),
-                _ => self.decisions.insert(right, decision.clone()),
-            };
-        }
-        output.changes
+        output.changes.into_iter().filter_map(|change| self.rights.fold(change)).collect()
     }
 
     /// Sentences that do not hold, and changes that no sentence tells.
     fn compare(&mut self, changes: &[Change], expect: &[(usize, Expectation)], line: usize) -> Vec<Complaint> {
-        let decisions: Vec<Decision> = self.decisions.values().cloned().collect();
+        let decisions: Vec<Decision> = self.rights.standing().cloned().collect();
         let mut findings = Findings {
             policy: self.policy,
             names: &self.names,
@@ -171,14 +164,10 @@ impl<'a> Stage<'a> {
 fn traces(policy: &Policy, engine: &Engine, evaluator: &mut Evaluator, person: PersonId, household: Option<HouseholdKey>) -> Vec<Trace> {
     let now = engine.circumstances();
     let environment = policy.environment(now.today, &now.feeds);
-    let mut traces = match engine.file(person) {
-        Some((file, place)) => evaluator.trace_person(&environment, person, &file, place.role),
-        None => Vec::new(),
-    };
-    let nobody = || Row { values: vec![0; policy.slots], unknown: Vec::new() };
+    let nobody = || Row { values: vec![0; policy.slots], ..Row::default() };
     let row = household.and_then(|household| engine.row(household)).unwrap_or_else(nobody);
-    traces.extend(evaluator.trace_household(&environment, &row));
-    traces
+    let (file, place) = engine.file(person).unwrap_or((Box::default(), Membership::OUTSIDE));
+    evaluator.trace(&environment, person, &file, place.role, &row)
 }
 
 // What the story gives becomes lines, as feeds would bring them.

@@ -86,7 +86,8 @@ impl Family {
                 ChangeKind::Gained => "gained",
                 ChangeKind::Lost => "lost",
                 ChangeKind::Amount => "changed",
-                ChangeKind::Attributes => continue,
+                ChangeKind::Doubted => "in doubt",
+                ChangeKind::Refuted | ChangeKind::Attributes => continue,
             };
             let benefit = &policy.benefits[usize::from(change.decision.benefit)];
             let before = change.before.as_ref().map_or(String::new(), |before| format!(" (was {})", grouped(before.amount)));

@@ -49,7 +49,7 @@ impl Changes {
             ChangeKind::Gained => self.gained += 1,
             ChangeKind::Lost => self.lost += 1,
             ChangeKind::Amount => self.amount += 1,
-            ChangeKind::Attributes => (),
+            ChangeKind::Doubted | ChangeKind::Refuted | ChangeKind::Attributes => (),
         }
     }
 }

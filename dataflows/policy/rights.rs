@@ -1,0 +1,193 @@
+//! Rights: how one is decided, what a member claims of their household, and which rights stand beside each other.
+//!
+//! A right that reads only its person is decided with the person, a household's with the row. A person's right that reads
+//! values of the household is a *claim*: what it needs of the person is computed with the person, added to the household's row
+//! like a sum, and decided with the row. Which of somebody's rights rule out others is decided last, when all are known.
+
+use super::evaluate::{Environment, calendar};
+use super::graph::Code;
+use super::program::{Bins, Clock, Reg, Registers, is_unknown, run};
+use super::{Benefit, Claim, Entitlement, Period, Policy};
+use crate::model::{Date, Decision, Ground, Outcome};
+use serde::{Deserialize, Serialize};
+
+/// How a right is decided.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BenefitProgram {
+    pub conditions: Vec<Code>,
+    pub amount: Option<Code>,
+    pub from: Option<Code>,
+    pub until: Option<Code>,
+    /// Above zero if the right is held by an assignment.
+    pub held: Option<Reg>,
+    /// Of a claim: what is computed of the person.
+    pub inputs: Vec<ClaimInput>,
+    pub excludes: Vec<u16>,
+}
+
+/// A value of a person on which a claim rests.
+#[derive(Clone, Debug)]
+pub(crate) struct ClaimInput {
+    pub code: Code,
+    /// Where the household's machine reads it.
+    pub reg: Reg,
+    /// Registers that it occupies: two, if it is a fraction.
+    pub width: usize,
+    /// It is a condition by itself: false, there is nothing to claim.
+    pub gate: bool,
+}
+
+/// The truth of every condition of a benefit, for stories and explanations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    pub benefit: u16,
+    pub ground: Ground,
+    /// As [`Benefit::reasons`]: 1, 0, or unknown.
+    pub conditions: Vec<i64>,
+    /// What would be paid, whatever the conditions say; zero for notices.
+    pub amount: i64,
+}
+
+/// A machine at work.
+pub(crate) struct Machinery<'a> {
+    pub regs: &'a mut Registers,
+    pub bins: &'a [Bins],
+    pub clock: &'a mut Clock,
+}
+
+impl Machinery<'_> {
+    fn value(&mut self, code: &Code) -> i64 {
+        run(&code.ops, self.regs, self.bins, self.clock);
+        self.regs[usize::from(code.result)]
+    }
+
+    /// Puts what a claim brings where the programs of its benefit read it.
+    pub fn load(&mut self, program: &BenefitProgram, claim: &Claim) {
+        let mut values = claim.inputs.iter();
+        for input in &program.inputs {
+            let to = &mut self.regs[usize::from(input.reg)..][..input.width];
+            to.iter_mut().zip(&mut values).for_each(|(to, value)| *to = *value);
+        }
+    }
+
+    /// What a claim brings; `None` where a condition of the person fails, unless all of it is wanted.
+    pub fn claim(&mut self, program: &BenefitProgram, all: bool) -> Option<Box<[i64]>> {
+        let mut values = Vec::new();
+        for input in &program.inputs {
+            if self.value(&input.code) == 0 && input.gate && !all {
+                return None;
+            }
+            values.extend_from_slice(&self.regs[usize::from(input.code.result)..][..input.width]);
+        }
+        Some(values.into())
+    }
+}
+
+/// Of what a right is decided.
+pub(crate) struct Question<'a> {
+    pub index: u16,
+    pub benefit: &'a Benefit,
+    pub program: &'a BenefitProgram,
+    /// Unknown if the register it is founded on cannot be relied on.
+    pub doubt: i64,
+}
+
+impl<'a> Question<'a> {
+    pub fn new(policy: &'a Policy, index: u16, doubt: i64) -> Question<'a> {
+        let at = usize::from(index);
+        Question { index, benefit: &policy.benefits[at], program: &policy.programs.benefits[at], doubt }
+    }
+
+    /// Decides: a condition that is false, or nothing to pay, is no right; if none is but something is unknown, it is in doubt.
+    pub fn decide(&self, ground: impl FnOnce() -> Ground, machinery: &mut Machinery<'_>, environment: &Environment) -> Option<Entitlement> {
+        let mut certain = !is_unknown(self.doubt);
+        for condition in &self.program.conditions {
+            match machinery.value(condition) {
+                0 => return None,
+                value => certain &= !is_unknown(value),
+            }
+        }
+        let mut amount = self.amount(machinery);
+        match is_unknown(amount) {
+            true => certain = false,
+            false if amount <= 0 && !self.benefit.notice => return None,
+            false => {}
+        }
+        let held = self.program.held.is_some_and(|held| machinery.regs[usize::from(held)] > 0);
+        if !certain {
+            amount = 0;
+        }
+        let outcome = match certain {
+            true if self.benefit.notice => Outcome::Notice,
+            true => Outcome::Eligible,
+            false => doubtful(held),
+        };
+        let mut date = |code: &Option<Code>, open: Date| match code.as_ref().map(|code| machinery.value(code)) {
+            Some(value) if !is_unknown(value) => Date(value as i32),
+            _ => open,
+        };
+        let (from, until) = (date(&self.program.from, Date::BEFORE_ALL), date(&self.program.until, Date::NEVER));
+        let period = match self.benefit.period {
+            Period::Month => calendar(environment.today).month_start(),
+            Period::Quarter => calendar(environment.today).quarter_start(),
+            Period::Once | Period::Open => Date::NEVER,
+        };
+        Some(Entitlement { benefit: self.index, ground: ground(), period, outcome, amount, from, until, held, recipient: 0, addressee: 0 })
+    }
+
+    /// What is paid; nothing for notices.
+    fn amount(&self, machinery: &mut Machinery<'_>) -> i64 {
+        self.program.amount.as_ref().map_or(0, |amount| machinery.value(amount))
+    }
+
+    /// Evaluates everything, whatever fails.
+    pub fn trace(&self, ground: Ground, machinery: &mut Machinery<'_>) -> Trace {
+        let mut condition = |code: &Code| match machinery.value(code) {
+            value if value != 0 && is_unknown(self.doubt) => self.doubt,
+            value => value,
+        };
+        let conditions = self.program.conditions.iter().map(&mut condition).collect();
+        Trace { benefit: self.index, ground, conditions, amount: self.amount(machinery) }
+    }
+}
+
+fn doubtful(held: bool) -> Outcome {
+    if held { Outcome::Undetermined } else { Outcome::InDoubt }
+}
+
+/// A right as it was decided, before it is known which others the person has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Right {
+    pub decision: Decision,
+    /// By an assignment in force.
+    pub held: bool,
+}
+
+impl Policy {
+    /// Whether a right of this benefit may rule out another, or be ruled out.
+    pub fn is_stacked(&self, benefit: u16) -> bool {
+        self.programs.stacking[usize::from(benefit)].is_some()
+    }
+
+    /// Which of somebody's rights stand beside each other: benefits are taken after those that they exclude. Beside an excluded
+    /// one that is eligible or a notice a right is none; beside one in doubt it is itself in doubt.
+    pub fn stack(&self, rights: &[Right]) -> Vec<Decision> {
+        let mut rights: Vec<&Right> = rights.iter().collect();
+        rights.sort_by_key(|right| (self.programs.stacking[usize::from(right.decision.benefit)], *right));
+        let mut standing: Vec<Decision> = Vec::new();
+        for Right { decision, held } in rights {
+            let excludes = &self.programs.benefits[usize::from(decision.benefit)].excludes;
+            let beside = || standing.iter().filter(|other| excludes.contains(&other.benefit)).map(|other| other.outcome);
+            let certain = |outcome| matches!(outcome, Outcome::Eligible | Outcome::Notice);
+            if beside().any(certain) {
+                continue;
+            }
+            let mut decision = decision.clone();
+            if beside().next().is_some() && certain(decision.outcome) {
+                (decision.outcome, decision.amount) = (doubtful(*held), 0);
+            }
+            standing.push(decision);
+        }
+        standing
+    }
+}
