@@ -362,6 +362,13 @@ pub struct Change {
     pub before: Option<Box<Decision>>,
 }
 
+impl Change {
+    /// Whether any decision is other than before: a change of attributes alone is none, and what is refuted never was one.
+    pub fn is_of_decision(&self) -> bool {
+        !matches!(self.kind, ChangeKind::Attributes | ChangeKind::Refuted)
+    }
+}
+
 /// A contradiction in the data, present as long as it lasts. The engine never fails on a bad fact.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Fault {
