@@ -227,7 +227,9 @@ pub fn hand_on(household: HouseholdKey, before: &[Entitlement], now: &[Entitleme
 }
 
 fn right(household: HouseholdKey, entitlement: &Entitlement) -> Right {
-    let Entitlement { benefit, ref ground, period, outcome, amount, from, until, held, recipient, addressee } = *entitlement;
+    let Entitlement { benefit, ref ground, period, outcome, amount, from, until, held, proactive, failed, recipient: person, addressee } =
+        *entitlement;
     let ground = ground.clone();
-    Right { decision: Decision { person: recipient, benefit, ground, period, outcome, amount, household, addressee, from, until }, held }
+    let decision = Decision { person, benefit, ground, period, outcome, amount, household, addressee, from, until, proactive, failed };
+    Right { decision, held }
 }

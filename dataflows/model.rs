@@ -321,6 +321,10 @@ pub struct Decision {
     /// First and last day of the right where the benefit declares them, else `Date::BEFORE_ALL` and `Date::NEVER`.
     pub from: Date,
     pub until: Date,
+    /// No offer before this day; `Date::NEVER`: none at all.
+    pub proactive: Date,
+    /// Of a refusal: which conditions fail, by bit, in the order of [`crate::policy::Policy::refusals`].
+    pub failed: u64,
 }
 
 /// The identity of a decision: a hash over person, benefit, ground, period, outcome and amount, by their outside names.

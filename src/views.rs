@@ -1,7 +1,7 @@
 //! The engine's rows as they are written outside: one JSON object a line, keys and names as the package gives them.
 
 use dataflows::decisions::{decision_id, ground_text};
-use dataflows::model::{ChangeKind, Date, Decision, DecisionId, Fault, HouseholdKey, PersonId, Role};
+use dataflows::model::{ChangeKind, Date, Decision, DecisionId, Fault, HouseholdKey, Outcome, PersonId, Role};
 use dataflows::policy::file::ABSENT;
 use dataflows::policy::{Indicator, Judgement, Level, Policy, ValueKind, is_unknown, reason_of};
 use serde_json::{Map, Value, json};
@@ -92,7 +92,15 @@ impl Writer {
         json!({"decision": decision_id(&self.policy, decision).to_string(), "person": self.person(decision.person),
                "household": self.household_key(decision.household), "benefit": benefit.id, "ground": ground_text(&self.policy, &decision.ground),
                "period": date(decision.period), "outcome": decision.outcome.as_str(), "amount": decision.amount, "from": date(decision.from), "until": date(decision.until),
-               "reasons": benefit.reasons, "policy": format!("{}@{}", self.policy.id, self.policy.version)})
+               "reasons": self.reasons(decision), "policy": format!("{}@{}", self.policy.id, self.policy.version)})
+    }
+
+    /// Why: the conditions that hold, or of a refusal those that fail.
+    fn reasons(&self, decision: &Decision) -> Vec<&str> {
+        match decision.outcome {
+            Outcome::Refused => self.policy.refusals(decision.benefit, decision.failed).collect(),
+            _ => self.policy.benefits[decision.benefit as usize].reasons.iter().map(String::as_str).collect(),
+        }
     }
 
     /// A row of the view `changes`; `None` for what changes no decision.

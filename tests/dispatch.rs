@@ -18,34 +18,36 @@ const DRAFT: u16 = 2;
 const NEVER_OFFERED: u16 = 3;
 const BIRTH: u16 = 4;
 const SILENT: u16 = 5;
+const LATER: u16 = 6;
 const CARE: u16 = 7;
+const ALERT: u16 = 8;
 const BENEFITS: u16 = 8;
 
 fn terms() -> Terms {
     let texts = |kk: &str, ru: &str| BTreeMap::from([("kk".to_string(), kk.to_string()), ("ru".to_string(), ru.to_string())]);
-    let benefit = |id: &str, period, consent, debounce_days, priority, proactive| BenefitTerms {
+    let benefit = |id: &str, period, consent, debounce_days, priority| BenefitTerms {
         id: id.to_string(),
         title: texts(&format!("{id} (kk)"), &format!("{id} (ru)")),
         period,
         consent,
         debounce_days,
         priority,
-        proactive,
+        to_worker: id == "alert",
     };
-    let launched = Some(Date(MONDAY.0 - 1000));
     Terms {
         person: PersonKind::Integer,
         languages: vec!["kk".into(), "ru".into()],
         registers: vec!["zags.birth".into()],
         benefits: vec![
-            benefit("child", Period::Open, true, 0, 5, launched),
-            benefit("income", Period::Quarter, true, 1, 3, launched),
-            benefit("draft", Period::Open, false, 0, 8, launched),
-            benefit("never_offered", Period::Open, true, 0, 1, None),
-            benefit("birth", Period::Once, true, 0, 1, launched),
-            benefit("silent", Period::Open, false, 0, 1, launched),
-            benefit("later", Period::Open, true, 0, 2, Some(Date(MONDAY.0 + 20))),
-            benefit("care", Period::Open, true, 0, 7, launched),
+            benefit("child", Period::Open, true, 0, 5),
+            benefit("income", Period::Quarter, true, 1, 3),
+            benefit("draft", Period::Open, false, 0, 8),
+            benefit("never_offered", Period::Open, true, 0, 1),
+            benefit("birth", Period::Once, true, 0, 1),
+            benefit("silent", Period::Open, false, 0, 1),
+            benefit("later", Period::Open, true, 0, 2),
+            benefit("care", Period::Open, true, 0, 7),
+            benefit("alert", Period::Open, false, 0, 9),
         ],
         messages: BTreeMap::from([
             (
@@ -134,6 +136,12 @@ impl World {
             addressee,
             from: Date::BEFORE_ALL,
             until: Date::NEVER,
+            proactive: match right.benefit {
+                NEVER_OFFERED => Date::NEVER,
+                LATER => Date(MONDAY.0 + 20),
+                _ => Date(MONDAY.0 - 1000),
+            },
+            failed: 0,
         };
         let before = self.held.insert(right.clone(), decision.clone());
         if self.doubted.remove(right) {
@@ -578,6 +586,19 @@ fn a_baseline_right_that_was_doubted_for_months_is_still_baseline() {
     assert_eq!((world.ledger.held_back(&right(1, CHILD)), world.kinds().len()), (Some(HeldBack::Baseline), 0));
 }
 
+#[test]
+fn what_concerns_the_worker_is_a_line_on_their_list_and_no_text() {
+    let mut world = World::with_person(1, 77_010_000_001);
+    world.hold(&right(1, ALERT), 0, Outcome::Notice, 1);
+    let notes = world.commit().notes;
+    assert_eq!((notes.len(), notes[0].kind), (1, NoteKind::Alert));
+    world.lose(&right(1, ALERT));
+    let notes = world.commit().notes;
+    assert_eq!((notes.len(), notes[0].kind, world.kinds().len()), (1, NoteKind::AlertOver, 0));
+    world.hold(&right(1, ALERT), 0, Outcome::Notice, 1);
+    assert_eq!(world.commit().notes.len(), 1);
+}
+
 // Funnels.
 
 /// Of 20,000 offers, what share was agreed to.
@@ -850,11 +871,10 @@ impl Life {
             let told = rows().any(|row| row.text.round == round && matches!(row.text.kind, Kind::Offer | Kind::Notice));
             let said = |kind: Kind, days: i32| rows().any(|row| row.text.kind == kind && row.date.0 + days > world.today.0);
             let phone = world.phones.get(&decision.addressee).copied().flatten();
-            let terms = world.ledger.desk().terms().benefit(right.benefit);
             let truth = match world.ledger.held_back(right) {
                 None => told,
                 Some(HeldBack::Baseline) => world.baseline.contains_key(right),
-                Some(HeldBack::NotProactive) => terms.proactive.is_none_or(|date| date > world.today),
+                Some(HeldBack::NotProactive) => decision.proactive > world.today,
                 Some(HeldBack::Automatic) => right.benefit == SILENT,
                 Some(HeldBack::InDoubt) => decision.outcome == Outcome::Undetermined,
                 Some(HeldBack::NoAddressee) => decision.addressee == 0,

@@ -114,6 +114,8 @@ impl Run {
             amount: decision.amount,
             from: date(decision.from),
             until: date(decision.until),
+            proactive: date(decision.proactive),
+            failed: self.policy.refusals(decision.benefit, decision.failed).map(str::to_owned).collect(),
             household: decision.household.format(self.policy.person),
             addressee: person(decision.addressee),
         }
@@ -252,7 +254,26 @@ unit = "KZT/month"
 round = "up"
 value = "0.3 MRP * soc_household_size + eco_income_asp_pc / 3"
 "#;
+    let place = r#"
+id = "loc_place"
+title = { kk = "Орын", ru = "Место", en = "A place" }
+source = "test"
+of = "person"
+ground = "nobd.contingent"
+answers = true
+kind = "in kind"
+period = "open"
+budget = "local"
+excludes = ["loc_meal"]
+proactive = { by = "soc_household_size", from = { "2" = 2025-09-01, "3.." = 2026-09-01 } }
+[when]
+counted = "counted"
+pupil = "r.level in ['school', 'college']"
+not_wealthy = "!(soc_children_u23 >= 1 && category >= 4)"
+poor = "eco_income_per_capita < 60000 || hlt_disability_group > 0"
+"#;
     texts.push(("benefits/loc_meal.toml".to_owned(), meal.to_owned()));
+    texts.push(("benefits/loc_place.toml".to_owned(), place.to_owned()));
     let (_, money) = texts.iter_mut().find(|(path, _)| path == "registers/money.toml").expect("the register of assignments");
     *money = money.replacen("|ntc_pension)", "|ntc_pension|loc_meal)", 1);
     load(texts)

@@ -9,12 +9,16 @@ use super::load::{LEVELS, Package, ROUNDINGS, braces, described, read_expression
 use super::program::{Bins, Op, Reg, Rounding};
 use super::rights::BenefitProgram;
 use super::source::{Entry, Node, Place, Problems, Value as Toml};
-use super::{Assignment, Benefit, Contact, Criterion, Field, FieldType, Indicator, Level, Period, Recipient, Register, Texts};
+use super::{Assignment, Benefit, BenefitKind, Contact, Criterion, Field, FieldType, Indicator, Level, Period, Recipient, Register, Texts};
+use crate::model::Date;
 use std::collections::{BTreeMap, BTreeSet};
 
 const COMPOSITION: [&str; 7] = ["exists", "female", "alive", "minor", "student", "dependant", "deprived"];
 const MESSAGES: [&str; 8] = ["offer", "repeat", "account", "assigned", "rejected", "lapsed", "unclear", "declined"];
 const PLACEHOLDERS: [&str; 6] = ["benefit", "amount", "from", "date", "reason", "tag"];
+
+/// A refusal names failed conditions by the bits of one number, two of which say other things.
+const CONDITIONS_MAX: usize = 62;
 
 /// Compiles the parts of a package in the order in which they rest on each other.
 pub struct Builder<'b, 'c, 'p> {
@@ -554,7 +558,11 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
     }
 
     pub fn messages(&mut self, entries: &[Entry], benefits: &[Benefit]) -> BTreeMap<String, Texts> {
-        let notices: Vec<&str> = benefits.iter().filter(|benefit| benefit.notice).map(|benefit| benefit.id.as_str()).collect();
+        let notices: Vec<&str> = benefits
+            .iter()
+            .filter(|benefit| benefit.kind == BenefitKind::Notice && !benefit.to_worker)
+            .map(|benefit| benefit.id.as_str())
+            .collect();
         let mut messages = BTreeMap::new();
         for entry in entries {
             if !MESSAGES.contains(&entry.name.as_str()) && !notices.contains(&entry.name.as_str()) {
@@ -572,7 +580,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             let texts = texts(self.compiler.problems, self.languages, entry, &format!("the message `{}`", entry.name));
             messages.insert(entry.name.clone(), texts);
         }
-        let offered = benefits.iter().any(|benefit| benefit.proactive.is_some() && !benefit.notice);
+        let offered = benefits.iter().any(|benefit| benefit.proactive.is_some() && benefit.kind != BenefitKind::Notice);
         let needed = MESSAGES.iter().filter(|_| offered).chain(&notices);
         let missing: Vec<&str> = needed.filter(|name| !messages.contains_key(**name)).copied().collect();
         if !missing.is_empty() {
@@ -655,6 +663,8 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
                 "from",
                 "until",
                 "excludes",
+                "answers",
+                "to",
                 "when",
                 "amount",
             ],
@@ -678,24 +688,38 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         let periods = [("once", Period::Once), ("month", Period::Month), ("quarter", Period::Quarter), ("open", Period::Open)];
         problems.required(node, place, "period");
         let period = problems.word(node, "period", &periods).unwrap_or(Period::Open);
-        let notice = problems.word(node, "kind", &[("payment", false), ("notice", true)]).unwrap_or(false);
+        let kinds = [("payment", BenefitKind::Payment), ("in kind", BenefitKind::InKind), ("notice", BenefitKind::Notice)];
+        let kind = problems.word(node, "kind", &kinds).unwrap_or(BenefitKind::Payment);
+        let to_worker = problems.word(node, "to", &[("person", false), ("worker", true)]).unwrap_or(false);
+        let answers = problems.boolean(node, "answers").unwrap_or(false);
         let budget = problems.text(node, "budget").map(|(text, _)| text.to_string()).unwrap_or_default();
-        let proactive = problems.date(node, "proactive");
+        let staged = node.get("proactive").filter(|proactive| matches!(proactive.value, Toml::Table(_)));
+        let mut proactive = if staged.is_some() { None } else { problems.date(node, "proactive") };
         let consent = problems.boolean(node, "consent").unwrap_or(false);
         let debounce_days = problems.integer(node, "debounce_days").unwrap_or(0);
         let priority = problems.integer(node, "priority").unwrap_or(0);
         let ground_register = self.ground(node, level);
+        if answers && ground_register.is_none() {
+            let hint = "ground = a register of applications";
+            self.compiler.problems.report_with_hint(place, "`answers` needs applications to answer", hint);
+        }
         let scope = match level {
             Level::Household => Scope::Household,
             Level::Person if self.reads_household(node, inherited) => Scope::Claim { ground: ground_register },
             Level::Person => own_scope(ground_register),
         };
         let (reasons, conditions) = self.conditions(node, inherited, level, scope);
+        if conditions.len() > CONDITIONS_MAX {
+            self.compiler.problems.report(place, format!("a right has at most {CONDITIONS_MAX} conditions"));
+        }
         let mut program = BenefitProgram { conditions, ..BenefitProgram::default() };
-        let unit = self.amount(node, notice, scope, &mut program);
+        let unit = self.amount(node, kind, scope, &mut program);
         program.from = node.get("from").and_then(|from| self.date_code(from, scope));
         program.until = node.get("until").and_then(|until| self.date_code(until, scope));
-        program.held = assignment.and_then(|assignment| self.held(name, scope, notice, assignment, place));
+        if let Some(staged) = staged {
+            program.proactive = self.staged(staged, scope, &mut proactive);
+        }
+        program.held = assignment.and_then(|assignment| self.held(name, scope, kind, assignment, place));
         program.inputs = std::mem::take(&mut self.compiler.claim_inputs);
         let index = self.programs.benefits.len() as u16;
         match scope {
@@ -712,7 +736,9 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             recipient,
             ground_register,
             period,
-            notice,
+            kind,
+            answers,
+            to_worker,
             budget,
             proactive,
             consent,
@@ -730,9 +756,9 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             Some(Toml::Text(name)) => inherited.and_then(|inherited| inherited.get(name)?.get("person")),
             _ => None,
         };
-        let amount = node.get("amount");
-        let whole = [node.get("from"), node.get("until"), amount.and_then(|a| a.get("value")), amount.and_then(|a| a.get("by"))];
-        let tables = [group, node.get("when"), amount.and_then(|a| a.get("pay"))];
+        let of = |table: &str, key: &str| node.get(table).and_then(|table| table.get(key));
+        let whole = [node.get("from"), node.get("until"), of("proactive", "by"), of("amount", "value"), of("amount", "by")];
+        let tables = [group, node.get("when"), of("amount", "pay")];
         let entries = tables.into_iter().flatten().flat_map(Node::entries).map(|entry| &entry.node);
         whole.into_iter().flatten().chain(entries).any(|node| match &node.value {
             Toml::Text(text) => {
@@ -816,17 +842,41 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         Some(self.right_code(block, value.reg, scope, expression.place))
     }
 
+    /// A start of offers that is not the same for everybody; `first` becomes the earliest.
+    fn staged(&mut self, node: &Node, scope: Scope<'_>, first: &mut Option<Date>) -> Option<Code> {
+        self.compiler.problems.only(node, &["by", "from"]);
+        let (Some(by), Some(from)) = (node.get("by"), node.get("from")) else {
+            let message = "`proactive` is a date, or has `by` and `from`: { by = \"…\", from = { \"1\" = 2025-09-01 } }";
+            self.compiler.problems.report(node.place, message);
+            return None;
+        };
+        let mut block = Block::guarded(true);
+        let value = self.binnable(by, scope, &mut block)?;
+        let bins = self.bins(from, &value.kind, true, |builder, node| {
+            let Toml::Date(date) = node.value else {
+                builder.compiler.problems.report(node.place, "a date is needed here, such as 2025-09-01");
+                return None;
+            };
+            *first = Some(first.map_or(date, |first| first.min(date)));
+            Some(i64::from(date.0))
+        })?;
+        let (table, to) = (self.compiler.graph(scope).bins(bins), block.temporary());
+        block.ops.push(Op::Bins(to, value.reg, table));
+        Some(self.right_code(block, to, scope, node.place))
+    }
+
     /// What a right pays; the answer is the unit.
-    fn amount(&mut self, node: &Node, notice: bool, scope: Scope<'_>, program: &mut BenefitProgram) -> String {
-        let amount = match (node.get("amount"), notice) {
-            (Some(amount), false) => amount,
-            (Some(amount), true) => {
-                self.compiler.problems.report(amount.place, "a notice pays nothing and has no amount");
+    fn amount(&mut self, node: &Node, kind: BenefitKind, scope: Scope<'_>, program: &mut BenefitProgram) -> String {
+        let amount = match (node.get("amount"), kind) {
+            (Some(amount), BenefitKind::Payment) => amount,
+            (Some(amount), _) => {
+                self.compiler.problems.report(amount.place, "only a payment has an amount");
                 return String::new();
             }
-            (None, notice) => {
-                if !notice {
-                    self.compiler.problems.report(node.place, "`[amount]` is missing; a right without one is `kind = \"notice\"`");
+            (None, kind) => {
+                if kind == BenefitKind::Payment {
+                    let message = "`[amount]` is missing; a right without one is `kind = \"notice\"` or \"in kind\"";
+                    self.compiler.problems.report(node.place, message);
                 }
                 return String::new();
             }
@@ -898,12 +948,12 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
     }
 
     /// Where it stands whether a right is held by an assignment in force: of the person, or of how many members.
-    fn held(&mut self, benefit: &str, scope: Scope<'_>, notice: bool, assignment: Assignment, place: Place) -> Option<Reg> {
+    fn held(&mut self, benefit: &str, scope: Scope<'_>, gives: BenefitKind, assignment: Assignment, place: Place) -> Option<Reg> {
         let register = &self.compiler.registers[usize::from(assignment.register)];
         let name = |position: usize| register.fields[register.packed[position]].name.clone();
         let kind = &register.fields[register.packed[assignment.benefit]].kind;
         if !matches!(kind, FieldType::Enum(words) if words.iter().any(|word| word == benefit)) {
-            if !notice {
+            if gives == BenefitKind::Payment {
                 let message = format!("`{benefit}` is not among the words of {}.{}", register.id, name(assignment.benefit));
                 self.compiler.problems.report_with_hint(place, message, "add it to the enum, so that it can be held");
             }

@@ -633,7 +633,7 @@ impl<'a> Pass<'a> {
         for &benefit in &policy.programs.claims {
             let program = &policy.programs.benefits[usize::from(benefit)];
             self.grounds(benefit, |pass, doubt, ground| {
-                if let Some(inputs) = pass.machinery().claim(program, all) {
+                if let Some(inputs) = pass.machinery().claim(program, all || policy.benefits[usize::from(benefit)].answers) {
                     out.push(Claim { benefit, person, role, ground: ground(), doubt, inputs });
                 }
             });

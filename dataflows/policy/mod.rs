@@ -213,8 +213,11 @@ pub struct Entitlement {
     pub amount: i64,
     pub from: Date,
     pub until: Date,
-    /// By an assignment in force.
+    /// By an assignment in force, or by an application that must be answered.
     pub held: bool,
+    pub proactive: Date,
+    /// See [`Decision::failed`](crate::model::Decision::failed).
+    pub failed: u64,
     pub recipient: PersonId,
     /// Who is written to; zero for nobody.
     pub addressee: PersonId,
@@ -321,6 +324,16 @@ pub enum Period {
     Open,
 }
 
+/// What a right gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BenefitKind {
+    Payment,
+    /// A place, a meal, a service: nothing is paid.
+    InKind,
+    /// Only something to know.
+    Notice,
+}
+
 /// A right that the package grants.
 #[derive(Clone, Debug)]
 pub struct Benefit {
@@ -332,9 +345,13 @@ pub struct Benefit {
     /// One right for each record of this register; `None`: one right.
     pub ground_register: Option<u16>,
     pub period: Period,
-    pub notice: bool,
+    pub kind: BenefitKind,
+    /// The ground is an application: whoever applies is answered, with reasons if by a refusal.
+    pub answers: bool,
+    /// It concerns the social worker, who is told instead of the person.
+    pub to_worker: bool,
     pub budget: String,
-    /// No offer before this day; `None`: never offered.
+    /// The first day of offers anywhere in the country; `None`: never offered.
     pub proactive: Option<Date>,
     pub consent: bool,
     pub debounce_days: i64,
@@ -489,6 +506,13 @@ impl Policy {
         self.registers.iter().enumerate().map(state).collect()
     }
 
+    /// What the bits of a refusal say: the failed conditions, `amount` where there is nothing to pay, `excluded` where another
+    /// right rules it out.
+    pub fn refusals(&self, benefit: u16, failed: u64) -> impl Iterator<Item = &str> {
+        let reasons = self.benefits[usize::from(benefit)].reasons.iter().map(String::as_str).chain(["amount", "excluded"]);
+        reasons.enumerate().filter(move |(index, _)| failed >> index & 1 == 1).map(|(_, reason)| reason)
+    }
+
     /// How much the package says.
     pub fn summary(&self) -> Summary {
         let of = |level| self.indicators.iter().filter(|indicator| indicator.level == level).count();
@@ -501,7 +525,7 @@ impl Policy {
             levels: self.level_letters.len(),
             categories: self.categories.len(),
             benefits: self.benefits.len(),
-            notices: self.benefits.iter().filter(|benefit| benefit.notice).count(),
+            notices: self.benefits.iter().filter(|benefit| benefit.kind == BenefitKind::Notice).count(),
             proactive: self.benefits.iter().filter(|benefit| benefit.proactive.is_some()).count(),
             messages: self.messages.len(),
             slots: self.slots,

@@ -7,7 +7,7 @@
 use super::evaluate::{Environment, calendar};
 use super::graph::Code;
 use super::program::{Bins, Clock, Reg, Registers, is_unknown, run};
-use super::{Benefit, Claim, Entitlement, Period, Policy};
+use super::{Benefit, BenefitKind, Claim, Entitlement, Period, Policy};
 use crate::model::{Date, Decision, Ground, Outcome};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,8 @@ pub(crate) struct BenefitProgram {
     pub amount: Option<Code>,
     pub from: Option<Code>,
     pub until: Option<Code>,
+    /// The first day of offers, where it is not the same for everybody.
+    pub proactive: Option<Code>,
     /// Above zero if the right is held by an assignment.
     pub held: Option<Reg>,
     /// Of a claim: what is computed of the person.
@@ -98,41 +100,62 @@ impl<'a> Question<'a> {
         Question { index, benefit: &policy.benefits[at], program: &policy.programs.benefits[at], doubt }
     }
 
-    /// Decides: a condition that is false, or nothing to pay, is no right; if none is but something is unknown, it is in doubt.
+    /// Decides: a condition that is false, or nothing to pay, is no right, or a refusal where an application must be answered; if
+    /// none is but something is unknown, it is in doubt.
     pub fn decide(&self, ground: impl FnOnce() -> Ground, machinery: &mut Machinery<'_>, environment: &Environment) -> Option<Entitlement> {
-        let mut certain = !is_unknown(self.doubt);
-        for condition in &self.program.conditions {
+        let (mut certain, mut failed) = (!is_unknown(self.doubt), 0);
+        for (index, condition) in self.program.conditions.iter().enumerate() {
             match machinery.value(condition) {
+                0 if self.benefit.answers => failed |= 1 << index,
                 0 => return None,
                 value => certain &= !is_unknown(value),
             }
         }
         let mut amount = self.amount(machinery);
-        match is_unknown(amount) {
-            true => certain = false,
-            false if amount <= 0 && !self.benefit.notice => return None,
-            false => {}
+        match (is_unknown(amount), amount <= 0 && self.benefit.kind == BenefitKind::Payment) {
+            (true, _) => certain = false,
+            (false, true) if self.benefit.answers => failed |= 1 << self.program.conditions.len(),
+            (false, true) => return None,
+            (false, false) => {}
         }
-        let held = self.program.held.is_some_and(|held| machinery.regs[usize::from(held)] > 0);
-        if !certain {
+        let held = self.benefit.answers || self.program.held.is_some_and(|held| machinery.regs[usize::from(held)] > 0);
+        let outcome = match (failed, certain) {
+            (0, true) if self.benefit.kind == BenefitKind::Notice => Outcome::Notice,
+            (0, true) => Outcome::Eligible,
+            (0, false) => doubtful(held),
+            _ => Outcome::Refused,
+        };
+        if outcome != Outcome::Eligible {
             amount = 0;
         }
-        let outcome = match certain {
-            true if self.benefit.notice => Outcome::Notice,
-            true => Outcome::Eligible,
-            false => doubtful(held),
-        };
         let mut date = |code: &Option<Code>, open: Date| match code.as_ref().map(|code| machinery.value(code)) {
             Some(value) if !is_unknown(value) => Date(value as i32),
             _ => open,
         };
         let (from, until) = (date(&self.program.from, Date::BEFORE_ALL), date(&self.program.until, Date::NEVER));
+        let proactive = match &self.program.proactive {
+            None => self.benefit.proactive.unwrap_or(Date::NEVER),
+            table => date(table, Date::NEVER),
+        };
         let period = match self.benefit.period {
             Period::Month => calendar(environment.today).month_start(),
             Period::Quarter => calendar(environment.today).quarter_start(),
             Period::Once | Period::Open => Date::NEVER,
         };
-        Some(Entitlement { benefit: self.index, ground: ground(), period, outcome, amount, from, until, held, recipient: 0, addressee: 0 })
+        Some(Entitlement {
+            benefit: self.index,
+            ground: ground(),
+            period,
+            outcome,
+            amount,
+            from,
+            until,
+            held,
+            proactive,
+            failed,
+            recipient: 0,
+            addressee: 0,
+        })
     }
 
     /// What is paid; nothing for notices.
@@ -159,7 +182,7 @@ fn doubtful(held: bool) -> Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Right {
     pub decision: Decision,
-    /// By an assignment in force.
+    /// By an assignment in force, or by an application that must be answered.
     pub held: bool,
 }
 
@@ -170,7 +193,7 @@ impl Policy {
     }
 
     /// Which of somebody's rights stand beside each other: benefits are taken after those that they exclude. Beside an excluded
-    /// one that is eligible or a notice a right is none; beside one in doubt it is itself in doubt.
+    /// one that is eligible or a notice a right is none (an application is refused); beside one in doubt it is itself in doubt.
     pub fn stack(&self, rights: &[Right]) -> Vec<Decision> {
         let mut rights: Vec<&Right> = rights.iter().collect();
         rights.sort_by_key(|right| (self.programs.stacking[usize::from(right.decision.benefit)], *right));
@@ -179,11 +202,16 @@ impl Policy {
             let excludes = &self.programs.benefits[usize::from(decision.benefit)].excludes;
             let beside = || standing.iter().filter(|other| excludes.contains(&other.benefit)).map(|other| other.outcome);
             let certain = |outcome| matches!(outcome, Outcome::Eligible | Outcome::Notice);
-            if beside().any(certain) {
-                continue;
-            }
+            let doubted = |outcome| matches!(outcome, Outcome::Undetermined | Outcome::InDoubt);
             let mut decision = decision.clone();
-            if beside().next().is_some() && certain(decision.outcome) {
+            if beside().any(certain) {
+                let benefit = &self.benefits[usize::from(decision.benefit)];
+                if !benefit.answers {
+                    continue;
+                }
+                decision.failed |= 1 << (benefit.reasons.len() + 1);
+                (decision.outcome, decision.amount) = (Outcome::Refused, 0);
+            } else if beside().any(doubted) && certain(decision.outcome) {
                 (decision.outcome, decision.amount) = (doubtful(*held), 0);
             }
             standing.push(decision);

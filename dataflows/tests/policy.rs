@@ -792,6 +792,8 @@ fn stacked(policy: &Policy, judgement: &Judgement) -> Vec<Decision> {
             addressee: right.addressee,
             from: right.from,
             until: right.until,
+            proactive: right.proactive,
+            failed: right.failed,
         },
         held: right.held,
     };
@@ -853,7 +855,9 @@ fn beside_a_right_in_doubt_another_is_in_doubt_and_stays_with_whoever_holds_it()
     let right = |benefit: &str, outcome, amount, held| {
         let (benefit, ground) = (policy.benefit(benefit).unwrap(), Ground::Constant);
         let (period, household, from, until) = (Date::NEVER, HouseholdKey::family(7), Date::BEFORE_ALL, Date::NEVER);
-        Right { decision: Decision { person: 7, benefit, ground, period, outcome, amount, household, addressee: 7, from, until }, held }
+        let (person, addressee, proactive, failed) = (7, 7, Date::NEVER, 0);
+        let decision = Decision { person, benefit, ground, period, outcome, amount, household, addressee, from, until, proactive, failed };
+        Right { decision, held }
     };
     let stacked = |other: Outcome, held: bool| {
         let rights = [right("a", Outcome::Eligible, 100, held), right("b", other, 0, false)];

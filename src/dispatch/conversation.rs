@@ -33,6 +33,8 @@ pub struct Standing {
     pub until: Date,
     /// Who is written to; zero: nobody.
     pub addressee: PersonId,
+    /// No offer before this day; `Date::NEVER`: none at all.
+    pub proactive: Date,
 }
 
 /// Where a conversation is.
@@ -228,6 +230,9 @@ pub enum NoteKind {
     NoAccount,
     /// A reply from this number fits no open offer.
     LateReply,
+    /// What concerns the worker, not the family, holds; and holds no longer.
+    Alert,
+    AlertOver,
 }
 
 impl NoteKind {
@@ -237,6 +242,8 @@ impl NoteKind {
             NoteKind::NoPhone => "no_phone",
             NoteKind::NoAccount => "no_account",
             NoteKind::LateReply => "late_reply",
+            NoteKind::Alert => "alert",
+            NoteKind::AlertOver => "alert_over",
         }
     }
 }
@@ -352,9 +359,9 @@ impl Conversation {
     pub fn ready(&self, context: &Context) -> Result<(), HeldBack> {
         if !self.holds() {
             Err(HeldBack::InDoubt)
-        } else if context.terms.proactive.is_none_or(|date| context.today < date) {
+        } else if context.today < self.standing.proactive {
             Err(HeldBack::NotProactive)
-        } else if !context.terms.consent && !context.tellable {
+        } else if !context.terms.consent && !context.tellable && !context.terms.to_worker {
             Err(HeldBack::Automatic)
         } else if context.today < self.debounced(context.terms) {
             Err(HeldBack::Debounce)
@@ -378,7 +385,9 @@ impl Conversation {
         match self.stage {
             Stage::Sent1 { on } | Stage::Sent2 { on } | Stage::WaitAccount { on, .. } => Some(after_window(on)),
             Stage::Declined | Stage::NoAnswer | Stage::NoAccount => Some(self.quiet_until),
-            Stage::Eligible => Some(self.debounced(terms).max(self.quiet_until).max(terms.proactive?)),
+            Stage::Eligible if self.standing.proactive < Date::NEVER => {
+                Some(self.debounced(terms).max(self.quiet_until).max(self.standing.proactive))
+            }
             _ => None,
         }
     }
@@ -399,7 +408,7 @@ impl Conversation {
 pub fn step(mut conversation: Conversation, event: Event, context: &Context) -> (Conversation, Vec<Act>) {
     let acts = match event {
         Event::Held(standing) => held(&mut conversation, standing, context),
-        Event::Lost => lost(&mut conversation, context.today),
+        Event::Lost => lost(&mut conversation, context),
         Event::Offer { phone, tag } => offer(&mut conversation, phone, tag, context),
         Event::Unreachable => unreachable(&mut conversation),
         Event::Reachable => reachable(&mut conversation),
@@ -447,12 +456,15 @@ fn held(conversation: &mut Conversation, standing: Standing, context: &Context) 
     acts
 }
 
-fn lost(conversation: &mut Conversation, today: Date) -> Vec<Act> {
-    if conversation.lost.is_none() {
-        conversation.lost = Some(today);
-        if matches!(conversation.stage, Stage::Eligible | Stage::NoPhone) {
-            conversation.stage = Stage::Suppressed;
-        }
+fn lost(conversation: &mut Conversation, context: &Context) -> Vec<Act> {
+    if conversation.lost.is_some() {
+        return Vec::new();
+    }
+    conversation.lost = Some(context.today);
+    match conversation.stage {
+        Stage::Eligible | Stage::NoPhone => conversation.stage = Stage::Suppressed,
+        Stage::Noticed if context.terms.to_worker => return vec![Act::Note(NoteKind::AlertOver)],
+        _ => {}
     }
     Vec::new()
 }
@@ -499,6 +511,10 @@ fn tick(conversation: &mut Conversation, context: &Context) -> Vec<Act> {
         return Vec::new();
     }
     match conversation.stage {
+        Stage::Eligible if context.terms.to_worker && conversation.ready(context).is_ok() => {
+            conversation.stage = Stage::Noticed;
+            vec![Act::Note(NoteKind::Alert)]
+        }
         Stage::Sent1 { on } if due(on) => repeat(conversation, context),
         Stage::Sent2 { on } if due(on) => {
             conversation.close(Stage::NoAnswer, context.today, SILENT_DAYS);

@@ -375,7 +375,8 @@ impl Desk {
 
     fn candidate(&self, right: RightKey) -> Option<(i64, Date, RightKey)> {
         let conversation = &self.conversations[&right];
-        let waits = conversation.stage == Stage::Eligible && self.ready(&right, conversation).is_ok();
+        let to_person = conversation.stage == Stage::Eligible && !self.terms.benefit(right.benefit).to_worker;
+        let waits = to_person && self.ready(&right, conversation).is_ok();
         waits.then(|| (self.terms.benefit(right.benefit).priority, conversation.since, right))
     }
 

@@ -1,6 +1,6 @@
 //! What the conversation needs of the policy, and nothing more.
 
-use dataflows::model::{Date, Ground, PersonKind};
+use dataflows::model::{Ground, PersonKind};
 use dataflows::policy::{Period, Policy, Texts};
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ pub struct BenefitTerms {
     pub debounce_days: i32,
     /// Lower goes first.
     pub priority: i64,
-    /// No offers before; `None`: never offered.
-    pub proactive: Option<Date>,
+    /// It concerns the social worker: a line on their list instead of a text.
+    pub to_worker: bool,
 }
 
 /// The package as the conversation sees it.
@@ -43,7 +43,7 @@ impl From<&Policy> for Terms {
             consent: benefit.consent,
             debounce_days: i32::try_from(benefit.debounce_days).unwrap_or(i32::MAX),
             priority: benefit.priority,
-            proactive: benefit.proactive,
+            to_worker: benefit.to_worker,
         });
         Terms {
             person: policy.person,

@@ -268,6 +268,6 @@ fn standing_of(decision: &Decision) -> Option<Standing> {
         Outcome::Undetermined | Outcome::InDoubt => false,
         Outcome::Refused => return None,
     };
-    let Decision { amount, from, until, addressee, .. } = *decision;
-    Some(Standing { certain, amount, from, until, addressee })
+    let Decision { amount, from, until, addressee, proactive, .. } = *decision;
+    Some(Standing { certain, amount, from, until, addressee, proactive })
 }

@@ -53,7 +53,7 @@ impl Findings<'_> {
 
     /// A change that no sentence accounts for, told as one.
     pub fn tell(&self, change: &Change) -> Option<String> {
-        let event = event(change.kind)?;
+        let event = event(change)?;
         let decision = &change.decision;
         let benefit = &self.policy.benefits[usize::from(decision.benefit)].id;
         Some(format!("{} {} {}", self.name(decision.person), event.word(), self.describe(benefit, decision)))
@@ -68,7 +68,7 @@ impl Findings<'_> {
     fn happened(&self, person: PersonId, event: Event, benefit: &str, terms: &Terms) -> Found {
         let index = self.benefit(benefit)?;
         let of_right = |change: &&Change| change.decision.person == person && change.decision.benefit == index;
-        let mut of_today = self.changes.iter().filter(of_right).filter(|change| self::event(change.kind).is_some()).peekable();
+        let mut of_today = self.changes.iter().filter(of_right).filter(|change| self::event(change).is_some()).peekable();
         if of_today.peek().is_none() {
             let now = self.decisions.iter().find(|decision| decision.person == person && decision.benefit == index);
             let now =
@@ -77,7 +77,7 @@ impl Findings<'_> {
         }
         let mut found = Vec::new();
         for change in of_today {
-            if self::event(change.kind) == Some(event) && self.fits(&change.decision, terms) {
+            if self::event(change) == Some(event) && self.fits(&change.decision, terms) {
                 return terms.because.as_ref().map_or(Ok(()), |condition| self.broken(person, benefit, condition));
             }
             found.extend(self.tell(change));
@@ -236,8 +236,9 @@ impl Findings<'_> {
 }
 
 /// What a change is called in sentences; one that changes no decision is none.
-pub fn event(kind: ChangeKind) -> Option<Event> {
-    match kind {
+pub fn event(change: &Change) -> Option<Event> {
+    match change.kind {
+        ChangeKind::Gained | ChangeKind::Amount if change.decision.outcome == Outcome::Refused => Some(Event::Refused),
         ChangeKind::Gained => Some(Event::Gained),
         ChangeKind::Lost => Some(Event::Lost),
         ChangeKind::Amount => Some(Event::Changed),

@@ -46,11 +46,17 @@ pub enum Event {
     Lost,
     Changed,
     Doubted,
+    Refused,
 }
 
 impl Event {
-    const WORDS: [(&'static str, Event); 4] =
-        [("gained", Event::Gained), ("lost", Event::Lost), ("changed", Event::Changed), ("undetermined", Event::Doubted)];
+    const WORDS: [(&'static str, Event); 5] = [
+        ("gained", Event::Gained),
+        ("lost", Event::Lost),
+        ("changed", Event::Changed),
+        ("undetermined", Event::Doubted),
+        ("refused", Event::Refused),
+    ];
 
     fn word(self) -> &'static str {
         Event::WORDS.iter().find(|(_, event)| *event == self).map_or("", |(word, _)| word)

@@ -146,16 +146,15 @@ impl<'a> Stage<'a> {
             let found = findings.check(expectation).err()?;
             Some(complaint(*line, expectation.sentence.clone(), found))
         });
-        let untold = changes
-            .iter()
-            .filter(|change| self.watched.contains(&change.decision.benefit) && event(change.kind).is_some())
-            .filter_map(|change| {
+        let untold = changes.iter().filter(|change| self.watched.contains(&change.decision.benefit) && event(change).is_some()).filter_map(
+            |change| {
                 let (name, benefit) =
                     (findings.name(change.decision.person), &self.policy.benefits[usize::from(change.decision.benefit)].id);
                 let told = expect.iter().any(|(_, expectation)| expectation.accounts_for(&name, benefit));
                 let found = findings.tell(change).filter(|_| !told)?;
                 Some(complaint(line, format!("no such change on {}", self.engine.today()), found))
-            });
+            },
+        );
         unmet.chain(untold).collect()
     }
 }
