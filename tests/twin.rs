@@ -61,9 +61,9 @@ impl Run {
             self.fold(change);
         }
         for (fault, sign) in faults {
-            let (kind, _) = fault.kind.describe();
+            let (kind, _) = self.policy.describe(fault.kind);
             let person = if fault.person == 0 { String::new() } else { self.policy.person.format(fault.person) };
-            let register = self.policy.registers[fault.register as usize].id.clone();
+            let register = self.policy.registers.get(fault.register as usize).map_or(String::new(), |register| register.id.clone());
             let row = (kind.to_owned(), register, fault.key.to_string(), person);
             *self.faults.entry(row).or_default() += sign;
         }

@@ -24,7 +24,7 @@ pub use program::{is_unknown, reason_of, unknown};
 pub use rights::{Right, Trace};
 pub use source::nearest;
 
-use crate::model::{Date, Ground, Outcome, PersonId, PersonKind, Role};
+use crate::model::{Date, FaultKind, Ground, Outcome, PersonId, PersonKind, Role};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
@@ -176,6 +176,14 @@ pub struct Composition {
     pub dependant: bool,
     /// Never a responsible adult.
     pub deprived: bool,
+}
+
+/// A contradiction that the package describes: facts of one person that cannot all be true.
+#[derive(Clone, Debug)]
+pub struct DeclaredFault {
+    pub id: String,
+    pub title: Texts,
+    pub source: String,
 }
 
 /// What one member adds to the sums of their household.
@@ -439,6 +447,7 @@ pub struct Policy {
     pub indicators: Vec<Indicator>,
     pub criteria: Vec<Criterion>,
     pub levels: Vec<Criterion>,
+    pub faults: Vec<DeclaredFault>,
     pub level_letters: Vec<String>,
     /// The categories that are given out, ascending.
     pub categories: Vec<u8>,
@@ -471,6 +480,15 @@ impl Policy {
     /// The number of a benefit.
     pub fn benefit(&self, id: &str) -> Option<u16> {
         self.benefit_index.get(id).copied()
+    }
+
+    /// The word for a fault, and a sentence for people, in the package's last language.
+    pub fn describe(&self, fault: FaultKind) -> (&str, &str) {
+        let FaultKind::Declared(index) = fault else {
+            return fault.describe().expect("all others are known");
+        };
+        let DeclaredFault { id, title, .. } = &self.faults[usize::from(index)];
+        (id, self.languages.last().and_then(|language| title.get(language)).map_or("", String::as_str))
     }
 
     /// How the records of a register are packed.

@@ -17,6 +17,8 @@ pub struct Findings<'a> {
     pub values: BTreeMap<PersonId, Vec<i64>>,
     /// The rights of today.
     pub decisions: &'a [Decision],
+    /// Contradictions of today, by word and person.
+    pub faults: &'a BTreeMap<(String, PersonId), isize>,
     /// What changed today.
     pub changes: &'a [Change],
     /// Conditions of the rights of those whom sentences name and of their households.
@@ -38,6 +40,10 @@ impl Findings<'_> {
             What::NotEligible { benefit, because } => self.not_eligible(person, benefit, because.as_deref()),
             What::Undetermined { benefit } => self.undetermined(person, benefit),
             What::LivesWith { names } => self.lives_with(person, names),
+            What::Fault { id, present } => {
+                let of_person: Vec<&str> = self.faults.keys().filter(|(_, of)| *of == person).map(|(id, _)| id.as_str()).collect();
+                if of_person.contains(&id.as_str()) == *present { Ok(()) } else { Err(format!("faults: {}", of_person.join(", "))) }
+            }
             What::Value { id, value } => {
                 let found = self.value(person, id)?;
                 if found == *value { Ok(()) } else { Err(found) }

@@ -47,6 +47,8 @@ struct Stage<'a> {
     updates: Vec<Update>,
     silent: Vec<u16>,
     rights: Rights,
+    /// Faults of today, by word and person.
+    faults: BTreeMap<(String, PersonId), isize>,
     /// Benefits that the story names: their changes must all be told.
     watched: BTreeSet<u16>,
     complaints: Vec<Complaint>,
@@ -68,6 +70,7 @@ impl<'a> Stage<'a> {
             updates: Vec::new(),
             silent: Vec::new(),
             rights: Rights::default(),
+            faults: BTreeMap::new(),
             watched: named.collect(),
             complaints: Vec::new(),
             shown: BTreeSet::new(),
@@ -121,6 +124,10 @@ impl<'a> Stage<'a> {
             self.engine.submit(std::mem::take(&mut self.updates));
         }
         let output = self.engine.commit();
+        for (fault, sign) in output.faults {
+            *self.faults.entry((self.policy.describe(fault.kind).0.to_owned(), fault.person)).or_default() += sign;
+        }
+        self.faults.retain(|_, count| *count != 0);
         output.changes.into_iter().filter_map(|change| self.rights.fold(change)).collect()
     }
 
@@ -134,6 +141,7 @@ impl<'a> Stage<'a> {
             judgements: self.engine.judgements().map(|(household, _, judgement)| (household, judgement)).collect(),
             values: self.engine.person_values().collect(),
             decisions: &decisions,
+            faults: &self.faults,
             changes,
             traces: BTreeMap::new(),
         };
