@@ -202,3 +202,73 @@ fn write_canonical(out: &mut String, expression: &Expression, variable: &str) ->
         }
     }
 }
+
+/// How tightly operators bind, and the texts of the binary ones; CEL's names for them are the keys.
+const BINARY: [(&str, &str, u8); 14] = [
+    ("_||_", "||", 2),
+    ("_&&_", "&&", 3),
+    ("_==_", "==", 4),
+    ("_!=_", "!=", 4),
+    ("_<_", "<", 4),
+    ("_<=_", "<=", 4),
+    ("_>_", ">", 4),
+    ("_>=_", ">=", 4),
+    ("@in", "in", 4),
+    ("_+_", "+", 5),
+    ("_-_", "-", 5),
+    ("_*_", "*", 6),
+    ("_/_", "/", 6),
+    ("_%_", "%", 6),
+];
+const CHOICE: u8 = 1;
+const UNARY: u8 = 7;
+
+/// As an author would write it: with no more brackets than needed.
+impl fmt::Display for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Int(number) => write!(f, "{number}"),
+            Kind::Decimal { numerator, denominator } => {
+                let digits = denominator.ilog10() as usize;
+                write!(f, "{}.{:0digits$}", numerator / denominator, (numerator % denominator).abs())
+            }
+            Kind::Bool(flag) => write!(f, "{flag}"),
+            Kind::Word(word) => write!(f, "'{}'", word.replace('\\', "\\\\").replace('\'', "\\'")),
+            Kind::Name(name) => write!(f, "{name}"),
+            Kind::List(items) => write!(f, "[{}]", listed(items)),
+            Kind::Method(target, name, arguments) => write!(f, "{target}.{name}({})", listed(arguments)),
+            Kind::Call(name, arguments) => write_call(f, name, arguments),
+        }
+    }
+}
+
+fn listed(items: &[Expression]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn write_call(f: &mut fmt::Formatter<'_>, name: &str, arguments: &[Expression]) -> fmt::Result {
+    match (name, arguments) {
+        ("!_", [operand]) => write!(f, "!{}", bracketed(operand, UNARY)),
+        ("-_", [operand]) => write!(f, "-{}", bracketed(operand, UNARY)),
+        ("_?_:_", [condition, yes, no]) => {
+            write!(f, "{} ? {} : {}", bracketed(condition, CHOICE + 1), bracketed(yes, CHOICE + 1), bracketed(no, CHOICE))
+        }
+        (_, [left, right]) if let Some((_, sign, binds)) = BINARY.iter().find(|(known, ..)| *known == name) => {
+            write!(f, "{} {sign} {}", bracketed(left, *binds), bracketed(right, binds + 1))
+        }
+        _ => write!(f, "{name}({})", listed(arguments)),
+    }
+}
+
+/// In brackets, if it binds less tightly than its surroundings.
+fn bracketed(expression: &Expression, surroundings: u8) -> String {
+    let binds = match &expression.kind {
+        Kind::Call(name, _) => match name.as_str() {
+            "_?_:_" => CHOICE,
+            "!_" | "-_" => UNARY,
+            name => BINARY.iter().find(|(known, ..)| *known == name).map_or(u8::MAX, |(.., binds)| *binds),
+        },
+        _ => u8::MAX,
+    };
+    if binds < surroundings { format!("({expression})") } else { expression.to_string() }
+}

@@ -8,6 +8,8 @@
 
 mod builder;
 mod compile;
+pub mod contents;
+pub mod costs;
 pub mod evaluate;
 mod expression;
 pub mod file;
@@ -18,9 +20,11 @@ mod load;
 mod program;
 mod source;
 
+pub use contents::Contents;
 pub use evaluate::{Environment, Evaluator, Trace};
+pub use expression::{Expression, Kind};
 pub use program::{is_unknown, reason_of, unknown};
-pub use source::nearest;
+pub use source::{Place, nearest};
 
 use crate::model::{Date, PersonKind};
 use std::collections::{BTreeMap, HashMap};
