@@ -47,9 +47,7 @@ impl Sort {
             Sort::Indicator => &[&["value"]],
             Sort::Criterion | Sort::LevelPoints => &[&["by"], &["value"], &["add", "*", "when"]],
             Sort::Category => &[&["by"], &["hard", "*", "when"]],
-            Sort::Benefit => {
-                &[&["when", "*"], &["from"], &["until"], &["amount", "value"], &["amount", "by"], &["amount", "pay", "*"]]
-            }
+            Sort::Benefit => &[&["when", "*"], &["from"], &["until"], &["amount", "value"], &["amount", "by"], &["amount", "pay", "*"]],
             Sort::Register | Sort::Parameter | Sort::Total | Sort::Message => &[],
         }
     }
@@ -124,7 +122,6 @@ impl Passage {
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
     pub items: Vec<Item>,
-    pub languages: Vec<String>,
     /// The categories that are given out.
     pub categories: BTreeSet<i64>,
 }
@@ -140,9 +137,7 @@ impl Contents {
         reader.package(&package);
         let mut items = reader.items;
         resolve(&mut items);
-        let mut problems = Problems::new(files);
-        let languages = problems.texts(&package.policy, "languages").into_iter().map(|(text, _)| text.to_owned()).collect();
-        Contents { items, languages, categories: categories(package.category.as_ref()) }
+        Contents { items, categories: categories(package.category.as_ref()) }
     }
 
     /// The items of this name: a notice and its message share one.
@@ -280,7 +275,8 @@ impl Reader<'_> {
         let (file, text) = &self.files[place.file as usize];
         let (line, _) = line_and_column(text, place.at);
         let title = if sort == Sort::Message { Some(node) } else { node.get("title") };
-        let title = title.map_or(&[][..], Node::entries).iter().filter_map(|text| Some((text.name.clone(), written(&text.node)?))).collect();
+        let title =
+            title.map_or(&[][..], Node::entries).iter().filter_map(|text| Some((text.name.clone(), written(&text.node)?))).collect();
         let level = match node.get("of").and_then(written).as_deref() {
             Some("person") => Some(Level::Person),
             Some("household") => Some(Level::Household),

@@ -2,7 +2,10 @@
 
 use super::source::{Place, Problems};
 use cel::common::ast::{Expr, IdedExpr, LiteralValue, SourceInfo};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::{self, Write};
+use std::rc::Rc;
 
 /// An expression and where it stands.
 #[derive(Clone, Debug)]
@@ -32,11 +35,31 @@ pub enum Kind {
     Method(Box<Expression>, String, Vec<Expression>),
 }
 
+/// How many trees are remembered: a package has hundreds of expressions.
+const REMEMBERED: usize = 10_000;
+
+thread_local! {
+    /// Trees by text. Parsing is most of what loading a package takes, and tools load one thousands of times, a word apart.
+    static TREES: RefCell<HashMap<String, Rc<(IdedExpr, SourceInfo)>>> = RefCell::default();
+}
+
 /// Parses the expression that stands at `place`; mistakes are reported.
 pub fn parse(text: &str, place: Place, problems: &mut Problems<'_>) -> Option<Expression> {
     let source = multiply_amounts(text);
+    if let Some(tree) = TREES.with_borrow(|trees| trees.get(&source).cloned()) {
+        return Reader { source: &source, info: &tree.1, place, problems }.read(&tree.0);
+    }
     match cel::Env::default().parser().parse_with_source_info(&source) {
-        Ok((tree, info)) => Reader { source: &source, info: &info, place, problems }.read(&tree),
+        Ok(tree) => {
+            let expression = Reader { source: &source, info: &tree.1, place, problems }.read(&tree.0);
+            TREES.with_borrow_mut(|trees| {
+                if trees.len() >= REMEMBERED {
+                    trees.clear();
+                }
+                trees.insert(source, Rc::new(tree));
+            });
+            expression
+        }
         Err(errors) => {
             for error in errors.errors.iter().take(1) {
                 let at = offset(&source, error.pos.0, error.pos.1);

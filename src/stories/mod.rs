@@ -79,9 +79,7 @@ pub fn trace(policy: &Arc<Policy>, file: &str, text: &str) -> (Outcome, String) 
 fn tell_one(policy: &Arc<Policy>, file: &str, text: &str, telling: Telling<'_>) -> Outcome {
     match text::Story::read(file, text) {
         Ok(story) => play(policy, &story, telling),
-        Err(complaint) => {
-            Outcome { file: file.to_owned(), title: String::new(), complaints: vec![complaint], shown: BTreeSet::new() }
-        }
+        Err(complaint) => Outcome { file: file.to_owned(), title: String::new(), complaints: vec![complaint], shown: BTreeSet::new() },
     }
 }
 

@@ -6,8 +6,8 @@ use super::expectation::What;
 use super::mutants::mutants;
 use super::play::{Telling, play};
 use super::text::Story;
-use dataflows::policy::contents::{COMPOSITION, Contents, Item, Passage, Sort};
 use dataflows::policy::Policy;
+use dataflows::policy::contents::{COMPOSITION, Contents, Item, Passage, Sort};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -51,7 +51,6 @@ struct Equivalent {
     id: Spanned<String>,
     path: String,
     mutant: String,
-    #[allow(dead_code, reason = "for those who read the file; it must be there")]
     reason: String,
 }
 
@@ -68,7 +67,8 @@ pub fn mutate(texts: &[(String, String)], policy: &Arc<Policy>, only: &str) -> R
     let stories = Witnesses::read(texts, policy)?;
     let equivalents = equivalents(texts).map_err(|complaint| vec![complaint])?;
     let contents = Contents::read(texts);
-    let changed = |item: &&Item| matches!(item.sort, Sort::Indicator | Sort::Benefit) && (item.id.contains(only) || item.file.contains(only));
+    let changed =
+        |item: &&Item| matches!(item.sort, Sort::Indicator | Sort::Benefit) && (item.id.contains(only) || item.file.contains(only));
     let passages: Vec<(&Item, &Passage)> =
         contents.items.iter().filter(changed).flat_map(|item| item.passages.iter().map(move |passage| (item, passage))).collect();
     let trial = Trial { texts, contents: &contents, witnesses: &stories };
@@ -217,7 +217,8 @@ fn verdict(fates: Vec<(Survivor, Fate)>, equivalents: &[(usize, Equivalent)], al
             None if all_tried => "there is no such mutant",
             None => continue,
         };
-        let expected = format!("`{}` to mean the same in {} {}", equivalent.mutant, equivalent.id.as_ref(), equivalent.path);
+        let Equivalent { id, path, mutant, reason } = equivalent;
+        let expected = format!("`{mutant}` to mean the same in {} {path}, since {reason}", id.as_ref());
         report.complaints.push(Complaint { file: EQUIVALENTS.to_owned(), line: *line, expected, found: found.to_owned() });
     }
     for (survivor, fate) in fates {

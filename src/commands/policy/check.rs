@@ -61,9 +61,7 @@ fn summary(texts: &[(String, String)], problems: &[Problem]) -> Value {
         *benefits.entry(if notice { "notice" } else { benefit.detail("budget").unwrap_or("none") }).or_default() += 1;
     }
     let offered = |benefit: &&Item| benefit.detail("proactive").is_some();
-    let problem = |problem: &Problem| {
-        json!({ "file": problem.file, "line": problem.line, "column": problem.column, "message": problem.message, "hint": problem.hint })
-    };
+    let problem = |problem: &Problem| json!({ "file": problem.file, "line": problem.line, "column": problem.column, "message": problem.message, "hint": problem.hint });
     json!({
         "registers": count(Sort::Register),
         "indicators": spheres,

@@ -11,7 +11,7 @@ use clap::Subcommand;
 use std::path::PathBuf;
 
 pub use new::Skeleton;
-pub use schema::schemas;
+pub use schema::{Schema, schemas};
 
 /// Check, test, show and write policy packages.
 #[derive(Subcommand, Clone, Debug)]

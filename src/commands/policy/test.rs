@@ -93,7 +93,11 @@ fn try_mutants(arguments: &Arguments) -> Result<(), Failure> {
         Failure::failed(format!("the stories must hold before anything is changed\n{}", lines.join("\n")))
     })?;
     let seconds = start.elapsed().as_secs_f64();
-    if arguments.json { print_json(&report, seconds) } else { print_report(&report, seconds) }
+    if arguments.json {
+        print_json(&report, seconds)
+    } else {
+        print_report(&report, seconds)
+    }
     match (report.survivors.len(), report.complaints.len()) {
         (0, 0) => Ok(()),
         (0, wrong) => Err(Failure::failed(format!("{wrong} equivalents are declared wrongly"))),
