@@ -226,8 +226,9 @@ impl Reader<'_> {
         for (entry, total) in [(&package.category, SCORE), (&package.level, LEVEL_SCORE)] {
             if let Some(entry) = entry {
                 self.entry(Sort::Category, entry);
-                let reads = self.items.last_mut().map(|item| &mut item.reads);
-                reads.filter(|_| entry.node.get("by").is_none()).map(|reads| reads.insert(total.to_owned()));
+                if let (Some(item), None) = (self.items.last_mut(), entry.node.get("by")) {
+                    item.reads.insert(total.to_owned());
+                }
             }
         }
         for (id, node) in &package.benefits {

@@ -20,6 +20,9 @@ pub const STRATA: [&str; 8] = [
     "stacking",
 ];
 
+/// The stratum of what excludes: it takes no expression, only other rights.
+pub const STACKING: usize = STRATA.len();
+
 /// What an expression costs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cost {
@@ -77,11 +80,11 @@ impl Contents {
     }
 
     fn stratum(&self, item: &Item, passage: &Passage) -> usize {
-        let of_household = |id: &&String| {
+        let of_household = |id: &String| {
             let total = [SCORE, LEVEL_SCORE, CATEGORY, LEVEL].contains(&id.as_str());
             total || self.named(id).any(|read| read.sort == Sort::Indicator && read.level == Some(Level::Household))
         };
-        let reads_household = passage.reads.iter().find(of_household).is_some();
+        let reads_household = passage.reads.iter().any(of_household);
         if !of_people(item, passage) {
             return if item.sort == Sort::Indicator && !reads_household { 5 } else { 6 };
         }

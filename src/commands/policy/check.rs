@@ -1,8 +1,9 @@
 //! `policy check`: the mistakes of a package, how much it says, what its expressions cost.
 
-use super::super::{Failure, package_texts};
+use super::super::{Failure, package_texts, print};
 use crate::stories::is_story;
 use dataflows::policy::contents::{Contents, Item, Sort};
+use dataflows::policy::costs::{STACKING, STRATA};
 use dataflows::policy::{Policy, Problem};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ pub fn check(name: &str, costs: bool) -> Result<(), Failure> {
         Ok(policy) => {
             policy.warnings.iter().for_each(|warning| println!("{warning}"));
             if costs {
-                print_costs(&Contents::read(&texts));
+                print(&costs_of(&Contents::read(&texts)));
             }
             let sum = policy.summary();
             println!(
@@ -61,7 +62,10 @@ fn summary(texts: &[(String, String)], problems: &[Problem]) -> Value {
         *benefits.entry(if notice { "notice" } else { benefit.detail("budget").unwrap_or("none") }).or_default() += 1;
     }
     let offered = |benefit: &&Item| benefit.detail("proactive").is_some();
-    let problem = |problem: &Problem| json!({ "file": problem.file, "line": problem.line, "column": problem.column, "message": problem.message, "hint": problem.hint });
+    let problem = |problem: &Problem| {
+        let Problem { file, line, column, message, hint } = problem;
+        json!({ "file": file, "line": line, "column": column, "message": message, "hint": hint })
+    };
     json!({
         "registers": count(Sort::Register),
         "indicators": spheres,
@@ -81,13 +85,17 @@ fn stem(path: &str) -> &str {
     name.trim_end_matches(".toml")
 }
 
-fn print_costs(contents: &Contents) {
+/// A line for each expression, and for each right that others come before.
+fn costs_of(contents: &Contents) -> String {
+    let mut lines = String::new();
     for item in &contents.items {
         for passage in &item.passages {
-            println!("{}:{}: {} {}: {}", item.file, passage.line, item.id, passage.path, contents.cost(item, passage));
+            let cost = contents.cost(item, passage);
+            lines += &format!("{}:{}: {} {}: {cost}\n", item.file, passage.line, item.id, passage.path);
         }
         if let Some(excluded) = item.detail("excludes").filter(|_| item.sort == Sort::Benefit) {
-            println!("{}: {}: 8 stacking; after {excluded}", item.file, item.id);
+            lines += &format!("{}:1: {} excludes: {STACKING} {}; after {excluded}\n", item.file, item.id, STRATA[STACKING - 1]);
         }
     }
+    lines
 }

@@ -103,7 +103,9 @@ fn date() -> Value {
 }
 
 fn texts() -> Value {
-    json!({ "type": "object", "patternProperties": { "^[a-z]{2,3}$": { "type": "string", "minLength": 1 } }, "additionalProperties": false, "minProperties": 1 })
+    let mut texts = table_of("^[a-z]{2,3}$", json!({ "type": "string", "minLength": 1 }));
+    texts["minProperties"] = json!(1);
+    texts
 }
 
 fn expression() -> Value {

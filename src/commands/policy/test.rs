@@ -1,6 +1,6 @@
 //! `policy test`: plays the stories of a package, traces one, or asks whether they would notice a mistake in it.
 
-use super::super::{Failure, load_policy, package_texts};
+use super::super::{Failure, load_policy, package_texts, print};
 use crate::stories::mutation::{Report, mutate};
 use crate::stories::{self, Outcome};
 use serde_json::json;
@@ -43,7 +43,7 @@ fn test(name: &str, only: &str) -> Result<(), Failure> {
     let wanted = |(file, text): &&(String, String)| file.contains(only) || text.contains(only);
     let texts: Vec<_> = texts.iter().filter(wanted).cloned().collect();
     for outcome in stories::tell(&policy, &texts) {
-        print_outcome(&outcome);
+        print(&told(&outcome));
         if outcome.complaints.is_empty() {
             passed += 1
         } else {
@@ -61,10 +61,11 @@ fn test(name: &str, only: &str) -> Result<(), Failure> {
     }
 }
 
-fn print_outcome(outcome: &Outcome) {
+/// Whether a story held, and what did not.
+fn told(outcome: &Outcome) -> String {
     let word = if outcome.complaints.is_empty() { "ok    " } else { "FAILED" };
-    println!("{word}  {}  {}", outcome.file, outcome.title);
-    outcome.complaints.iter().for_each(|complaint| println!("        {complaint}"));
+    let complaints = outcome.complaints.iter().map(|complaint| format!("        {complaint}\n"));
+    format!("{word}  {}  {}\n{}", outcome.file, outcome.title, complaints.collect::<String>())
 }
 
 fn trace(name: &str, story: &str) -> Result<(), Failure> {
@@ -79,8 +80,7 @@ fn trace(name: &str, story: &str) -> Result<(), Failure> {
         return Err(Failure::usage(format!("`{story}` is not the name of one story; there are {}", files.join(", "))));
     };
     let (outcome, journal) = stories::trace(&policy, file, text);
-    print!("{journal}");
-    print_outcome(&outcome);
+    print(&(journal + &told(&outcome)));
     if outcome.complaints.is_empty() { Ok(()) } else { Err(Failure::failed("the story failed".to_owned())) }
 }
 
