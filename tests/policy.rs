@@ -313,6 +313,22 @@ fn a_mistake_that_no_story_notices_survives_until_one_does() {
     assert!(vague.survivors.len() > all.survivors.len(), "{vague:?}");
 }
 
+#[test]
+fn what_an_expression_is_printed_as_means_the_same() {
+    for package in PACKAGES {
+        let texts = package_texts(package).unwrap();
+        for item in Contents::read(&texts).items {
+            for passage in &item.passages {
+                let printed = passage.expression.to_string();
+                let again = Contents::read(&passage.replaced(&texts, &printed));
+                let same = again.named(&item.id).flat_map(|item| &item.passages).find(|found| found.path == passage.path);
+                assert_eq!(same.map(|found| found.expression.to_string()), Some(printed), "{} {}", item.id, passage.path);
+                assert_eq!(same.map(|found| found.reads.clone()), Some(passage.reads.clone()), "{} {}", item.id, passage.path);
+            }
+        }
+    }
+}
+
 /// Only stories that speak of what rests on an expression are played. Here some survive that all stories together would kill,
 /// since two in three are left out; of those that are left, the ones passed over must not notice either.
 #[test]

@@ -277,7 +277,9 @@ fn write_call(f: &mut fmt::Formatter<'_>, name: &str, arguments: &[Expression]) 
             write!(f, "{} ? {} : {}", bracketed(condition, CHOICE + 1), bracketed(yes, CHOICE + 1), bracketed(no, CHOICE))
         }
         (_, [left, right]) if let Some((_, sign, binds)) = BINARY.iter().find(|(known, ..)| *known == name) => {
-            write!(f, "{} {sign} {}", bracketed(left, *binds), bracketed(right, binds + 1))
+            // The parser groups long chains of && and || as it likes, since they mean the same: they need no brackets.
+            let is_chain = matches!(name, "_&&_" | "_||_");
+            write!(f, "{} {sign} {}", bracketed(left, *binds), bracketed(right, binds + u8::from(!is_chain)))
         }
         _ => write!(f, "{name}({})", listed(arguments)),
     }

@@ -96,3 +96,29 @@ fn call(expression: &Expression, name: &str, arguments: &[Expression]) -> Vec<Ex
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataflows::policy::Contents;
+
+    fn mutants_of(expression: &str) -> Vec<String> {
+        let indicator = format!("[x]\nof = \"person\"\nvalue = \"{expression}\"");
+        let texts = [("policy.toml".to_owned(), String::new()), ("indicators/x.toml".to_owned(), indicator)];
+        let contents = Contents::read(&texts);
+        mutants(&contents.items[0].passages[0].expression, &|name| name == "MRP")
+    }
+
+    #[test]
+    fn every_kind_of_mistake_is_made() {
+        assert_eq!(mutants_of("a >= 4"), ["a < 4", "a >= 5", "a >= 3"]);
+        assert_eq!(mutants_of("a < b"), ["a >= b", "a <= b"]);
+        let junctions = ["a || b || !c", "a", "b || !c", "a && b && !c", "a && b", "a && !c", "a && (b || c)"];
+        assert_eq!(mutants_of("a && (b || !c)"), junctions);
+        assert_eq!(mutants_of("min(a, MRP) + b"), ["min(a, MRP) - b", "max(a, MRP) + b", "min(a, MRP + 1) + b"]);
+        assert_eq!(mutants_of("r.list.exists(r, r.kind == 'x')"), ["r.list.all(r, r.kind == 'x')", "r.list.exists(r, r.kind != 'x')"]);
+        let window = mutants_of("r.list.filter(r, within(r.period, previous_quarter())).map(r, r.amount).sum()");
+        assert!(window.iter().any(|mutant| mutant.contains("last_months(3)")), "{window:?}");
+        assert!(window.iter().any(|mutant| mutant.ends_with(".max()")) && window.iter().any(|mutant| mutant.ends_with(".size()")));
+    }
+}

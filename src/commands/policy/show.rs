@@ -30,7 +30,8 @@ fn print(contents: &Contents, item: &Item) {
     }
     let dated = if item.sort == Sort::Parameter { dated_values(item) } else { Vec::new() };
     for (path, text) in &item.details {
-        if path != "of" && !(path.starts_with("values.") && !dated.is_empty()) {
+        let is_shown = path == "of" || (path.starts_with("values.") && !dated.is_empty());
+        if !is_shown {
             println!("    {path:<10} {text}");
         }
     }
