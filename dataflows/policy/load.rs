@@ -73,7 +73,7 @@ pub struct Package {
 }
 
 impl Package {
-    fn read(files: &[(String, String)], problems: &mut Problems<'_>) -> Option<Package> {
+    pub fn read(files: &[(String, String)], problems: &mut Problems<'_>) -> Option<Package> {
         const SINGLE: [&str; 7] =
             ["policy.toml", "parameters.toml", "criteria.toml", "levels.toml", "categories.toml", "messages.toml", "faults.toml"];
         const FOLDERS: [&str; 4] = ["registers", "indicators", "benefits", "tests"];
@@ -541,7 +541,8 @@ impl Declarations<'_, '_> {
 
     fn draft(&mut self, entry: &Entry) -> Draft {
         let node = &entry.node;
-        self.problems.only(node, &["title", "source", "of", "unit", "value", "round", "classes", "unknown"]);
+        self.problems.only(node, &["title", "source", "of", "unit", "value", "round", "classes", "unknown", "helper"]);
+        self.problems.boolean(node, "helper");
         if !is_word(&entry.name) || RESERVED.contains(&entry.name.as_str()) {
             self.problems.report(entry.place, format!("`{}` cannot be the name of an indicator", entry.name));
         }

@@ -8,6 +8,8 @@
 
 mod builder;
 mod compile;
+pub mod contents;
+pub mod costs;
 pub mod evaluate;
 mod expression;
 pub mod file;
@@ -19,10 +21,12 @@ mod program;
 mod rights;
 mod source;
 
+pub use contents::Contents;
 pub use evaluate::{Environment, Evaluator};
+pub use expression::{Expression, Kind};
 pub use program::{is_unknown, reason_of, unknown};
 pub use rights::{Right, Trace};
-pub use source::nearest;
+pub use source::{Place, nearest};
 
 use crate::model::{Date, FaultKind, Ground, Outcome, PersonId, PersonKind, Role};
 use serde::{Deserialize, Serialize};

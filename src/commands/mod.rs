@@ -7,6 +7,7 @@ pub mod policy;
 
 use dataflows::policy::Policy;
 use include_dir::{Dir, include_dir};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -81,6 +82,11 @@ pub fn load_policy(name: &str) -> Result<Arc<Policy>, Failure> {
         let lines: Vec<String> = problems.iter().map(|problem| format!("{name}/{problem}")).collect();
         Failure::failed(format!("the policy package has {} mistakes\n{}", lines.len(), lines.join("\n")))
     })
+}
+
+/// Prints a long text, of which a reader may have enough before its end.
+pub fn print(text: &str) {
+    drop(std::io::stdout().write_all(text.as_bytes()));
 }
 
 /// The greatest memory that this process ever held; zero where the system does not tell.

@@ -157,21 +157,21 @@ impl Findings<'_> {
         let Ok(index) = self.benefit(benefit) else {
             return String::new();
         };
-        let reasons = &self.policy.benefits[usize::from(index)].reasons;
+        let traces: Vec<String> = self.traces_of(person, index).map(|trace| self.tell_trace(trace)).collect();
+        if traces.is_empty() { format!("nothing that founds {benefit}") } else { traces.join("; ") }
+    }
+
+    /// The conditions and the amount of a right.
+    pub fn tell_trace(&self, trace: &Trace) -> String {
         let truth = |value: i64| match value {
             0 => "no".to_owned(),
             1 => "yes".to_owned(),
             value => format!("unknown ({})", self.policy.reason(reason_of(value))),
         };
-        let traces: Vec<String> = self
-            .traces_of(person, index)
-            .map(|trace| {
-                let conditions = reasons.iter().zip(&trace.conditions).map(|(reason, value)| format!("{reason} {}", truth(*value)));
-                let amount = if is_unknown(trace.amount) { "unknown".to_owned() } else { trace.amount.to_string() };
-                format!("{}, amount {amount}", conditions.collect::<Vec<_>>().join(", "))
-            })
-            .collect();
-        if traces.is_empty() { format!("nothing that founds {benefit}") } else { traces.join("; ") }
+        let reasons = &self.policy.benefits[usize::from(trace.benefit)].reasons;
+        let conditions = reasons.iter().zip(&trace.conditions).map(|(reason, value)| format!("{reason} {}", truth(*value)));
+        let amount = if is_unknown(trace.amount) { "unknown".to_owned() } else { trace.amount.to_string() };
+        format!("{}, amount {amount}", conditions.collect::<Vec<_>>().join(", "))
     }
 
     fn fits(&self, decision: &Decision, terms: &Terms) -> bool {
@@ -180,7 +180,8 @@ impl Findings<'_> {
             && terms.until.is_none_or(|until| until == decision.until)
     }
 
-    fn describe(&self, benefit: &str, decision: &Decision) -> String {
+    /// A right in the words of sentences.
+    pub fn describe(&self, benefit: &str, decision: &Decision) -> String {
         let mut text = format!("{benefit} {}", decision.amount);
         if decision.outcome != Outcome::Eligible {
             text = format!("{benefit} ({})", decision.outcome.as_str());
@@ -223,11 +224,12 @@ impl Findings<'_> {
         }
     }
 
-    fn judgement(&self, person: PersonId) -> Option<&Judgement> {
+    pub fn judgement(&self, person: PersonId) -> Option<&Judgement> {
         self.judgements.get(self.households.get(&person)?)
     }
 
-    fn show(&self, indicator: &Indicator, value: i64) -> String {
+    /// An indicator's value, as sentences write it.
+    pub fn show(&self, indicator: &Indicator, value: i64) -> String {
         if is_unknown(value) {
             return format!("unknown {}", self.policy.reason(reason_of(value)));
         }
