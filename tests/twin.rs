@@ -275,7 +275,7 @@ poor = "eco_income_per_capita < 60000 || hlt_disability_group > 0"
     texts.push(("benefits/loc_meal.toml".to_owned(), meal.to_owned()));
     texts.push(("benefits/loc_place.toml".to_owned(), place.to_owned()));
     let (_, money) = texts.iter_mut().find(|(path, _)| path == "registers/money.toml").expect("the register of assignments");
-    *money = money.replacen("|ntc_pension)", "|ntc_pension|loc_meal)", 1);
+    *money = money.replacen("benefit = \"enum(", "benefit = \"enum(loc_meal|loc_place|", 1);
     load(texts)
 }
 
