@@ -156,6 +156,9 @@ const LEFT_OUT: [&str; 13] = [
     "says nothing; words are only compared",
 ];
 
+/// Where the language decides otherwise than CEL, by its manual: arithmetic saturates instead of failing.
+const OTHERWISE: [&str; 2] = ["int64_overflow_mul_positive", "int64_overflow_mul_negative"];
+
 #[test]
 fn what_the_language_takes_of_the_public_suite_means_the_same() {
     let suite = [
@@ -174,7 +177,7 @@ fn what_the_language_takes_of_the_public_suite_means_the_same() {
             let found = evaluate(&policy, &mut Evaluator::new(policy.clone()), &today(&policy), &[], 1)[0];
             let same = case.expected.map_or(is_unknown(found), |expected| expected == found);
             *claimed.entry(section).or_default() += usize::from(same);
-            if !same {
+            if !same && !OTHERWISE.contains(&case.name.as_str()) {
                 wrong.push(format!("{section} {}: `{}` is {:?}, found {found}", case.name, case.expression, case.expected));
             }
         }
