@@ -340,7 +340,7 @@ fn stories_that_are_passed_over_would_not_have_noticed() {
         !path.starts_with("tests/") || stories % 3 == 0
     });
     let contents = Contents::read(&texts);
-    let report = mutated(&texts, "soc_");
+    let report = mutated(&texts, "soc_pension");
     assert!(!report.survivors.is_empty() && report.killed > 0, "{report:?}");
     for survivor in &report.survivors {
         let item = contents.named(&survivor.id).next().expect("an item");
