@@ -107,13 +107,20 @@ impl Rows {
         self.index.is_empty()
     }
 
-    /// What the store takes beside the packed rows (without the few counters of unknown shares), and the packed rows alone.
-    pub fn sizes(&self) -> (StoreSize, StoreSize) {
+    /// What the store takes beside the packed rows (without the few counters of unknown shares), the packed rows alone, and what
+    /// members claim.
+    pub fn sizes(&self) -> [StoreSize; 3] {
         let slot = size_of::<HouseholdKey>() + size_of::<Box<[u8]>>() + size_of::<u32>();
         let slots = self.keys.capacity() * slot + self.index.allocation_size();
         let packed: usize = self.values.iter().map(|values| values.len()).sum();
         let size = |bytes: usize| StoreSize { keys: self.len() as u64, bytes: bytes as u64 };
-        (size(slots), size(packed))
+        let each =
+            |claims: &Vec<Claim>| size_of_val(claims.as_slice()) + claims.iter().map(|claim| size_of_val(&*claim.inputs)).sum::<usize>();
+        let claims = StoreSize {
+            keys: self.claims.values().map(|claims| claims.len() as u64).sum(),
+            bytes: (self.claims.allocation_size() + self.claims.values().map(each).sum::<usize>()) as u64,
+        };
+        [size(slots), size(packed), claims]
     }
 
     /// All households of this worker, in the order of their keys.
@@ -188,7 +195,10 @@ impl Rows {
             for (claim, sign) in difference.claims {
                 match claims.iter().position(|known| *known == claim).filter(|_| sign < 0) {
                     Some(at) => drop(claims.swap_remove(at)),
-                    None => claims.push(claim),
+                    None => {
+                        claims.reserve_exact(1);
+                        claims.push(claim);
+                    }
                 }
             }
         }

@@ -186,7 +186,7 @@ impl House {
     /// What this worker holds.
     pub fn sizes(&self) -> Sizes {
         let (people, files) = self.files.borrow().sizes();
-        let (households, rows) = self.rows.borrow().sizes();
+        let [households, rows, claims] = self.rows.borrow().sizes();
         let acts = self.acts.borrow();
         let act_bytes = acts.allocation_size() + acts.iter().map(|act| act.len()).sum::<usize>();
         let stores = [
@@ -199,6 +199,7 @@ impl House {
             ("followers", self.lists.followers.get()),
             ("households", households),
             ("rows", rows),
+            ("claims", claims),
             ("stacked", self.stacked.get()),
         ];
         Sizes { records: self.files.borrow().records, stores: stores.into() }

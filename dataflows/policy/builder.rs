@@ -636,6 +636,8 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             }
         }
         self.stacking(&benefits, &excludes);
+        let founds = |register| benefits.iter().any(|benefit: &Benefit| benefit.ground_register == Some(register));
+        self.programs.founding = (0..self.compiler.registers.len() as u16).map(founds).collect();
         benefits
     }
 

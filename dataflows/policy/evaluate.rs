@@ -112,6 +112,8 @@ pub(crate) struct Programs {
     pub own_benefits: Vec<u16>,
     pub household_benefits: Vec<u16>,
     pub claims: Vec<u16>,
+    /// By register: whether its records found rights.
+    pub founding: Vec<bool>,
     /// By benefit that excludes another or is excluded: its turn, after those that it excludes.
     pub stacking: Vec<Option<u16>>,
 }
@@ -211,11 +213,24 @@ pub struct Evaluator {
     seen: Vec<Brief>,
     /// Values met by folds that count different ones, by result register.
     distinct: Vec<(Reg, i64)>,
+    /// The records of the file at hand that may found rights.
+    founding: Vec<Brief>,
+    /// Room for the inputs of a claim.
+    inputs: Vec<i64>,
 }
 
 impl Evaluator {
     pub fn new(policy: Arc<Policy>) -> Self {
-        Evaluator { policy, person: Loaded::new(), household: Loaded::new(), kin: Vec::new(), seen: Vec::new(), distinct: Vec::new() }
+        Evaluator {
+            policy,
+            person: Loaded::new(),
+            household: Loaded::new(),
+            kin: Vec::new(),
+            seen: Vec::new(),
+            distinct: Vec::new(),
+            founding: Vec::new(),
+            inputs: Vec::new(),
+        }
     }
 
     /// What composition needs of a person, and the first date on which it may change by itself. `fault` is told of each
@@ -416,6 +431,8 @@ impl Evaluator {
             clock: Clock::new(environment.today),
             seen: &mut self.seen,
             distinct: &mut self.distinct,
+            founding: &mut self.founding,
+            inputs: &mut self.inputs,
             expiring: None,
         }
     }
@@ -460,6 +477,8 @@ struct Pass<'a> {
     clock: Clock,
     seen: &'a mut Vec<Brief>,
     distinct: &'a mut Vec<(Reg, i64)>,
+    founding: &'a mut Vec<Brief>,
+    inputs: &'a mut Vec<i64>,
     /// The months for which the records at hand are retained, and the least period among them.
     expiring: Option<(i32, i64)>,
 }
@@ -495,8 +514,12 @@ impl<'a> Pass<'a> {
     /// Looks for the records that a plan's folds see; one that they will see later lowers the horizon.
     fn look(&mut self, plan: &Plan) {
         self.seen.clear();
+        self.founding.clear();
         for record in briefs(self.file) {
             let register = usize::from(record.register);
+            if self.policy.programs.founding[register] {
+                self.founding.push(record);
+            }
             if plan.registers[register] && self.environment.shared.doubts[register] == 0 && self.effective(&record) {
                 self.seen.push(record);
             }
@@ -644,7 +667,10 @@ impl<'a> Pass<'a> {
         for &benefit in &policy.programs.claims {
             let program = &policy.programs.benefits[usize::from(benefit)];
             self.grounds(benefit, |pass, doubt, ground| {
-                if let Some(inputs) = pass.machinery().claim(program, all || policy.benefits[usize::from(benefit)].answers) {
+                let mut room = std::mem::take(pass.inputs);
+                let inputs = pass.machinery().claim(program, all || policy.benefits[usize::from(benefit)].answers, &mut room);
+                *pass.inputs = room;
+                if let Some(inputs) = inputs {
                     out.push(Claim { benefit, person, role, ground: ground(), doubt, inputs });
                 }
             });
@@ -673,8 +699,9 @@ impl<'a> Pass<'a> {
             return ask(self, 0, &|| Ground::Constant);
         };
         let doubt = self.environment.shared.doubts[usize::from(register)];
-        for record in briefs(file).filter(|record| record.register == register) {
-            if self.founds(&record, doubt) {
+        for index in 0..self.founding.len() {
+            let record = self.founding[index];
+            if record.register == register && self.founds(&record, doubt) {
                 ask(self, doubt, &|| ground(policy, file, &record));
             }
         }

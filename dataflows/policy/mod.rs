@@ -212,6 +212,7 @@ pub struct Claim {
     pub ground: Ground,
     /// Unknown if the register it is founded on cannot be relied on.
     pub doubt: i64,
+    /// What it rests on; nothing if the person's own conditions hold and all else is zero.
     pub inputs: Box<[i64]>,
 }
 

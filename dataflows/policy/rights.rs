@@ -39,6 +39,14 @@ pub(crate) struct ClaimInput {
     pub gate: bool,
 }
 
+impl ClaimInput {
+    /// What it is in most claims: a condition that holds, a benefit that is not held. A claim of nothing else brings no inputs,
+    /// and takes no room for them.
+    fn plain(&self) -> i64 {
+        i64::from(self.gate)
+    }
+}
+
 /// The truth of every condition of a benefit, for stories and explanations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
@@ -68,20 +76,27 @@ impl Machinery<'_> {
         let mut values = claim.inputs.iter();
         for input in &program.inputs {
             let to = &mut self.regs[usize::from(input.reg)..][..input.width];
-            to.iter_mut().zip(&mut values).for_each(|(to, value)| *to = *value);
+            match claim.inputs.is_empty() {
+                true => to.fill(input.plain()),
+                false => to.iter_mut().zip(&mut values).for_each(|(to, value)| *to = *value),
+            }
         }
     }
 
-    /// What a claim brings; `None` where a condition of the person fails, unless all of it is wanted.
-    pub fn claim(&mut self, program: &BenefitProgram, all: bool) -> Option<Box<[i64]>> {
-        let mut values = Vec::new();
+    /// What a claim brings, nothing if it is plain; `None` where a condition of the person fails, unless all of it is wanted.
+    /// `values` is room to work in.
+    pub fn claim(&mut self, program: &BenefitProgram, all: bool, values: &mut Vec<i64>) -> Option<Box<[i64]>> {
+        values.clear();
+        let mut plain = true;
         for input in &program.inputs {
             if self.value(&input.code) == 0 && input.gate && !all {
                 return None;
             }
-            values.extend_from_slice(&self.regs[usize::from(input.code.result)..][..input.width]);
+            let found = &self.regs[usize::from(input.code.result)..][..input.width];
+            plain &= found.iter().all(|value| *value == input.plain());
+            values.extend_from_slice(found);
         }
-        Some(values.into())
+        Some(if plain { Box::default() } else { values.as_slice().into() })
     }
 }
 
