@@ -55,13 +55,16 @@ fn summary(texts: &[(String, String)], problems: &[Problem]) -> Value {
     let count = |sort| contents.of(sort).count();
     let (mut spheres, mut benefits) = (BTreeMap::<&str, usize>::new(), BTreeMap::<&str, usize>::new());
     for indicator in contents.of(Sort::Indicator) {
-        *spheres.entry(stem(&indicator.file)).or_default() += usize::from(indicator.detail("helper") != Some("true"));
+        if indicator.detail("helper") != Some("true") {
+            *spheres.entry(stem(&indicator.file)).or_default() += 1;
+        }
     }
     for benefit in contents.of(Sort::Benefit) {
         let notice = benefit.detail("kind") == Some("notice");
         *benefits.entry(if notice { "notice" } else { benefit.detail("budget").unwrap_or("none") }).or_default() += 1;
     }
-    let offered = |benefit: &&Item| benefit.detail("proactive").is_some();
+    let proactive = |path: &str| path == "proactive" || path.starts_with("proactive.");
+    let offered = |benefit: &&Item| benefit.details.iter().any(|(path, _)| proactive(path));
     let problem = |problem: &Problem| {
         let Problem { file, line, column, message, hint } = problem;
         json!({ "file": file, "line": line, "column": column, "message": message, "hint": hint })
