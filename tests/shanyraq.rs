@@ -18,6 +18,9 @@ mod packing;
 /// What is written to whom: limits, timers, repeats and replays, over random lives.
 mod dispatch;
 
+/// Families keep their ids when their keys change, however a date's records are cut into epochs.
+mod lineage;
+
 /// The engine held against the twin over random lives: any order, any batching, one worker and three.
 mod twin;
 

@@ -5,7 +5,7 @@ use super::tally::Tally;
 use crate::dispatch::{Heard, Kind, Listener, Terms};
 use crate::engine::{Engine, EpochOutput};
 use crate::intake::{Intake, Item, Schema};
-use crate::ledger::{Effects, Ledger, Message};
+use crate::ledger::{Effects, Ledger, Message, Resettled};
 use dataflows::model::{Date, Update};
 use dataflows::policy::Policy;
 use dataflows::policy::file::Record;
@@ -127,7 +127,8 @@ impl Pipeline {
         let output = self.engine.commit();
         let heard = std::mem::take(&mut self.heard);
         self.family.changes(output.date, &output.changes, &self.policy);
-        let effects = self.ledger.apply(output.epoch, output.date, &output.changes, &heard);
+        let resettled = Resettled { standings: &output.standings, moves: &output.moves };
+        let effects = self.ledger.apply(output.epoch, output.date, resettled, &output.changes, &heard);
         self.tally.epoch(&output);
         self.act(&output, &effects, now);
     }
