@@ -65,19 +65,21 @@ impl Replay {
         replay.commit();
         let fates = replay.ledger.end_date().into_iter().map(|event| (event.date, event.fate));
         replay.history.fates.extend(fates);
-        replay.note(replay.engine.today());
+        let stand = replay.places.take().unwrap_or_default();
+        replay.note(replay.engine.today(), &stand);
         replay.history
     }
 
     fn commit(&mut self) {
         let before = self.ledger.today();
         let output = self.engine.commit();
+        let stood = self.places.clone();
         self.check_moves(&output.moves);
         let resettled = Resettled { standings: &output.standings, moves: &output.moves };
         let effects = self.ledger.apply(output.epoch, output.date, resettled, &output.changes, &[]);
         self.history.fates.extend(effects.families.into_iter().map(|event| (event.date, event.fate)));
-        if before < output.date {
-            self.note(before);
+        if let Some(stood) = stood.filter(|_| before < output.date) {
+            self.note(before, &stood);
         }
     }
 
@@ -101,11 +103,15 @@ impl Replay {
         assert_eq!(*places, stand);
     }
 
-    /// Keeps the ids at the end of a date.
-    fn note(&mut self, date: Date) {
+    /// Keeps the ids at the end of a date: whoever is counted has one, and there are more only of families that wait for somebody.
+    fn note(&mut self, date: Date, stood: &BTreeMap<PersonId, HouseholdKey>) {
         let families: Families = self.ledger.lineage().families().collect();
         let ids: BTreeSet<FamilyId> = families.values().copied().collect();
         assert_eq!(ids.len(), families.len(), "no two families share an id on {date:?}");
+        let (away, counted): (Vec<HouseholdKey>, Vec<_>) = stood.values().partition(|household| household.is_excluded());
+        let households = BTreeSet::from_iter(counted);
+        assert!(households.iter().all(|household| families.contains_key(household)), "every household has an id on {date:?}");
+        assert!(families.len() <= households.len() + away.len(), "no other has one on {date:?}");
         self.history.days.insert(date, families);
     }
 }
@@ -259,8 +265,8 @@ fn who_is_away_still_belongs_to_a_family_that_waits() {
     assert_eq!(history.later(), [(6, Fate::Closed { family: history.family(1, &alone).unwrap() })], "who dies away ends the family");
 }
 
-/// Six people of a family whose mother dies: the father takes two children to his new wife, three children have come of age. None of
-/// the three outweighs those two, so the family is merged into hers; were it two of age against nobody, the lowest key would go on.
+/// On one day the mother dies, three children come of age, and the father takes the two young ones to his new wife. Three of six went
+/// to her and one to each new key, so that the family is merged into hers, and no grown child carries it on.
 #[test]
 fn most_people_decide_where_a_family_goes() {
     let [mother, father, wife, young, younger] = [9001, 9021, 9041, 9061, 9081].map(iin);

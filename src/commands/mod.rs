@@ -2,8 +2,11 @@
 
 pub mod batch;
 pub mod demo;
+pub mod feeds;
+pub mod forecast;
 pub mod generate;
 pub mod policy;
+pub mod propose;
 
 use dataflows::policy::Policy;
 use include_dir::{Dir, include_dir};

@@ -22,12 +22,15 @@ pub enum Command {
         #[arg(long, default_value = "")]
         only: String,
     },
+    /// Propose the next value of a threshold that is relative to how people live.
+    ProposeParameter(super::propose::Arguments),
 }
 
 /// Runs the command.
 pub fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Check { policy } => check(policy),
+        Command::ProposeParameter(arguments) => super::propose::run(arguments),
         Command::Test { policy, only } => test(policy, only),
     }
 }

@@ -44,7 +44,7 @@ pub struct DemoArguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// The first day.
-    #[arg(long, default_value = "2026-02-10", value_parser = crate::commands::batch::parse_date)]
+    #[arg(long, default_value = "2026-02-10", value_parser = crate::commands::feeds::parse_date)]
     start: Date,
     /// How people answer: as in the pilot of 2022, or as in 2025.
     #[arg(long, value_enum, default_value = "2025")]
