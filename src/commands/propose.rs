@@ -30,7 +30,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     println!("  {{ from = {from}, is = {value}, source = \"{source}\" }},");
     let Count { households, people } = sample.unknown;
     let of = &policy.indicators[proposal.of].id;
-    println!("# {of} is unknown for {households} households of {people} people, who are left out");
+    println!("# left out, because {of} is unknown: {households} households, {people} people");
     Ok(())
 }
 

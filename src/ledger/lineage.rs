@@ -52,6 +52,19 @@ pub enum Fate {
     Closed { family: FamilyId },
 }
 
+impl Fate {
+    /// The word used in counts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fate::CarriedOver { .. } => "carried_over",
+            Fate::Founded { .. } => "founded",
+            Fate::Split { .. } => "split",
+            Fate::Merged { .. } => "merged",
+            Fate::Closed { .. } => "closed",
+        }
+    }
+}
+
 /// A line of a family's history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FamilyEvent {

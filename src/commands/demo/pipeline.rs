@@ -66,6 +66,7 @@ impl Pipeline {
     /// What has been loaded is the baseline; from here on people are written to.
     pub fn go_live(&mut self) {
         self.commit(0);
+        self.ledger.end_date();
         self.tally.forget_changes();
         self.ledger.go_live();
         self.tally.people = self.engine.sizes().store("people").keys;
@@ -142,6 +143,9 @@ impl Pipeline {
         effects.cases_withdrawn.iter().for_each(|case| self.agency.withdraw(*case));
         self.tally.cases += effects.cases_opened.len() as u64;
         self.tally.notes += effects.notes.len() as u64;
+        for event in &effects.families {
+            *self.tally.fates.entry(event.fate.name()).or_default() += 1;
+        }
         for message in self.ledger.submit(usize::MAX) {
             self.tally.text(message.text.kind);
             self.family.sent(&message);
