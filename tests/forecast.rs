@@ -125,13 +125,19 @@ fn what_the_calendar_will_change_is_told_by_day_and_benefit() {
     assert!(dates.len() < 20, "most days change nothing: {dates:?}");
 }
 
-/// Nothing was heard for two weeks of registers that report weekly: what they know is in doubt, and stays so.
+/// Of disabilities nothing was heard for two weeks, and they are reported weekly: whether anybody has the right is not known, and the
+/// next morning will not tell.
 #[test]
 fn a_register_that_is_silent_stays_silent() {
     let folder = Folder::new("forecast-silent");
-    let feed = folder.write("feed.ndjson", joined(&country()));
-    let rows = rows(&text(&shanyraq(&["forecast", "--json", "--days", "40", "--as-of", "2025-12-15"], &feed)));
-    assert!(rows.iter().all(|row| row["benefits"] == json!({})), "{rows:?}");
+    let mut lines = country();
+    let heard = opening(date("2025-12-15"));
+    let of_disability = |line: &&[u8]| String::from_utf8_lossy(line).contains("\"cbdi.disability\"");
+    assert_eq!(heard.split(|&byte| byte == b'\n').filter(of_disability).count(), 1);
+    lines.extend(heard.split(|&byte| byte == b'\n').filter(|line| !of_disability(line)).map(<[u8]>::to_vec));
+    let (_, total) = forecast(&folder.write("feed.ndjson", joined(&lines)), 40);
+    let benefits = &total["benefits"];
+    assert!(benefits.get("rep_large_family").is_some() && benefits.get("rep_disability_allowance").is_none(), "{benefits}");
 }
 
 /// Gained, lost, changed in amount and doubted, by date and benefit.
