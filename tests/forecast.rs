@@ -114,11 +114,15 @@ fn what_the_calendar_will_change_is_told_by_day_and_benefit() {
     let appeared = |day: &Value| day["households"]["appeared"] == 1;
     assert!(days.iter().all(|day| appeared(day) == (day["date"] == "2025-12-20")));
     assert_eq!(total["benefits"]["rep_asp_conditional"], json!({"gained": 3, "lost": 2, "amount": 0, "doubted": 0}));
-    assert_eq!((&total["from"], &total["until"], &total["households"]["appeared"]), (&json!("2025-12-16"), &json!("2026-04-14"), &json!(1)));
+    assert_eq!(
+        (&total["from"], &total["until"], &total["households"]["appeared"]),
+        (&json!("2025-12-16"), &json!("2026-04-14"), &json!(1))
+    );
 
     // For people: only days on which something changes, and the totals.
     let text = text(&shanyraq(&["forecast", "--days", "120"], &feed));
-    let dates: Vec<&str> = text.lines().filter_map(|line| line.split_once("  ")).map(|(start, _)| start).filter(|start| !start.is_empty()).collect();
+    let dates: Vec<&str> =
+        text.lines().filter_map(|line| line.split_once("  ")).map(|(start, _)| start).filter(|start| !start.is_empty()).collect();
     let changes = |day: &&Value| day["benefits"] != json!({}) || day["households"].as_object().unwrap().values().any(|count| *count != 0);
     let wanted = days.iter().filter(changes).map(|day| day["date"].as_str().unwrap());
     assert_eq!(dates, wanted.chain(["in all"]).collect::<Vec<_>>());

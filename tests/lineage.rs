@@ -299,5 +299,5 @@ fn ids_do_not_depend_on_epochs_order_or_workers() {
         assert_eq!(Replay::of(&policy, &shuffled, Cut { workers: 3, commit_every: 5 }), history, "seed {seed}, three workers");
         seen.extend(history.fates.iter().map(|(_, fate)| fate.name()));
     }
-    assert_eq!(seen, BTreeSet::from(["carried_over", "closed", "founded", "merged", "split"]), "random lives show every fate");
+    assert_eq!(seen, BTreeSet::from(["carried over", "closed", "founded", "merged", "split"]), "random lives show every fate");
 }

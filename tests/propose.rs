@@ -58,7 +58,8 @@ fn feed(folder: &Folder) -> PathBuf {
         line.to_string()
     };
     let mut lines = Vec::new();
-    let mut person = |id: u64, born: &str| lines.push(line("census.person", &id.to_string(), Some(id), json!({"birth_date": born, "state": 23})));
+    let mut person =
+        |id: u64, born: &str| lines.push(line("census.person", &id.to_string(), Some(id), json!({"birth_date": born, "state": 23})));
     (1..=5).for_each(|head| person(head, "1980-07-01"));
     (11..=13).for_each(|child| person(child, "2008-07-01"));
     for child in 11..=13 {

@@ -1,5 +1,8 @@
 //! `shanyraq forecast`: what will change by the calendar alone, and for how many. Children come of age, terms end, quarters turn,
 //! parameters move; nothing else is supposed to happen.
+//!
+//! So a month that nobody has reported yet is one without income: behind the turn of a quarter, rights that rest on income are
+//! forecast as if everybody had stopped earning on the last date.
 
 use super::feeds::{FeedArguments, Load, Reader};
 use super::{Failure, load_policy};
@@ -16,7 +19,7 @@ use std::ops::AddAssign;
 pub struct ForecastArguments {
     #[command(flatten)]
     pub feeds: FeedArguments,
-    /// Days to look ahead.
+    /// Days to look ahead. Months that nobody has reported by then count as months without income.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=3_660))]
     pub days: u32,
     /// Print a JSON object a day, and one of totals.
@@ -153,12 +156,8 @@ impl AddAssign for Outlook {
     fn add_assign(&mut self, other: Self) {
         for (benefit, Changes { gained, lost, amount, doubted }) in other.rights {
             let sum = self.rights.entry(benefit).or_default();
-            *sum = Changes {
-                gained: sum.gained + gained,
-                lost: sum.lost + lost,
-                amount: sum.amount + amount,
-                doubted: sum.doubted + doubted,
-            };
+            *sum =
+                Changes { gained: sum.gained + gained, lost: sum.lost + lost, amount: sum.amount + amount, doubted: sum.doubted + doubted };
         }
         let (sum, Households { category, level, appeared, vanished }) = (self.households, other.households);
         self.households = Households {

@@ -56,7 +56,7 @@ impl Fate {
     /// The word used in counts.
     pub fn name(self) -> &'static str {
         match self {
-            Fate::CarriedOver { .. } => "carried_over",
+            Fate::CarriedOver { .. } => "carried over",
             Fate::Founded { .. } => "founded",
             Fate::Split { .. } => "split",
             Fate::Merged { .. } => "merged",

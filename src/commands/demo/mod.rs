@@ -265,7 +265,7 @@ impl Show {
             self.pipeline.ledger().silences().into_iter().map(|(reason, number)| format!("{} {number}", reason.name())).collect();
         println!("  silent       rights in force that nobody is written to about: {}", silences.join(", "));
         let fates: Vec<String> = tally.fates.iter().map(|(fate, number)| format!("{fate} {number}")).collect();
-        println!("  families     whose ids have stayed or changed: {}", fates.join(", "));
+        println!("  families     {}", fates.join(", "));
         println!("  lists        {} lines for social workers", count(tally.notes));
         println!("  latency      {}", Latency::of(&tally.latency));
         println!("  memory       {} MiB at most", crate::commands::peak_rss_bytes() >> 20);
