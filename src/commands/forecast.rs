@@ -50,7 +50,7 @@ pub fn forecast(arguments: &ForecastArguments) -> Result<(), Failure> {
     if arguments.json {
         println!("{}", total.row(&policy, json!({"from": first.to_string(), "until": last.to_string(), "days": arguments.days})));
     } else {
-        println!("from {first} until {last}:");
+        println!("from {first} until {last}");
         total.print(&policy, "in all");
     }
     Ok(())
@@ -112,18 +112,23 @@ impl Outlook {
         row
     }
 
+    /// A line for each benefit of which something changes, and one for households; the date stands before the first.
     fn print(&self, policy: &Policy, when: &str) {
-        let mut when = Some(when);
-        let mut line = |what: &str, numbers: [(&str, u64); 4]| {
-            let numbers: String = numbers.iter().map(|(name, number)| format!("  {name} {number:<6}")).collect();
-            println!("{:10}  {what:<28}{}", when.take().unwrap_or_default(), numbers.trim_end());
-        };
+        let mut lines = Vec::new();
         for (benefit, Changes { gained, lost, amount, doubted }) in &self.rights {
             let numbers = [("gained", *gained), ("lost", *lost), ("amount", *amount), ("doubted", *doubted)];
-            line(&policy.benefits[usize::from(*benefit)].id, numbers);
+            lines.push((policy.benefits[usize::from(*benefit)].id.as_str(), numbers));
         }
         let Households { category, level, appeared, vanished } = self.households;
-        line("households", [("category", category), ("level", level), ("appeared", appeared), ("vanished", vanished)]);
+        lines.push(("households", [("category", category), ("level", level), ("appeared", appeared), ("vanished", vanished)]));
+        let mut when = Some(when);
+        for (what, numbers) in lines {
+            let told = numbers.iter().filter(|(_, number)| *number > 0).map(|(name, number)| format!("{name} {number}"));
+            let told = told.collect::<Vec<_>>().join(", ");
+            if !told.is_empty() {
+                println!("{:10}  {what:<28}  {told}", when.take().unwrap_or_default());
+            }
+        }
     }
 }
 
