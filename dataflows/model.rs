@@ -377,11 +377,16 @@ impl Change {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Fault {
     pub kind: FaultKind,
-    /// Register index and key of the record concerned.
+    /// Register index and key of the record concerned; of a declared fault [`Fault::NO_REGISTER`] and nothing.
     pub register: u16,
     pub key: Box<str>,
     /// In whose file it was seen; zero for none.
     pub person: PersonId,
+}
+
+impl Fault {
+    /// Where several records contradict each other.
+    pub const NO_REGISTER: u16 = u16::MAX;
 }
 
 /// What is wrong.
@@ -397,18 +402,21 @@ pub enum FaultKind {
     TwoMarriages,
     /// A guardian who is a child.
     ChildGuardian,
+    /// What the package calls a contradiction: index into [`crate::policy::Policy::faults`].
+    Declared(u16),
 }
 
 impl FaultKind {
-    /// The word used in files, and a sentence for people.
-    pub fn describe(self) -> (&'static str, &'static str) {
-        match self {
+    /// The word used in files, and a sentence for people. Of declared faults the package knows.
+    pub fn describe(self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
             FaultKind::Conflict => ("conflict", "two different contents carry the winning version; the greater one counts"),
             FaultKind::Future => ("future", "the event lies after today; the record waits for its date"),
             FaultKind::Nobody => ("nobody", "the record speaks of a person whom no person record describes"),
             FaultKind::TwoMarriages => ("two_marriages", "two marriages are in force at once; the later one counts"),
             FaultKind::ChildGuardian => ("child_guardian", "the guardian is a child; the next responsible adult is taken"),
-        }
+            FaultKind::Declared(_) => return None,
+        })
     }
 }
 

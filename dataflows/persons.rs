@@ -229,8 +229,13 @@ impl Eye {
     /// Writes what `file` says of `person` into `view`; returns the first date on which it may say something else by itself.
     fn look(&mut self, environment: &Environment, person: PersonId, file: &[u8], view: &mut View) -> Date {
         view.clear();
-        let (composition, horizon) = self.evaluator.composition(environment, person, file);
+        let mut declared = Vec::new();
+        let (composition, horizon) = self.evaluator.composition(environment, person, file, |index| declared.push(index));
         let Ties { mut horizon, away, seen } = self.read_ties(environment, person, file, composition.exists, horizon, &mut view.faults);
+        if seen {
+            let fault = |index| Fault { kind: FaultKind::Declared(index), register: Fault::NO_REGISTER, key: Box::default(), person };
+            view.faults.extend(declared.into_iter().map(fault));
+        }
         if composition.exists && seen {
             self.compose(person, &composition, away, view);
         }

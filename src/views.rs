@@ -120,9 +120,10 @@ impl Writer {
 
     /// A row of the view `faults`.
     pub fn fault(&self, fault: &Fault) -> Value {
-        let (kind, detail) = fault.kind.describe();
+        let (kind, detail) = self.policy.describe(fault.kind);
+        let register = self.policy.registers.get(fault.register as usize).map_or("", |register| &register.id);
         let person = if fault.person == 0 { String::new() } else { self.person(fault.person) };
-        json!({"fault": kind, "register": self.policy.registers[fault.register as usize].id, "key": fault.key, "person": person, "detail": detail})
+        json!({"fault": kind, "register": register, "key": fault.key, "person": person, "detail": detail})
     }
 }
 

@@ -137,7 +137,7 @@ impl World {
             from: Date::BEFORE_ALL,
             until: Date::NEVER,
             proactive: match right.benefit {
-                NEVER_OFFERED => Date::NEVER,
+                NEVER_OFFERED | ALERT => Date::NEVER,
                 LATER => Date(MONDAY.0 + 20),
                 _ => Date(MONDAY.0 - 1000),
             },

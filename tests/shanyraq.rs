@@ -36,5 +36,8 @@ mod demo;
 /// The stories of the packages that come with the program hold, and a story that is wrong is told so.
 mod stories;
 
+/// What helps with writing packages: counts and costs, skeletons, one item shown, schemas, traces and mutants.
+mod policy;
+
 /// The command `batch` from outside: order, workers, compression, bad input, real input and full dumps.
 mod batch;

@@ -61,9 +61,9 @@ impl Run {
             self.fold(change);
         }
         for (fault, sign) in faults {
-            let (kind, _) = fault.kind.describe();
+            let (kind, _) = self.policy.describe(fault.kind);
             let person = if fault.person == 0 { String::new() } else { self.policy.person.format(fault.person) };
-            let register = self.policy.registers[fault.register as usize].id.clone();
+            let register = self.policy.registers.get(fault.register as usize).map_or(String::new(), |register| register.id.clone());
             let row = (kind.to_owned(), register, fault.key.to_string(), person);
             *self.faults.entry(row).or_default() += sign;
         }
@@ -275,7 +275,7 @@ poor = "eco_income_per_capita < 60000 || hlt_disability_group > 0"
     texts.push(("benefits/loc_meal.toml".to_owned(), meal.to_owned()));
     texts.push(("benefits/loc_place.toml".to_owned(), place.to_owned()));
     let (_, money) = texts.iter_mut().find(|(path, _)| path == "registers/money.toml").expect("the register of assignments");
-    *money = money.replacen("|ntc_pension)", "|ntc_pension|loc_meal)", 1);
+    *money = money.replacen("benefit = \"enum(", "benefit = \"enum(loc_meal|loc_place|", 1);
     load(texts)
 }
 

@@ -139,7 +139,7 @@ fn main() {
     let count = 200_000;
     let file = |index: usize| files[index % files.len()].as_slice();
     measure("composition", count, |index| {
-        evaluator.composition(&environment, 1, file(index));
+        evaluator.composition(&environment, 1, file(index), |_| {});
     });
     measure("person_values", count, |index| {
         evaluator.person_values(&environment, 1, file(index), Role::Head);

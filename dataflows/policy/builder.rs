@@ -9,7 +9,10 @@ use super::load::{LEVELS, Package, ROUNDINGS, braces, described, read_expression
 use super::program::{Bins, Op, Reg, Rounding};
 use super::rights::BenefitProgram;
 use super::source::{Entry, Node, Place, Problems, Value as Toml};
-use super::{Assignment, Benefit, BenefitKind, Contact, Criterion, Field, FieldType, Indicator, Level, Period, Recipient, Register, Texts};
+use super::{
+    Assignment, Benefit, BenefitKind, Contact, Criterion, DeclaredFault, Field, FieldType, Indicator, Level, Period, Recipient, Register,
+    Texts,
+};
 use crate::model::Date;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -155,6 +158,24 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             }
         }
         self.compiler.kin = true;
+    }
+
+    /// Contradictions, which are looked for together with composition.
+    pub fn faults(&mut self, entries: &[Entry]) -> Vec<DeclaredFault> {
+        let mut faults = Vec::new();
+        for Entry { name, place, node } in entries {
+            self.compiler.problems.only(node, &["title", "source", "when"]);
+            let (title, source) = described(self.compiler.problems, self.languages, node, *place);
+            let Some(when) = node.get("when") else {
+                self.compiler.problems.report(*place, "`when` is missing: what contradicts itself");
+                continue;
+            };
+            let value = self.person_node(when, "a fault", false, |builder| &mut builder.composition);
+            let holds = self.boolean(value, when.place);
+            self.programs.faults.extend(holds);
+            faults.push(DeclaredFault { id: name.clone(), title, source });
+        }
+        faults
     }
 
     /// The bins of criteria, for `points(..)`.

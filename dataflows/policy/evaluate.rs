@@ -86,6 +86,8 @@ pub(crate) struct Programs {
     pub composition: Plan,
     /// exists, female, alive, minor, student, dependant, deprived.
     pub flags: [Option<Reg>; 7],
+    /// Beside composition: one truth for each declared fault.
+    pub faults: Vec<Reg>,
     pub kin: Plan,
     pub kin_when: Option<Reg>,
     pub kin_fields: Vec<Reg>,
@@ -216,8 +218,15 @@ impl Evaluator {
         Evaluator { policy, person: Loaded::new(), household: Loaded::new(), kin: Vec::new(), seen: Vec::new(), distinct: Vec::new() }
     }
 
-    /// What composition needs of a person, and the first date on which it may change by itself.
-    pub fn composition(&mut self, environment: &Environment, person: PersonId, file: &[u8]) -> (Composition, Date) {
+    /// What composition needs of a person, and the first date on which it may change by itself. `fault` is told of each
+    /// declared fault that is true.
+    pub fn composition(
+        &mut self,
+        environment: &Environment,
+        person: PersonId,
+        file: &[u8],
+        mut fault: impl FnMut(u16),
+    ) -> (Composition, Date) {
         let policy = self.policy.clone();
         let mut pass = self.pass(&policy, environment, person, file, Role::Outside);
         pass.run(&policy.programs.composition);
@@ -234,6 +243,8 @@ impl Evaluator {
             dependant: flag(5, false),
             deprived: flag(6, false),
         };
+        let found = (0..).zip(&policy.programs.faults).filter(|(_, reg)| pass.regs[usize::from(**reg)] == 1);
+        found.for_each(|(index, _)| fault(index));
         (composition, pass.clock.horizon())
     }
 

@@ -2,7 +2,10 @@
 
 use super::source::{Place, Problems};
 use cel::common::ast::{Expr, IdedExpr, LiteralValue, SourceInfo};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::{self, Write};
+use std::rc::Rc;
 
 /// An expression and where it stands.
 #[derive(Clone, Debug)]
@@ -32,11 +35,31 @@ pub enum Kind {
     Method(Box<Expression>, String, Vec<Expression>),
 }
 
+/// How many trees are remembered: a package has hundreds of expressions.
+const REMEMBERED: usize = 10_000;
+
+thread_local! {
+    /// Trees by text. Parsing is most of what loading a package takes, and tools load one thousands of times, a word apart.
+    static TREES: RefCell<HashMap<String, Rc<(IdedExpr, SourceInfo)>>> = RefCell::default();
+}
+
 /// Parses the expression that stands at `place`; mistakes are reported.
 pub fn parse(text: &str, place: Place, problems: &mut Problems<'_>) -> Option<Expression> {
     let source = multiply_amounts(text);
+    if let Some(tree) = TREES.with_borrow(|trees| trees.get(&source).cloned()) {
+        return Reader { source: &source, info: &tree.1, place, problems }.read(&tree.0);
+    }
     match cel::Env::default().parser().parse_with_source_info(&source) {
-        Ok((tree, info)) => Reader { source: &source, info: &info, place, problems }.read(&tree),
+        Ok(tree) => {
+            let expression = Reader { source: &source, info: &tree.1, place, problems }.read(&tree.0);
+            TREES.with_borrow_mut(|trees| {
+                if trees.len() >= REMEMBERED {
+                    trees.clear();
+                }
+                trees.insert(source, Rc::new(tree));
+            });
+            expression
+        }
         Err(errors) => {
             for error in errors.errors.iter().take(1) {
                 let at = offset(&source, error.pos.0, error.pos.1);
@@ -201,4 +224,76 @@ fn write_canonical(out: &mut String, expression: &Expression, variable: &str) ->
             Ok(())
         }
     }
+}
+
+/// How tightly operators bind, and the texts of the binary ones; CEL's names for them are the keys.
+const BINARY: [(&str, &str, u8); 14] = [
+    ("_||_", "||", 2),
+    ("_&&_", "&&", 3),
+    ("_==_", "==", 4),
+    ("_!=_", "!=", 4),
+    ("_<_", "<", 4),
+    ("_<=_", "<=", 4),
+    ("_>_", ">", 4),
+    ("_>=_", ">=", 4),
+    ("@in", "in", 4),
+    ("_+_", "+", 5),
+    ("_-_", "-", 5),
+    ("_*_", "*", 6),
+    ("_/_", "/", 6),
+    ("_%_", "%", 6),
+];
+const CHOICE: u8 = 1;
+const UNARY: u8 = 7;
+
+/// As an author would write it: with no more brackets than needed.
+impl fmt::Display for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Int(number) => write!(f, "{number}"),
+            Kind::Decimal { numerator, denominator } => {
+                let digits = denominator.ilog10() as usize;
+                write!(f, "{}.{:0digits$}", numerator / denominator, (numerator % denominator).abs())
+            }
+            Kind::Bool(flag) => write!(f, "{flag}"),
+            Kind::Word(word) => write!(f, "'{}'", word.replace('\\', "\\\\").replace('\'', "\\'")),
+            Kind::Name(name) => write!(f, "{name}"),
+            Kind::List(items) => write!(f, "[{}]", listed(items)),
+            Kind::Method(target, name, arguments) => write!(f, "{target}.{name}({})", listed(arguments)),
+            Kind::Call(name, arguments) => write_call(f, name, arguments),
+        }
+    }
+}
+
+fn listed(items: &[Expression]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn write_call(f: &mut fmt::Formatter<'_>, name: &str, arguments: &[Expression]) -> fmt::Result {
+    match (name, arguments) {
+        ("!_", [operand]) => write!(f, "!{}", bracketed(operand, UNARY)),
+        ("-_", [operand]) => write!(f, "-{}", bracketed(operand, UNARY)),
+        ("_?_:_", [condition, yes, no]) => {
+            write!(f, "{} ? {} : {}", bracketed(condition, CHOICE + 1), bracketed(yes, CHOICE + 1), bracketed(no, CHOICE))
+        }
+        (_, [left, right]) if let Some((_, sign, binds)) = BINARY.iter().find(|(known, ..)| *known == name) => {
+            // The parser groups long chains of && and || as it likes, since they mean the same: they need no brackets.
+            let is_chain = matches!(name, "_&&_" | "_||_");
+            write!(f, "{} {sign} {}", bracketed(left, *binds), bracketed(right, binds + u8::from(!is_chain)))
+        }
+        _ => write!(f, "{name}({})", listed(arguments)),
+    }
+}
+
+/// In brackets, if it binds less tightly than its surroundings.
+fn bracketed(expression: &Expression, surroundings: u8) -> String {
+    let binds = match &expression.kind {
+        Kind::Call(name, _) => match name.as_str() {
+            "_?_:_" => CHOICE,
+            "!_" | "-_" => UNARY,
+            name => BINARY.iter().find(|(known, ..)| *known == name).map_or(u8::MAX, |(.., binds)| *binds),
+        },
+        _ => u8::MAX,
+    };
+    if binds < surroundings { format!("({expression})") } else { expression.to_string() }
 }

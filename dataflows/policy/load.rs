@@ -65,6 +65,7 @@ pub struct Package {
     pub indicators: Vec<Entry>,
     pub criteria: Vec<Entry>,
     pub levels: Vec<Entry>,
+    pub faults: Vec<Entry>,
     pub category: Option<Entry>,
     pub level: Option<Entry>,
     /// With the file's name.
@@ -73,8 +74,9 @@ pub struct Package {
 }
 
 impl Package {
-    fn read(files: &[(String, String)], problems: &mut Problems<'_>) -> Option<Package> {
-        const SINGLE: [&str; 6] = ["policy.toml", "parameters.toml", "criteria.toml", "levels.toml", "categories.toml", "messages.toml"];
+    pub fn read(files: &[(String, String)], problems: &mut Problems<'_>) -> Option<Package> {
+        const SINGLE: [&str; 7] =
+            ["policy.toml", "parameters.toml", "criteria.toml", "levels.toml", "categories.toml", "messages.toml", "faults.toml"];
         const FOLDERS: [&str; 4] = ["registers", "indicators", "benefits", "tests"];
         let mut single: BTreeMap<&str, Node> = BTreeMap::new();
         let mut folders: BTreeMap<&str, Vec<(String, Node)>> = BTreeMap::new();
@@ -112,6 +114,7 @@ impl Package {
             parameters: table("parameters.toml"),
             criteria: table("criteria.toml"),
             levels: table("levels.toml"),
+            faults: table("faults.toml"),
             messages: table("messages.toml"),
             category: of("category"),
             level: of("level"),
@@ -140,6 +143,7 @@ fn build<'p>(package: &Package, problems: &mut Problems<'p>, warnings: &mut Prob
     let compiler = Compiler::new(problems, warnings, registers, &parameters, drafts);
     let mut builder = Builder::new(compiler, &head.languages);
     builder.kin(&package.policy);
+    let faults = builder.faults(&package.faults);
     builder.composition(&package.policy);
     builder.tables(package.criteria.iter().chain(&package.levels));
     let indicators = builder.indicators(&package.indicators);
@@ -177,6 +181,7 @@ fn build<'p>(package: &Package, problems: &mut Problems<'p>, warnings: &mut Prob
         indicators,
         criteria,
         levels,
+        faults,
         level_letters,
         categories,
         benefits,
@@ -539,7 +544,8 @@ impl Declarations<'_, '_> {
 
     fn draft(&mut self, entry: &Entry) -> Draft {
         let node = &entry.node;
-        self.problems.only(node, &["title", "source", "of", "unit", "value", "round", "classes", "unknown"]);
+        self.problems.only(node, &["title", "source", "of", "unit", "value", "round", "classes", "unknown", "helper"]);
+        self.problems.boolean(node, "helper");
         if !is_word(&entry.name) || RESERVED.contains(&entry.name.as_str()) {
             self.problems.report(entry.place, format!("`{}` cannot be the name of an indicator", entry.name));
         }

@@ -8,6 +8,8 @@
 
 mod builder;
 mod compile;
+pub mod contents;
+pub mod costs;
 pub mod evaluate;
 mod expression;
 pub mod file;
@@ -20,13 +22,15 @@ mod proposal;
 mod rights;
 mod source;
 
+pub use contents::Contents;
 pub use evaluate::{Environment, Evaluator};
+pub use expression::{Expression, Kind};
 pub use program::{is_unknown, reason_of, unknown};
 pub use proposal::{Proposal, Weigh};
 pub use rights::{Right, Trace};
-pub use source::nearest;
+pub use source::{Place, nearest};
 
-use crate::model::{Date, Ground, Outcome, PersonId, PersonKind, Role};
+use crate::model::{Date, FaultKind, Ground, Outcome, PersonId, PersonKind, Role};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
@@ -178,6 +182,14 @@ pub struct Composition {
     pub dependant: bool,
     /// Never a responsible adult.
     pub deprived: bool,
+}
+
+/// A contradiction that the package describes: facts of one person that cannot all be true.
+#[derive(Clone, Debug)]
+pub struct DeclaredFault {
+    pub id: String,
+    pub title: Texts,
+    pub source: String,
 }
 
 /// What one member adds to the sums of their household.
@@ -443,6 +455,7 @@ pub struct Policy {
     pub indicators: Vec<Indicator>,
     pub criteria: Vec<Criterion>,
     pub levels: Vec<Criterion>,
+    pub faults: Vec<DeclaredFault>,
     pub level_letters: Vec<String>,
     /// The categories that are given out, ascending.
     pub categories: Vec<u8>,
@@ -475,6 +488,15 @@ impl Policy {
     /// The number of a benefit.
     pub fn benefit(&self, id: &str) -> Option<u16> {
         self.benefit_index.get(id).copied()
+    }
+
+    /// The word for a fault, and a sentence for people, in the package's last language.
+    pub fn describe(&self, fault: FaultKind) -> (&str, &str) {
+        let FaultKind::Declared(index) = fault else {
+            return fault.describe().expect("all others are known");
+        };
+        let DeclaredFault { id, title, .. } = &self.faults[usize::from(index)];
+        (id, self.languages.last().and_then(|language| title.get(language)).map_or("", String::as_str))
     }
 
     /// How the records of a register are packed.

@@ -2,6 +2,7 @@
 
 use super::Problem;
 use crate::model::Date;
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml::value::Datetime;
 
@@ -23,6 +24,8 @@ impl Place {
 #[derive(Clone, Debug)]
 pub struct Node {
     pub place: Place,
+    /// Where it ends in its file, quotes included.
+    pub end: u32,
     pub value: Value,
 }
 
@@ -116,7 +119,7 @@ impl<'a> Problems<'a> {
         let place = Place { file: file as u32, at: 0 };
         let text = &self.files[file].1;
         match DeTable::parse(text) {
-            Ok(table) => Some(Node { place, value: read_table(text, place, table.get_ref()) }),
+            Ok(table) => Some(Node { place, end: text.len() as u32, value: read_table(text, place, table.get_ref()) }),
             Err(error) => {
                 let at = error.span().map_or(0, |span| span.start);
                 self.report(place.after(at), error.message().to_string());
@@ -230,19 +233,24 @@ impl<'a> Problems<'a> {
     }
 }
 
-/// Line and column of a place.
+/// A mistake, with the line and column of its place.
 fn locate(files: &[(String, String)], place: Place, message: String, hint: Option<String>) -> Problem {
     let Some((file, text)) = files.get(place.file as usize) else {
         return Problem { file: String::new(), line: 0, column: 0, message, hint };
     };
-    let mut at = (place.at as usize).min(text.len());
+    let (line, column) = line_and_column(text, place.at);
+    Problem { file: file.clone(), line, column, message, hint }
+}
+
+/// Both one-based; columns count characters.
+pub fn line_and_column(text: &str, at: u32) -> (usize, usize) {
+    let mut at = (at as usize).min(text.len());
     while !text.is_char_boundary(at) {
         at -= 1;
     }
     let before = &text[..at];
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let line = before.matches('\n').count() + 1;
-    Problem { file: file.clone(), line, column: before[line_start..].chars().count() + 1, message, hint }
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
 fn read_table(text: &str, start: Place, table: &DeTable<'_>) -> Value {
@@ -251,17 +259,19 @@ fn read_table(text: &str, start: Place, table: &DeTable<'_>) -> Value {
         .map(|(key, value)| Entry {
             name: key.get_ref().to_string(),
             place: Place { at: key.span().start as u32, ..start },
-            node: read_value(text, Place { at: value.span().start as u32, ..start }, value.get_ref()),
+            node: read_value(text, start.file, value),
         })
         .collect();
     entries.sort_by_key(|entry| entry.place);
     Value::Table(entries)
 }
 
-fn read_value(text: &str, place: Place, value: &DeValue<'_>) -> Node {
-    let value = match value {
+fn read_value(text: &str, file: u32, value: &Spanned<DeValue<'_>>) -> Node {
+    let (place, end) = (Place { file, at: value.span().start as u32 }, value.span().end as u32);
+    let value = match value.get_ref() {
         DeValue::String(content) => {
-            return Node { place: place.after(opening(&text[place.at as usize..])), value: Value::Text(content.to_string()) };
+            let place = place.after(opening(&text[place.at as usize..]));
+            return Node { place, end, value: Value::Text(content.to_string()) };
         }
         DeValue::Integer(number) => integer(&number.as_str().replace('_', ""), number.radix()).map_or(Value::Other, Value::Int),
         DeValue::Boolean(flag) => Value::Bool(*flag),
@@ -269,12 +279,10 @@ fn read_value(text: &str, place: Place, value: &DeValue<'_>) -> Node {
             Date::from_ymd(i32::from(date.year), u32::from(date.month), u32::from(date.day)).map_or(Value::Other, Value::Date)
         }
         DeValue::Float(_) | DeValue::Datetime(_) => Value::Other,
-        DeValue::Array(items) => Value::Array(
-            items.iter().map(|item| read_value(text, Place { at: item.span().start as u32, ..place }, item.get_ref())).collect(),
-        ),
+        DeValue::Array(items) => Value::Array(items.iter().map(|item| read_value(text, file, item)).collect()),
         DeValue::Table(table) => read_table(text, place, table),
     };
-    Node { place, value }
+    Node { place, end, value }
 }
 
 /// An integer that the engine can carry.

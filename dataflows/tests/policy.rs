@@ -457,7 +457,7 @@ fn ages_wake_once_where_only_a_limit_is_asked() {
         let policy = with_probe(expression, "");
         let file = person(&policy, "2008-04-10");
         let mut evaluator = Evaluator::new(policy.clone());
-        evaluator.composition(&everything_heard(&policy, today), 7, &file.0)
+        evaluator.composition(&everything_heard(&policy, today), 7, &file.0, |_| {})
     };
     let (composition, next) = horizon("1", "2020-01-01");
     assert!(composition.exists && composition.female && composition.alive && composition.minor);
@@ -471,7 +471,7 @@ fn ages_wake_once_where_only_a_limit_is_asked() {
 fn composition_of_a_silent_register_assumes_life() {
     let policy = load();
     let environment = policy.environment(date("2026-11-22"), &vec![FeedState::NotConnected; policy.registers.len()]);
-    let (composition, _) = Evaluator::new(policy).composition(&environment, 7, &[]);
+    let (composition, _) = Evaluator::new(policy).composition(&environment, 7, &[], |_| {});
     assert_eq!((composition.exists, composition.alive, composition.female, composition.minor), (true, true, false, false));
 }
 

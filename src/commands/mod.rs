@@ -6,10 +6,10 @@ pub mod feeds;
 pub mod forecast;
 pub mod generate;
 pub mod policy;
-pub mod propose;
 
 use dataflows::policy::Policy;
 use include_dir::{Dir, include_dir};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -84,6 +84,11 @@ pub fn load_policy(name: &str) -> Result<Arc<Policy>, Failure> {
         let lines: Vec<String> = problems.iter().map(|problem| format!("{name}/{problem}")).collect();
         Failure::failed(format!("the policy package has {} mistakes\n{}", lines.len(), lines.join("\n")))
     })
+}
+
+/// Prints a long text, of which a reader may have enough before its end.
+pub fn print(text: &str) {
+    drop(std::io::stdout().write_all(text.as_bytes()));
 }
 
 /// The greatest memory that this process ever held; zero where the system does not tell.

@@ -359,9 +359,11 @@ impl Conversation {
     pub fn ready(&self, context: &Context) -> Result<(), HeldBack> {
         if !self.holds() {
             Err(HeldBack::InDoubt)
+        } else if context.terms.to_worker {
+            Ok(())
         } else if context.today < self.standing.proactive {
             Err(HeldBack::NotProactive)
-        } else if !context.terms.consent && !context.tellable && !context.terms.to_worker {
+        } else if !context.terms.consent && !context.tellable {
             Err(HeldBack::Automatic)
         } else if context.today < self.debounced(context.terms) {
             Err(HeldBack::Debounce)

@@ -31,6 +31,11 @@ pub enum What {
     Undetermined {
         benefit: String,
     },
+    /// The engine reports a contradiction, or none of this kind.
+    Fault {
+        id: String,
+        present: bool,
+    },
     /// Nobody else is in the household.
     LivesWith {
         names: Vec<String>,
@@ -57,7 +62,7 @@ pub struct Terms {
 }
 
 const USAGE: &str = "NAME gained|lost|changed|has BENEFIT [AMOUNT] [from DATE] [until DATE] [because CONDITION], \
-NAME not eligible BENEFIT [because CONDITION], NAME undetermined BENEFIT, NAME lives with NAMES, NAME alone, NAME THING = VALUE or NAME THING unknown [REASON]";
+NAME not eligible BENEFIT [because CONDITION], NAME undetermined BENEFIT, NAME lives with NAMES, NAME alone, NAME has [no] fault FAULT, NAME THING = VALUE or NAME THING unknown [REASON]";
 
 impl Expectation {
     /// Reads a sentence; the error says what sentences look like.
@@ -77,7 +82,7 @@ impl Expectation {
             | What::Has { benefit, .. }
             | What::NotEligible { benefit, .. }
             | What::Undetermined { benefit } => Some(benefit),
-            What::LivesWith { .. } | What::Value { .. } | What::Unknown { .. } => None,
+            What::LivesWith { .. } | What::Fault { .. } | What::Value { .. } | What::Unknown { .. } => None,
         }
     }
 
@@ -94,6 +99,8 @@ fn what(words: &[&str]) -> Option<What> {
         ["not", "eligible", benefit] => What::NotEligible { benefit: text(benefit), because: None },
         ["not", "eligible", benefit, "because", condition] => What::NotEligible { benefit: text(benefit), because: Some(text(condition)) },
         ["undetermined", benefit] => What::Undetermined { benefit: text(benefit) },
+        ["has", "fault", id] => What::Fault { id: text(id), present: true },
+        ["has", "no", "fault", id] => What::Fault { id: text(id), present: false },
         ["has", benefit, terms @ ..] => What::Has { benefit: text(benefit), terms: read_terms(terms)? },
         ["lives", "with", names @ ..] if !names.is_empty() => What::LivesWith { names: names.iter().map(text).collect() },
         ["alone"] => What::LivesWith { names: Vec::new() },

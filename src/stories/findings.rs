@@ -17,6 +17,8 @@ pub struct Findings<'a> {
     pub values: BTreeMap<PersonId, Vec<i64>>,
     /// The rights of today.
     pub decisions: &'a [Decision],
+    /// Contradictions of today, by word and person.
+    pub faults: &'a BTreeMap<(String, PersonId), isize>,
     /// What changed today.
     pub changes: &'a [Change],
     /// Conditions of the rights of those whom sentences name and of their households.
@@ -38,6 +40,10 @@ impl Findings<'_> {
             What::NotEligible { benefit, because } => self.not_eligible(person, benefit, because.as_deref()),
             What::Undetermined { benefit } => self.undetermined(person, benefit),
             What::LivesWith { names } => self.lives_with(person, names),
+            What::Fault { id, present } => {
+                let of_person: Vec<&str> = self.faults.keys().filter(|(_, of)| *of == person).map(|(id, _)| id.as_str()).collect();
+                if of_person.contains(&id.as_str()) == *present { Ok(()) } else { Err(format!("faults: {}", of_person.join(", "))) }
+            }
             What::Value { id, value } => {
                 let found = self.value(person, id)?;
                 if found == *value { Ok(()) } else { Err(found) }
@@ -151,21 +157,21 @@ impl Findings<'_> {
         let Ok(index) = self.benefit(benefit) else {
             return String::new();
         };
-        let reasons = &self.policy.benefits[usize::from(index)].reasons;
+        let traces: Vec<String> = self.traces_of(person, index).map(|trace| self.tell_trace(trace)).collect();
+        if traces.is_empty() { format!("nothing that founds {benefit}") } else { traces.join("; ") }
+    }
+
+    /// The conditions and the amount of a right.
+    pub fn tell_trace(&self, trace: &Trace) -> String {
         let truth = |value: i64| match value {
             0 => "no".to_owned(),
             1 => "yes".to_owned(),
             value => format!("unknown ({})", self.policy.reason(reason_of(value))),
         };
-        let traces: Vec<String> = self
-            .traces_of(person, index)
-            .map(|trace| {
-                let conditions = reasons.iter().zip(&trace.conditions).map(|(reason, value)| format!("{reason} {}", truth(*value)));
-                let amount = if is_unknown(trace.amount) { "unknown".to_owned() } else { trace.amount.to_string() };
-                format!("{}, amount {amount}", conditions.collect::<Vec<_>>().join(", "))
-            })
-            .collect();
-        if traces.is_empty() { format!("nothing that founds {benefit}") } else { traces.join("; ") }
+        let reasons = &self.policy.benefits[usize::from(trace.benefit)].reasons;
+        let conditions = reasons.iter().zip(&trace.conditions).map(|(reason, value)| format!("{reason} {}", truth(*value)));
+        let amount = if is_unknown(trace.amount) { "unknown".to_owned() } else { trace.amount.to_string() };
+        format!("{}, amount {amount}", conditions.collect::<Vec<_>>().join(", "))
     }
 
     fn fits(&self, decision: &Decision, terms: &Terms) -> bool {
@@ -174,7 +180,8 @@ impl Findings<'_> {
             && terms.until.is_none_or(|until| until == decision.until)
     }
 
-    fn describe(&self, benefit: &str, decision: &Decision) -> String {
+    /// A right in the words of sentences.
+    pub fn describe(&self, benefit: &str, decision: &Decision) -> String {
         let mut text = format!("{benefit} {}", decision.amount);
         if decision.outcome != Outcome::Eligible {
             text = format!("{benefit} ({})", decision.outcome.as_str());
@@ -217,11 +224,12 @@ impl Findings<'_> {
         }
     }
 
-    fn judgement(&self, person: PersonId) -> Option<&Judgement> {
+    pub fn judgement(&self, person: PersonId) -> Option<&Judgement> {
         self.judgements.get(self.households.get(&person)?)
     }
 
-    fn show(&self, indicator: &Indicator, value: i64) -> String {
+    /// An indicator's value, as sentences write it.
+    pub fn show(&self, indicator: &Indicator, value: i64) -> String {
         if is_unknown(value) {
             return format!("unknown {}", self.policy.reason(reason_of(value)));
         }

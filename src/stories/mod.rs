@@ -5,10 +5,14 @@
 
 mod expectation;
 mod findings;
+mod mutants;
+pub mod mutation;
 mod play;
 mod text;
+mod trace;
 
 use dataflows::policy::Policy;
+use play::{Telling, play};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -63,12 +67,28 @@ impl Event {
     }
 }
 
+/// Whether a file of a package is a story.
+pub fn is_story(path: &str) -> bool {
+    path.starts_with("tests/") && path != mutation::EQUIVALENTS
+}
+
 /// Tells all stories of a package, given its texts; each as soon as it is told.
 pub fn tell<'a>(policy: &'a Arc<Policy>, texts: &'a [(String, String)]) -> impl Iterator<Item = Outcome> + 'a {
-    texts.iter().filter(|(file, _)| file.starts_with("tests/")).map(|(file, text)| match text::Story::read(file, text) {
-        Ok(story) => play::play(policy, &story),
-        Err(complaint) => Outcome { file: file.clone(), title: String::new(), complaints: vec![complaint], shown: BTreeSet::new() },
-    })
+    texts.iter().filter(|(path, _)| is_story(path)).map(|(file, text)| tell_one(policy, file, text, Telling::Whole))
+}
+
+/// Tells one story; the second answer is everything that was found on its days.
+pub fn trace(policy: &Arc<Policy>, file: &str, text: &str) -> (Outcome, String) {
+    let mut journal = trace::Journal::default();
+    let outcome = tell_one(policy, file, text, Telling::Traced(&mut journal));
+    (outcome, journal.text)
+}
+
+fn tell_one(policy: &Arc<Policy>, file: &str, text: &str, telling: Telling<'_>) -> Outcome {
+    match text::Story::read(file, text) {
+        Ok(story) => play(policy, &story, telling),
+        Err(complaint) => Outcome { file: file.to_owned(), title: String::new(), complaints: vec![complaint], shown: BTreeSet::new() },
+    }
 }
 
 /// What `coverage` asks for and no story shows, a sentence each.

@@ -3,6 +3,7 @@
 use super::expectation::{Expectation, What};
 use super::findings::{Findings, event};
 use super::text::{Day, Person, Story};
+use super::trace::Journal;
 use super::{Complaint, Outcome};
 use crate::engine::Engine;
 use crate::intake::{Intake, Item, Schema};
@@ -16,9 +17,19 @@ use std::sync::Arc;
 /// Made-up numbers have serials from here on, which registering bodies do not give out.
 const FIRST_SERIAL: u64 = 9000;
 
-/// Tells a story to the end, whatever fails on the way.
-pub fn play(policy: &Arc<Policy>, story: &Story) -> Outcome {
-    let mut stage = Stage::new(policy, story);
+/// How a story is told.
+pub enum Telling<'t> {
+    /// To the end, whatever fails on the way.
+    Whole,
+    /// Until something fails.
+    UntilWrong,
+    /// To the end, with everything that is found on its days.
+    Traced(&'t mut Journal),
+}
+
+/// Tells a story.
+pub fn play(policy: &Arc<Policy>, story: &Story, telling: Telling<'_>) -> Outcome {
+    let mut stage = Stage::new(policy, story, telling);
     for (name, person) in &story.people {
         stage.introduce(name, person);
     }
@@ -26,7 +37,7 @@ pub fn play(policy: &Arc<Policy>, story: &Story) -> Outcome {
         stage.write_person(name, person, 0);
     }
     let mut days = story.days.iter().peekable();
-    while let Some(day) = days.next() {
+    while let Some(day) = days.next().filter(|_| stage.goes_on()) {
         stage.day(day);
         let until = days.peek().map_or(day.date, |next| Date(next.date.0 - 1));
         (day.date.0 + 1..=until.0).for_each(|date| stage.quiet_day(Date(date), day.line));
@@ -37,6 +48,7 @@ pub fn play(policy: &Arc<Policy>, story: &Story) -> Outcome {
 struct Stage<'a> {
     policy: &'a Arc<Policy>,
     file: &'a str,
+    telling: Telling<'a>,
     engine: Engine,
     intake: Intake,
     evaluator: Evaluator,
@@ -47,6 +59,8 @@ struct Stage<'a> {
     updates: Vec<Update>,
     silent: Vec<u16>,
     rights: Rights,
+    /// Faults of today, by word and person.
+    faults: BTreeMap<(String, PersonId), isize>,
     /// Benefits that the story names: their changes must all be told.
     watched: BTreeSet<u16>,
     complaints: Vec<Complaint>,
@@ -54,11 +68,12 @@ struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    fn new(policy: &'a Arc<Policy>, story: &'a Story) -> Self {
+    fn new(policy: &'a Arc<Policy>, story: &'a Story, telling: Telling<'a>) -> Self {
         let named = story.days.iter().flat_map(|day| &day.expect).filter_map(|(_, expectation)| policy.benefit(expectation.benefit()?));
         Stage {
             policy,
             file: &story.file,
+            telling,
             engine: Engine::start(policy.clone(), 1),
             intake: Intake::new(Arc::new(Schema::from(&**policy))),
             evaluator: Evaluator::new(policy.clone()),
@@ -68,10 +83,15 @@ impl<'a> Stage<'a> {
             updates: Vec::new(),
             silent: Vec::new(),
             rights: Rights::default(),
+            faults: BTreeMap::new(),
             watched: named.collect(),
             complaints: Vec::new(),
             shown: BTreeSet::new(),
         }
+    }
+
+    fn goes_on(&self) -> bool {
+        self.complaints.is_empty() || !matches!(self.telling, Telling::UntilWrong)
     }
 
     fn complain(&mut self, line: usize, expected: impl Into<String>, found: impl Into<String>) {
@@ -121,6 +141,10 @@ impl<'a> Stage<'a> {
             self.engine.submit(std::mem::take(&mut self.updates));
         }
         let output = self.engine.commit();
+        for (fault, sign) in output.faults {
+            *self.faults.entry((self.policy.describe(fault.kind).0.to_owned(), fault.person)).or_default() += sign;
+        }
+        self.faults.retain(|_, count| *count != 0);
         output.changes.into_iter().filter_map(|change| self.rights.fold(change)).collect()
     }
 
@@ -134,12 +158,21 @@ impl<'a> Stage<'a> {
             judgements: self.engine.judgements().map(|(household, _, judgement)| (household, judgement)).collect(),
             values: self.engine.person_values().collect(),
             decisions: &decisions,
+            faults: &self.faults,
             changes,
             traces: BTreeMap::new(),
         };
-        for person in expect.iter().filter_map(|(_, expectation)| self.names.get(&expectation.name)) {
+        let named = expect.iter().filter_map(|(_, expectation)| self.names.get(&expectation.name));
+        let looked_at: Vec<&PersonId> = match self.telling {
+            Telling::Traced(_) => self.names.values().collect(),
+            Telling::Whole | Telling::UntilWrong => named.collect(),
+        };
+        for person in looked_at {
             let household = findings.households.get(person).copied();
             findings.traces.insert(*person, traces(self.policy, &self.engine, &mut self.evaluator, *person, household));
+        }
+        if let Telling::Traced(journal) = &mut self.telling {
+            journal.write(self.engine.today(), &findings);
         }
         let complaint = |line: usize, expected: String, found: String| Complaint { file: self.file.to_owned(), line, expected, found };
         let unmet = expect.iter().filter_map(|(line, expectation)| {

@@ -1,8 +1,8 @@
 //! `shanyraq policy propose-parameter`: the next value of a threshold that is relative to how people live, as a line for
 //! parameters.toml. Somebody reads it and adds it: no threshold moves by itself.
 
-use super::feeds::{FeedArguments, Load, Reader};
-use super::{Failure, load_policy};
+use crate::commands::feeds::{FeedArguments, Load, Reader};
+use crate::commands::{Failure, load_policy};
 use clap::Args;
 use dataflows::model::Date;
 use dataflows::policy::{Policy, Proposal, Weigh, is_unknown, nearest};
