@@ -3,7 +3,7 @@
 //! A household's row is a vector of sums, so a change of one person is one addition: what they contributed before, taken
 //! from what they contribute now. Both are computed from the files; nothing that was sent needs to be kept.
 
-use crate::model::{Date, Decision, Epoch, HouseholdKey, Membership, PersonId, Role};
+use crate::model::{Date, Decision, Epoch, HouseholdKey, Membership, PersonId, Role, SharedAnswer};
 use crate::operators::{PerEpoch, Room, Turns, spread};
 use crate::persons::{Placed, Told, concerns_everybody};
 use crate::policy::{Claim, Contribution, Entitlement, Environment, Evaluator, Policy, Right};
@@ -48,12 +48,14 @@ pub fn measure<'scope>(
     told: StreamVec<'scope, Epoch, Told>,
     places: [StreamVec<'scope, Epoch, Placed>; 3],
     files: SharedFiles,
+    answer: SharedAnswer,
     policy: Arc<Policy>,
 ) -> (StreamVec<'scope, Epoch, Measured>, StreamVec<'scope, Epoch, Decided>) {
     let scope = told.scope();
     let measurer = Measurer {
         worker: scope.index() as u64,
         files,
+        answer,
         evaluator: Evaluator::new(policy.clone()),
         policy,
         circumstances: None,
@@ -69,6 +71,7 @@ pub fn measure<'scope>(
 struct Measurer {
     worker: u64,
     files: SharedFiles,
+    answer: SharedAnswer,
     policy: Arc<Policy>,
     evaluator: Evaluator,
     circumstances: Option<(Circumstances, Environment)>,
@@ -119,7 +122,7 @@ impl PerEpoch for Measurer {
 }
 
 impl Measurer {
-    /// Says how much the contribution of one changed person differs from before, and sets when to wake them.
+    /// Says how much the contribution of one changed person differs from before and whether they moved, and sets when to wake them.
     fn compare(&mut self, files: &mut Files, slot: u32, (measured, rights): &mut Said) {
         let entry = &files.entries[slot as usize];
         let (person, is, horizon) = (entry.person, entry.membership, files.horizon(slot));
@@ -136,6 +139,9 @@ impl Measurer {
             }
         };
         let own_horizon = measure_one(&mut self.evaluator, environment, person, &entry.file, is, &mut self.now);
+        if self.circumstances.is_some() && was.household != is.household {
+            self.answer.borrow_mut().moves.push((person, was.household, is.household));
+        }
 
         if was.household == is.household {
             if is.role != Role::Outside {

@@ -74,7 +74,7 @@ impl House {
             let resolved = records::resolve(global, acts.clone(), answer.clone(), policy.clone());
             let (told, facts) = persons::look([owned, resolved], files.clone(), answer.clone(), policy.clone());
             let places = households::compose(facts, &lists);
-            let (measured, of_persons) = indicators::measure(told, places, files.clone(), policy.clone());
+            let (measured, of_persons) = indicators::measure(told, places, files.clone(), answer.clone(), policy.clone());
             let of_households = judgements::judge(measured, rows.clone(), answer.clone(), policy.clone());
             let rights = [of_persons, of_households];
             decisions::consolidate(rights, answer.clone(), policy.clone(), stacked.clone()).probe_with(&probe);

@@ -427,14 +427,21 @@ pub struct Standing {
     pub level: u8,
 }
 
+/// A household that appeared, vanished, or changed its category or level: before and now.
+pub type Restanding = (HouseholdKey, Option<Standing>, Option<Standing>);
+/// A person who left one household for another: from and to.
+pub type Move = (PersonId, HouseholdKey, HouseholdKey);
+
 /// What an epoch changed, as one worker saw it: all that leaves the house.
 #[derive(Clone, Debug, Default)]
 pub struct EpochAnswer {
     pub changes: Vec<Change>,
     /// Faults that appeared (+1) and ended (−1).
     pub faults: Vec<(Fault, isize)>,
-    /// Households whose category or level changed: before and now.
-    pub standings: Vec<(HouseholdKey, Option<Standing>, Option<Standing>)>,
+    pub standings: Vec<Restanding>,
+    /// Who moved: from where, and where to; either may be [`HouseholdKey::NONE`]. Nobody in the first epoch in which anything is
+    /// said: where everybody stands then is no move.
+    pub moves: Vec<Move>,
     /// Households whose sums changed.
     pub rows_changed: u64,
 }

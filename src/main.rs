@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use shanyraq::bench::Bench;
-use shanyraq::commands::{Failure, batch, demo, generate, policy};
+use shanyraq::commands::{Failure, batch, demo, forecast, generate, policy};
 use std::process::ExitCode;
 
 // The system's allocator gives memory back inside merges, and a load frees what it allocates on other threads.
@@ -24,6 +24,8 @@ enum Command {
     Generate(generate::Arguments),
     /// Feeds in, views out.
     Batch(batch::BatchArguments),
+    /// What the calendar alone will change, and for how many.
+    Forecast(forecast::ForecastArguments),
     /// Check and test policy packages.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -47,6 +49,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(arguments) => demo::demo(arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Batch(arguments) => batch::batch(arguments),
+        Command::Forecast(arguments) => forecast::forecast(&arguments),
         Command::Policy(command) => policy::run(&command),
         Command::Bench(command) => shanyraq::bench::bench(command),
     }

@@ -7,7 +7,7 @@ use fixtures::phones::{Ask, Funnel, Incoming, MINUTES_PER_DAY, Network, Submissi
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use shanyraq::dispatch::{BenefitTerms, Heard, HeldBack, Kind, NoteKind, OPEN_OFFERS_MAX, Phone, RightKey, Stage, Terms};
-use shanyraq::ledger::{Effects, Ledger, Message};
+use shanyraq::ledger::{Effects, Ledger, Message, Resettled};
 use std::collections::{BTreeMap, BTreeSet};
 
 const MONDAY: Date = Date(20_486);
@@ -198,7 +198,7 @@ impl World {
     fn commit(&mut self) -> Effects {
         self.epoch += 1;
         let (changes, heard) = (std::mem::take(&mut self.changes), std::mem::take(&mut self.heard));
-        let effects = self.ledger.apply(self.epoch, self.today, &changes, &heard);
+        let effects = self.ledger.apply(self.epoch, self.today, Resettled::default(), &changes, &heard);
         self.cases.extend(effects.cases_opened.iter().map(|case| (case.right.clone(), case.round)));
         self.ledger.submit(usize::MAX);
         effects
@@ -524,8 +524,8 @@ fn the_last_check_stops_a_text_whose_right_has_gone() {
     let gained = std::mem::take(&mut world.changes);
     world.lose(&right(1, CHILD));
     let lost = std::mem::take(&mut world.changes);
-    world.ledger.apply(10, MONDAY, &gained, &[]);
-    world.ledger.apply(11, MONDAY, &lost, &[]);
+    world.ledger.apply(10, MONDAY, Resettled::default(), &gained, &[]);
+    world.ledger.apply(11, MONDAY, Resettled::default(), &lost, &[]);
     assert_eq!(world.ledger.submit(10), []);
     assert_eq!((world.ledger.outbox().rows()[0].status.name(), world.stage(&right(1, CHILD))), ("suppressed", Stage::Suppressed));
 }
@@ -620,7 +620,7 @@ fn share_of_yes(funnel: Funnel, weather: Weather) -> f64 {
         world.today = Date(MONDAY.0 + day as i32);
         world.epoch += 1;
         let (changes, news) = (std::mem::take(&mut world.changes), std::mem::take(&mut world.heard));
-        let effects = world.ledger.apply(world.epoch, world.today, &changes, &news);
+        let effects = world.ledger.apply(world.epoch, world.today, Resettled::default(), &changes, &news);
         world.cases.extend(effects.cases_opened.iter().map(|case| (case.right.clone(), case.round)));
         for message in world.ledger.submit(usize::MAX) {
             network.submit(now, &submission(&message));
@@ -812,7 +812,7 @@ impl Life {
         let world = &mut self.world;
         world.epoch += 1;
         self.last_epoch = (std::mem::take(&mut world.changes), std::mem::take(&mut world.heard));
-        let effects = world.ledger.apply(world.epoch, world.today, &self.last_epoch.0, &self.last_epoch.1);
+        let effects = world.ledger.apply(world.epoch, world.today, Resettled::default(), &self.last_epoch.0, &self.last_epoch.1);
         for case in effects.cases_opened {
             prop_assert!(world.held.contains_key(&case.right), "a case for a right that does not hold: {case:?}");
             prop_assert!(world.cases.insert((case.right, case.round)), "one case a round");
@@ -825,7 +825,7 @@ impl Life {
     fn epoch_again(&mut self) -> Result<(), TestCaseError> {
         let before = (self.world.ledger.outbox().to_ndjson(), self.world.ledger.chain(), self.world.ledger.desk().counts().to_vec());
         let (changes, heard) = &self.last_epoch;
-        let effects = self.world.ledger.apply(self.world.epoch, self.world.today, changes, heard);
+        let effects = self.world.ledger.apply(self.world.epoch, self.world.today, Resettled::default(), changes, heard);
         let after = (self.world.ledger.outbox().to_ndjson(), self.world.ledger.chain(), self.world.ledger.desk().counts().to_vec());
         prop_assert_eq!((before, Effects::default()), (after, effects));
         Ok(())

@@ -18,6 +18,15 @@ mod packing;
 /// What is written to whom: limits, timers, repeats and replays, over random lives.
 mod dispatch;
 
+/// The command `forecast`: what the calendar will change is reasoned, and is what `batch` says once it has.
+mod forecast;
+
+/// The command `policy propose-parameter`, with medians known by reasoning.
+mod propose;
+
+/// Families keep their ids when their keys change, however a date's records are cut into epochs.
+mod lineage;
+
 /// The engine held against the twin over random lives: any order, any batching, one worker and three.
 mod twin;
 

@@ -6,6 +6,7 @@ use super::expression::{Expression, Kind, parse};
 use super::file::Packing;
 use super::graph::FIELD_COUNT;
 use super::program::Rounding;
+use super::proposal::proposals;
 use super::source::{Entry, Node, Place, Problems, Value as Toml, nearest};
 use super::{Field, FieldType, Level, Parameter, Policy, Problem, Register, Texts, Tie, TieKind};
 use crate::model::{Date, PersonKind};
@@ -146,6 +147,7 @@ fn build<'p>(package: &Package, problems: &mut Problems<'p>, warnings: &mut Prob
     builder.composition(&package.policy);
     builder.tables(package.criteria.iter().chain(&package.levels));
     let indicators = builder.indicators(&package.indicators);
+    let proposals = proposals(builder.compiler.problems, &package.parameters, &builder.compiler.drafts, &indicators);
     let criteria = builder.criteria(&package.criteria, false);
     let levels = builder.criteria(&package.levels, true);
     let categories = builder.category(package.category.as_ref());
@@ -175,6 +177,7 @@ fn build<'p>(package: &Package, problems: &mut Problems<'p>, warnings: &mut Prob
         kin_register: (registers.len() - 1) as u16,
         registers,
         parameters,
+        proposals,
         indicators,
         criteria,
         levels,
@@ -507,7 +510,7 @@ impl Declarations<'_, '_> {
             if !entry.name.starts_with(|first: char| first.is_ascii_uppercase()) || !entry.name.chars().all(capital) {
                 self.problems.report(entry.place, format!("parameters are named in capitals, not `{}`", entry.name));
             }
-            self.problems.only(&entry.node, &["title", "source", "unit", "values"]);
+            self.problems.only(&entry.node, &["title", "source", "unit", "values", "propose"]);
             let mut values = Vec::new();
             for value in self.problems.list(&entry.node, "values") {
                 self.problems.only(value, &["from", "is", "source"]);

@@ -18,6 +18,7 @@ mod key;
 mod lists;
 mod load;
 mod program;
+mod proposal;
 mod rights;
 mod source;
 
@@ -25,6 +26,7 @@ pub use contents::Contents;
 pub use evaluate::{Environment, Evaluator};
 pub use expression::{Expression, Kind};
 pub use program::{is_unknown, reason_of, unknown};
+pub use proposal::{Proposal, Weigh};
 pub use rights::{Right, Trace};
 pub use source::{Place, nearest};
 
@@ -449,6 +451,8 @@ pub struct Policy {
     pub registers: Vec<Register>,
     pub kin_register: u16,
     pub parameters: Vec<Parameter>,
+    /// From what the next values of parameters are proposed.
+    pub proposals: Vec<Proposal>,
     pub indicators: Vec<Indicator>,
     pub criteria: Vec<Criterion>,
     pub levels: Vec<Criterion>,

@@ -607,7 +607,11 @@ fn problems(path: &str, from: &str, to: &str) -> Vec<Problem> {
 
 #[test]
 fn mistakes_are_explained_where_they_are() {
-    let i = "indicators/all.toml";
+    let (i, p) = ("indicators/all.toml", "parameters.toml");
+    let proposal = |of: &str, quantile: i64, at_least: &str| {
+        let rest = format!("quantile = {quantile}, share = 350, at_least = \"{at_least}\" }}");
+        format!("is = 3932 }}]\n[LINE]\nunit = \"KZT\"\nvalues = [{{ from = 2025-01-01, is = 1 }}]\npropose = {{ of = \"{of}\", {rest}")
+    };
     let cases = [
         // Names.
         (i, "c.from, c.to", "c.from, c.too", "c.too", "reg.car has no field `too`", "did you mean `to`?"),
@@ -628,6 +632,12 @@ fn mistakes_are_explained_where_they_are() {
         ("benefits/family.toml", "16.03 MRP", "16.03 MPR", "MPR", "nothing is called `MPR`", "did you mean `MRP`?"),
         ("registers/reg.toml", "birth_date = \"date\"", "birth_date = \"dat\"", "dat\"", "there is no type `dat`", "did you mean `date`?"),
         ("registers/reg.toml", "retain = \"15", "retian = \"15", "retian", "unknown key `retian`", "did you mean `retain`?"),
+        (p, "is = 3932 }]", &proposal("per_capitta", 500, "MRP"), "per_capitta", "called `per_capitta`", "did you mean `per_capita`?"),
+        (p, "is = 3932 }]", &proposal("cars", 500, "MRP"), "cars\"", "no indicator of households is called `cars`", ""),
+        (p, "is = 3932 }]", &proposal("any_car", 500, "MRP"), "any_car", "`any_car` is no number", ""),
+        (p, "is = 3932 }]", &proposal("per_capita", 0, "MRP"), "{ of", "`quantile` is in thousandths, from 1 to 1000", ""),
+        (p, "is = 3932 }]", &proposal("per_capita", 500, "MPR"), "MPR", "no other parameter is called `MPR`", "did you mean `MRP`?"),
+        (p, "is = 3932 }]", &proposal("per_capita", 500, "LINE"), "LINE\" }", "no other parameter is called `LINE`", ""),
         // Types and units.
         (i, "k.kind == 'parent'", "k.kind == 'parnet'", "== 'parnet'", "'parnet' is not one of", "did you mean `parent`?"),
         (i, "p.amount).sum() / 3", "p.employer).sum() / 3", "p.employer).sum", "a number is needed here, not an id", ""),

@@ -3,7 +3,7 @@
 //! Every measure is one JSON line. Latencies are taken open loop: updates arrive by a Poisson process whether or not the
 //! engine is ready, and each is timed from its scheduled arrival, so a stall is charged to everybody who waited in it.
 
-use crate::commands::batch::parse_date;
+use crate::commands::feeds::parse_date;
 use crate::commands::{Failure, load_policy, peak_rss_bytes, rss_bytes};
 use crate::engine::Engine;
 use crate::intake::{Intake, Item, Schema};

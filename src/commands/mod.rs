@@ -2,6 +2,8 @@
 
 pub mod batch;
 pub mod demo;
+pub mod feeds;
+pub mod forecast;
 pub mod generate;
 pub mod policy;
 

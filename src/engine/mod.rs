@@ -2,9 +2,9 @@
 //!
 //! It also keeps what the house is told about everybody: the greatest date seen, and when each register was last heard.
 
-use dataflows::model::{Change, Date, Epoch, EpochAnswer, Fault, HouseholdKey, Membership, PersonId, Role, Standing, Update};
+use dataflows::model::{Change, Date, Epoch, EpochAnswer, Fault, HouseholdKey, Membership, Move, PersonId, Restanding, Role, Update};
 use dataflows::policy::file::Record;
-use dataflows::policy::{Judgement, Policy, Row};
+use dataflows::policy::{FeedState, Judgement, Policy, Row};
 use dataflows::records::{Circumstances, Held};
 use dataflows::{House, Sizes};
 use std::iter::Flatten;
@@ -29,7 +29,9 @@ pub struct EpochOutput {
     pub changes: Vec<Change>,
     /// Faults that appeared (+1) and ended (−1), sorted.
     pub faults: Vec<(Fault, isize)>,
-    pub standings: Vec<(HouseholdKey, Option<Standing>, Option<Standing>)>,
+    pub standings: Vec<Restanding>,
+    /// Who moved between households, in the order of people; see [`EpochAnswer::moves`].
+    pub moves: Vec<Move>,
     /// Households whose sums changed.
     pub rows_changed: u64,
 }
@@ -128,6 +130,17 @@ impl Engine {
         self.today = self.today.max(date);
     }
 
+    /// The day after, of which nothing is known but that whatever register can be relied on today is heard then too: one that is
+    /// silent stays so.
+    pub fn quiet_day(&mut self) -> EpochOutput {
+        let feeds = self.circumstances().feeds;
+        self.set_date(Date(self.today.0 + 1));
+        for (register, _) in (0..).zip(feeds).filter(|(_, state)| *state == FeedState::Fresh) {
+            self.hear(register, self.today);
+        }
+        self.commit()
+    }
+
     /// Closes the epoch, and returns what it changed once all of it is known.
     pub fn commit(&mut self) -> EpochOutput {
         self.epoch += 1;
@@ -145,6 +158,7 @@ impl Engine {
             changes: Vec::new(),
             faults: Vec::new(),
             standings: Vec::new(),
+            moves: Vec::new(),
             rows_changed: 0,
         };
         for worker in &self.workers {
@@ -152,11 +166,13 @@ impl Engine {
             output.changes.extend(answer.changes);
             output.faults.extend(answer.faults);
             output.standings.extend(answer.standings);
+            output.moves.extend(answer.moves);
             output.rows_changed += answer.rows_changed;
         }
         output.changes.sort_unstable_by(|a, b| a.decision.cmp(&b.decision));
         differential_dataflow::consolidation::consolidate(&mut output.faults);
         output.standings.sort_unstable();
+        output.moves.sort_unstable();
         output
     }
 

@@ -4,8 +4,10 @@
 //! changes nothing. A text exists in the outbox exactly when the decision that it speaks of is in the ledger, since both come
 //! of the same call. Until [`Ledger::go_live`] decisions are stored as the baseline, and nobody is written to.
 
+mod lineage;
 mod outbox;
 
+pub use lineage::{FamilyEvent, FamilyId, Fate, Lineage, Resettled};
 pub use outbox::{Message, Outbox, Status};
 
 use crate::dispatch::conversation::WINDOW_DAYS;
@@ -35,6 +37,8 @@ pub struct Effects {
     pub cases_opened: Vec<Case>,
     pub cases_withdrawn: Vec<u128>,
     pub notes: Vec<Note>,
+    /// What became of families on the date that the epoch ended, if it began another.
+    pub families: Vec<FamilyEvent>,
 }
 
 /// The in-memory ledger.
@@ -53,6 +57,7 @@ pub struct Ledger {
     desk: Desk,
     outbox: Outbox,
     notes: Vec<Note>,
+    lineage: Lineage,
 }
 
 impl Ledger {
@@ -69,6 +74,7 @@ impl Ledger {
             desk: Desk::new(terms),
             outbox: Outbox::default(),
             notes: Vec::new(),
+            lineage: Lineage::default(),
         }
     }
 
@@ -77,14 +83,14 @@ impl Ledger {
         self.live = true;
     }
 
-    /// The epoch's business date, its changed decisions, and what else was heard in it, in this order.
-    pub fn apply(&mut self, epoch: Epoch, today: Date, changes: &[Change], heard: &[Heard]) -> Effects {
+    /// The epoch's business date, its households and changed decisions, and what else was heard in it, in this order.
+    pub fn apply(&mut self, epoch: Epoch, today: Date, resettled: Resettled<'_>, changes: &[Change], heard: &[Heard]) -> Effects {
         if self.frontier.is_some_and(|frontier| epoch <= frontier) {
             return Effects::default();
         }
         self.frontier = Some(epoch);
         self.set_today(today);
-        let mut effects = Effects::default();
+        let mut effects = Effects { families: self.lineage.apply(self.today, resettled), ..Effects::default() };
         // What is lost goes first, so that a right that is lost and gained under another number is a changed right.
         let is_loss = |change: &&Change| matches!(change.kind, ChangeKind::Lost | ChangeKind::Refuted);
         let (lost, rest): (Vec<_>, Vec<_>) = changes.iter().partition(is_loss);
@@ -105,6 +111,11 @@ impl Ledger {
         effects
     }
 
+    /// Ends the business date, of which nothing more comes: what became of families on it.
+    pub fn end_date(&mut self) -> Vec<FamilyEvent> {
+        self.lineage.end_date()
+    }
+
     /// Hands at most `limit` waiting texts to the sender. Each is checked once more: a right that has gone since is not written
     /// about. What is handed over is not handed over again.
     pub fn submit(&mut self, limit: usize) -> Vec<Message> {
@@ -122,6 +133,10 @@ impl Ledger {
         handed
     }
 
+    /// The families as they were when the last business date ended.
+    pub fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
     pub fn frontier(&self) -> Option<Epoch> {
         self.frontier
     }

@@ -44,7 +44,7 @@ pub struct DemoArguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// The first day.
-    #[arg(long, default_value = "2026-02-10", value_parser = crate::commands::batch::parse_date)]
+    #[arg(long, default_value = "2026-02-10", value_parser = crate::commands::feeds::parse_date)]
     start: Date,
     /// How people answer: as in the pilot of 2022, or as in 2025.
     #[arg(long, value_enum, default_value = "2025")]
@@ -264,6 +264,8 @@ impl Show {
         let silences: Vec<String> =
             self.pipeline.ledger().silences().into_iter().map(|(reason, number)| format!("{} {number}", reason.name())).collect();
         println!("  silent       rights in force that nobody is written to about: {}", silences.join(", "));
+        let fates: Vec<String> = tally.fates.iter().map(|(fate, number)| format!("{fate} {number}")).collect();
+        println!("  families     {}", fates.join(", "));
         println!("  lists        {} lines for social workers", count(tally.notes));
         println!("  latency      {}", Latency::of(&tally.latency));
         println!("  memory       {} MiB at most", crate::commands::peak_rss_bytes() >> 20);

@@ -5,7 +5,7 @@ use super::tally::Tally;
 use crate::dispatch::{Heard, Kind, Listener, Terms};
 use crate::engine::{Engine, EpochOutput};
 use crate::intake::{Intake, Item, Schema};
-use crate::ledger::{Effects, Ledger, Message};
+use crate::ledger::{Effects, Ledger, Message, Resettled};
 use dataflows::model::{Date, Update};
 use dataflows::policy::Policy;
 use dataflows::policy::file::Record;
@@ -66,6 +66,7 @@ impl Pipeline {
     /// What has been loaded is the baseline; from here on people are written to.
     pub fn go_live(&mut self) {
         self.commit(0);
+        self.ledger.end_date();
         self.tally.forget_changes();
         self.ledger.go_live();
         self.tally.people = self.engine.sizes().store("people").keys;
@@ -127,7 +128,8 @@ impl Pipeline {
         let output = self.engine.commit();
         let heard = std::mem::take(&mut self.heard);
         self.family.changes(output.date, &output.changes, &self.policy);
-        let effects = self.ledger.apply(output.epoch, output.date, &output.changes, &heard);
+        let resettled = Resettled { standings: &output.standings, moves: &output.moves };
+        let effects = self.ledger.apply(output.epoch, output.date, resettled, &output.changes, &heard);
         self.tally.epoch(&output);
         self.act(&output, &effects, now);
     }
@@ -141,6 +143,9 @@ impl Pipeline {
         effects.cases_withdrawn.iter().for_each(|case| self.agency.withdraw(*case));
         self.tally.cases += effects.cases_opened.len() as u64;
         self.tally.notes += effects.notes.len() as u64;
+        for event in &effects.families {
+            *self.tally.fates.entry(event.fate.name()).or_default() += 1;
+        }
         for message in self.ledger.submit(usize::MAX) {
             self.tally.text(message.text.kind);
             self.family.sent(&message);

@@ -25,6 +25,8 @@ pub struct Tally {
     pub cases: u64,
     pub assigned: u64,
     pub notes: u64,
+    /// What became of families, by the name of their fate.
+    pub fates: BTreeMap<&'static str, u64>,
     /// Families by category.
     pub categories: BTreeMap<u8, i64>,
     /// From a record's arrival to the decisions that follow from it, in nanoseconds.
@@ -68,6 +70,7 @@ impl Default for Tally {
             cases: 0,
             assigned: 0,
             notes: 0,
+            fates: BTreeMap::new(),
             categories: BTreeMap::new(),
             latency: Histogram::new_with_bounds(1, LATENCY_MAX, DIGITS).expect("the bounds are in order"),
         }

@@ -2,6 +2,7 @@
 
 mod check;
 mod new;
+mod propose;
 mod schema;
 mod show;
 mod test;
@@ -46,6 +47,8 @@ pub enum Command {
         #[arg(long, default_value = ".")]
         policy: PathBuf,
     },
+    /// Propose the next value of a threshold that is relative to how people live.
+    ProposeParameter(propose::Arguments),
     /// Write JSON Schemas of the files of packages, for editors.
     Schema {
         /// The folder that they are written into.
@@ -62,6 +65,7 @@ pub fn run(command: &Command) -> Result<(), Failure> {
         Command::Test(arguments) => test::run(arguments),
         Command::Show { id, policy } => show::show(id, policy),
         Command::New { skeleton, id, policy } => new::write(*skeleton, id, policy),
+        Command::ProposeParameter(arguments) => propose::run(arguments),
         Command::Schema { out } => schema::write(out),
     }
 }

@@ -163,7 +163,18 @@ fn policy() -> Value {
 
 fn parameter() -> Value {
     let value = object(&["from", "is"], json!({ "from": date(), "is": integer(), "source": text() }));
-    object(&["values"], with_title(json!({ "unit": text(), "values": { "type": "array", "items": value, "minItems": 1 } })))
+    let propose = object(
+        &["of", "quantile", "share"],
+        json!({
+            "of": text(),
+            "quantile": { "type": "integer", "minimum": 1, "maximum": 1000 },
+            "share": { "type": "integer", "minimum": 1 },
+            "at_least": text(),
+            "weigh": one_of(&["people", "households"]),
+        }),
+    );
+    let values = json!({ "type": "array", "items": value, "minItems": 1 });
+    object(&["values"], with_title(json!({ "unit": text(), "values": values, "propose": propose })))
 }
 
 fn register() -> Value {
