@@ -43,7 +43,7 @@ pub fn consolidate<'scope>(
     let route = |(right, _): &Decided| spread(right.decision.person);
     let room = Room::new(of_persons.scope(), "Decisions").hear(of_persons, route).hear(of_households, route);
     let stacked = lists(Stacking(policy.clone()), stacked);
-    let (through,) = room.run(Netter { policy, answer, stacked, pending: (Vec::new(),) });
+    let (through,) = room.run(Netter { policy, answer, stacked, concluded: (Vec::new(),), pending: vec![Vec::new(); PARTS] });
     through
 }
 
@@ -71,7 +71,18 @@ struct Netter<Stacked> {
     policy: Arc<Policy>,
     answer: SharedAnswer,
     stacked: Stacked,
-    pending: Pending,
+    /// What stacking says.
+    concluded: Pending,
+    /// By person, in parts: a first load brings millions, and what is netted already needs no room any more.
+    pending: Vec<Vec<(Decision, isize)>>,
+}
+
+/// Parts of what is to be netted: a power of two.
+const PARTS: usize = 64;
+
+/// The part of a person.
+fn part(person: PersonId) -> usize {
+    spread(person) as usize % PARTS
 }
 
 impl<Stacked: PerEpoch<Event = Listed<Right>, Outlets = Pending>> PerEpoch for Netter<Stacked> {
@@ -80,28 +91,39 @@ impl<Stacked: PerEpoch<Event = Listed<Right>, Outlets = Pending>> PerEpoch for N
 
     fn receive(&mut self, (right, sign): Decided, _: &mut (Vec<()>,)) {
         match self.policy.is_stacked(right.decision.benefit) {
-            true => self.stacked.receive((right.decision.person, right, sign), &mut self.pending),
-            false => self.pending.0.push((right.decision, sign)),
+            true => self.stacked.receive((right.decision.person, right, sign), &mut self.concluded),
+            false => self.pending[part(right.decision.person)].push((right.decision, sign)),
         }
     }
 
     fn answer(&mut self, epoch: Epoch, _: &mut (Vec<()>,)) -> bool {
-        while self.stacked.answer(epoch, &mut self.pending) {}
-        let (pending,) = &mut self.pending;
-        differential_dataflow::consolidation::consolidate(pending);
-        let changes = &mut self.answer.borrow_mut().changes;
-        // Sorted by person, benefit, ground and period first, the two sides of one right are neighbours.
-        let mut rest = pending.drain(..).peekable();
-        while let Some((decision, sign)) = rest.next() {
-            debug_assert!(sign == 1 || sign == -1, "a right is there once or not at all");
-            let other = rest.next_if(|(other, _)| same_right(&decision, other)).map(|(other, _)| other);
-            let (before, now) = if sign > 0 { (other, Some(decision)) } else { (Some(decision), other) };
-            changes.extend(change(&self.policy, before, now));
+        while self.stacked.answer(epoch, &mut self.concluded) {}
+        for (decision, sign) in self.concluded.0.drain(..) {
+            self.pending[part(decision.person)].push((decision, sign));
         }
-        drop(rest);
-        pending.shrink_to(TURN);
+        self.concluded.0.shrink_to(TURN);
+        let changes = &mut self.answer.borrow_mut().changes;
+        changes.reserve(self.pending.iter().map(Vec::len).sum());
+        for pending in self.pending.iter_mut().filter(|pending| !pending.is_empty()) {
+            net(&self.policy, pending, changes);
+        }
         false
     }
+}
+
+/// Says what changed for some people, and forgets it.
+fn net(policy: &Policy, pending: &mut Vec<(Decision, isize)>, changes: &mut Vec<Change>) {
+    differential_dataflow::consolidation::consolidate(pending);
+    // Sorted by person, benefit, ground and period first, the two sides of one right are neighbours.
+    let mut rest = pending.drain(..).peekable();
+    while let Some((decision, sign)) = rest.next() {
+        debug_assert!(sign == 1 || sign == -1, "a right is there once or not at all");
+        let other = rest.next_if(|(other, _)| same_right(&decision, other)).map(|(other, _)| other);
+        let (before, now) = if sign > 0 { (other, Some(decision)) } else { (Some(decision), other) };
+        changes.extend(change(policy, before, now));
+    }
+    drop(rest);
+    pending.shrink_to(TURN / PARTS);
 }
 
 fn same_right(one: &Decision, other: &Decision) -> bool {

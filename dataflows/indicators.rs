@@ -3,7 +3,7 @@
 //! A household's row is a vector of sums, so a change of one person is one addition: what they contributed before, taken
 //! from what they contribute now. Both are computed from the files; nothing that was sent needs to be kept.
 
-use crate::model::{Date, Decision, Epoch, HouseholdKey, Membership, PersonId, Role, SharedAnswer};
+use crate::model::{Date, Decision, Epoch, HouseholdKey, Membership, Outcome, PersonId, Role, SharedAnswer};
 use crate::operators::{PerEpoch, Room, Turns, spread};
 use crate::persons::{Placed, Told, concerns_everybody};
 use crate::policy::{Claim, Contribution, Entitlement, Environment, Evaluator, Policy, Right};
@@ -139,6 +139,9 @@ impl Measurer {
             }
         };
         let own_horizon = measure_one(&mut self.evaluator, environment, person, &entry.file, is, &mut self.now);
+        if self.circumstances.is_none() {
+            leave_out_doubts(&self.policy, &mut self.now.entitlements);
+        }
         if self.circumstances.is_some() && was.household != is.household {
             self.answer.borrow_mut().moves.push((person, was.household, is.household));
         }
@@ -212,6 +215,11 @@ fn send(household: HouseholdKey, before: Option<&Contribution>, now: Option<&Con
     if difference != Difference::default() {
         measured.push(Measured::Difference(household, difference));
     }
+}
+
+/// Before anything was said, nothing can be lost: what is in doubt from the first need not be told, unless others rest on it.
+pub fn leave_out_doubts(policy: &Policy, entitlements: &mut Vec<Entitlement>) {
+    entitlements.retain(|right| right.outcome != Outcome::InDoubt || policy.is_stacked(right.benefit));
 }
 
 /// Hands on the rights by which two sorted lists of one household differ.

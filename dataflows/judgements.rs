@@ -3,7 +3,7 @@
 //! All three are pure functions of one row, the circumstances and the policy, so they share the row's one keyed store and
 //! keep nothing of their own: a touched row is judged as it was and as it is, and what differs is handed on.
 
-use crate::indicators::{Decided, Difference, Measured, hand_on};
+use crate::indicators::{Decided, Difference, Measured, hand_on, leave_out_doubts};
 use crate::model::{Epoch, HouseholdKey, SharedAnswer, Standing};
 use crate::operators::{PerEpoch, Room, StoreSize, TURN, Turns, hash};
 use crate::persons::concerns_everybody;
@@ -343,6 +343,9 @@ impl Judge {
         let is = !rows.values[slot as usize].is_empty();
         if is {
             self.evaluator.judge(environment, &self.row, household, &mut self.now);
+            if !rows.judged {
+                leave_out_doubts(&self.policy, &mut self.now.entitlements);
+            }
         }
         let standing = |judgement: &Judgement| Standing { category: judgement.category, level: judgement.level };
         let (before, now) = (was.then(|| standing(&self.before)), is.then(|| standing(&self.now)));

@@ -127,12 +127,16 @@ impl Reader for Book {
 
     /// Keeps today's decisions and faults, and writes what changed on the date.
     fn epoch(&mut self, output: EpochOutput) -> Result<(), Failure> {
-        for change in output.changes.into_iter().filter_map(|change| self.rights.fold(change)) {
-            if let Some(row) = self.rows.change(output.date, change.kind, change.id, &change.decision) {
-                self.changes += 1;
-                self.outputs.write(View::Changes, &row)?;
+        let Book { rows, outputs, rights, changes, .. } = self;
+        let mut written = Ok(());
+        rights.fold(output.changes, |change| {
+            let row = rows.change(output.date, change.kind, change.id, &change.decision);
+            if let (Some(row), Ok(())) = (row, &written) {
+                *changes += 1;
+                written = outputs.write(View::Changes, &row);
             }
-        }
+        });
+        written?;
         for (fault, sign) in output.faults {
             let count = self.faults.entry(fault.clone()).or_default();
             *count += sign;
@@ -235,13 +239,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn report(&self, read_seconds: f64, write_seconds: f64) {
+    fn report(&mut self, read_seconds: f64, write_seconds: f64) {
+        let decisions = self.book.rights.standing().len();
         let (load, book) = (&self.load, &self.book);
         let sizes = load.engine.sizes();
         let mut row = json!({
             "date": load.engine.today().to_string(), "lines": load.lines, "accepted": load.accepted, "quarantined": load.quarantined,
             "records": sizes.records, "people": sizes.store("people").keys, "households": sizes.store("households").keys, "epochs": load.epochs,
-            "decisions": book.rights.standing().len(), "changes": book.changes, "faults": book.faults.len(),
+            "decisions": decisions, "changes": book.changes, "faults": book.faults.len(),
             "read_seconds": rounded(read_seconds), "graph_seconds_beside_reading": rounded(load.graph_seconds), "write_seconds": rounded(write_seconds),
             "file_bytes": sizes.store("files").bytes, "row_bytes": sizes.store("rows").bytes, "rss_bytes": crate::commands::rss_bytes(),
             "peak_rss_bytes": crate::commands::peak_rss_bytes(),

@@ -59,7 +59,7 @@ pub fn forecast(arguments: &ForecastArguments) -> Result<(), Failure> {
 /// Whoever forecasts knows the rights by what was said of them.
 impl Reader for Rights {
     fn epoch(&mut self, output: EpochOutput) -> Result<(), Failure> {
-        output.changes.into_iter().for_each(|change| drop(self.fold(change)));
+        self.fold(output.changes, |_| {});
         Ok(())
     }
 }
@@ -93,9 +93,11 @@ struct Households {
 impl Outlook {
     fn of(output: EpochOutput, rights: &mut Rights) -> Self {
         let mut outlook = Outlook::default();
-        for change in output.changes.into_iter().filter_map(|change| rights.fold(change)).filter(|change| change.is_of_decision()) {
-            outlook.rights.entry(change.decision.benefit).or_default().count(change.kind);
-        }
+        rights.fold(output.changes, |change| {
+            if change.is_of_decision() {
+                outlook.rights.entry(change.decision.benefit).or_default().count(change.kind);
+            }
+        });
         output.standings.iter().for_each(|household| outlook.households.count(household));
         outlook
     }

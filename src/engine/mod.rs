@@ -163,7 +163,13 @@ impl Engine {
         };
         for worker in &self.workers {
             let answer = worker.answers.recv().expect("a worker lives as long as the engine");
-            output.changes.extend(answer.changes);
+            // A first load brings millions: those of one worker are not copied.
+            let (mut most, mut rest) = (output.changes, answer.changes);
+            if rest.len() > most.len() {
+                std::mem::swap(&mut most, &mut rest);
+            }
+            most.extend(rest);
+            output.changes = most;
             output.faults.extend(answer.faults);
             output.standings.extend(answer.standings);
             output.moves.extend(answer.moves);

@@ -145,12 +145,14 @@ impl<'a> Stage<'a> {
             *self.faults.entry((self.policy.describe(fault.kind).0.to_owned(), fault.person)).or_default() += sign;
         }
         self.faults.retain(|_, count| *count != 0);
-        output.changes.into_iter().filter_map(|change| self.rights.fold(change)).collect()
+        let mut told = Vec::new();
+        self.rights.fold(output.changes, |change| told.push(change.clone()));
+        told
     }
 
     /// Sentences that do not hold, and changes that no sentence tells.
     fn compare(&mut self, changes: &[Change], expect: &[(usize, Expectation)], line: usize) -> Vec<Complaint> {
-        let decisions: Vec<Decision> = self.rights.standing().cloned().collect();
+        let decisions: Vec<Decision> = self.rights.standing().to_vec();
         let mut findings = Findings {
             policy: self.policy,
             names: &self.names,
