@@ -43,7 +43,7 @@ pub fn consolidate<'scope>(
     let route = |(right, _): &Decided| spread(right.decision.person);
     let room = Room::new(of_persons.scope(), "Decisions").hear(of_persons, route).hear(of_households, route);
     let stacked = lists(Stacking(policy.clone()), stacked);
-    let (through,) = room.run(Netter { policy, answer, stacked, concluded: (Vec::new(),), pending: vec![Vec::new(); PARTS] });
+    let (through,) = room.run(Netter { policy, answer, stacked, concluded: (Vec::new(),), pending: Vec::new(), decided: false });
     through
 }
 
@@ -73,16 +73,10 @@ struct Netter<Stacked> {
     stacked: Stacked,
     /// What stacking says.
     concluded: Pending,
-    /// By person, in parts: a first load brings millions, and what is netted already needs no room any more.
-    pending: Vec<Vec<(Decision, isize)>>,
-}
-
-/// Parts of what is to be netted: a power of two.
-const PARTS: usize = 64;
-
-/// The part of a person.
-fn part(person: PersonId) -> usize {
-    spread(person) as usize % PARTS
+    pending: Vec<(Decision, isize)>,
+    /// Whether any epoch had decisions here. In the first one, of which there are millions, nothing can be lost or refuted: a right
+    /// that rests on no other is gained as soon as it is heard of.
+    decided: bool,
 }
 
 impl<Stacked: PerEpoch<Event = Listed<Right>, Outlets = Pending>> PerEpoch for Netter<Stacked> {
@@ -92,38 +86,30 @@ impl<Stacked: PerEpoch<Event = Listed<Right>, Outlets = Pending>> PerEpoch for N
     fn receive(&mut self, (right, sign): Decided, _: &mut (Vec<()>,)) {
         match self.policy.is_stacked(right.decision.benefit) {
             true => self.stacked.receive((right.decision.person, right, sign), &mut self.concluded),
-            false => self.pending[part(right.decision.person)].push((right.decision, sign)),
+            false if self.decided || sign < 0 => self.pending.push((right.decision, sign)),
+            false => self.answer.borrow_mut().changes.extend(change(&self.policy, None, Some(right.decision))),
         }
     }
 
     fn answer(&mut self, epoch: Epoch, _: &mut (Vec<()>,)) -> bool {
         while self.stacked.answer(epoch, &mut self.concluded) {}
-        for (decision, sign) in self.concluded.0.drain(..) {
-            self.pending[part(decision.person)].push((decision, sign));
-        }
+        self.pending.append(&mut self.concluded.0);
         self.concluded.0.shrink_to(TURN);
+        let first = !std::mem::replace(&mut self.decided, true);
+        differential_dataflow::consolidation::consolidate(&mut self.pending);
         let changes = &mut self.answer.borrow_mut().changes;
-        changes.reserve(self.pending.iter().map(Vec::len).sum());
-        for pending in self.pending.iter_mut().filter(|pending| !pending.is_empty()) {
-            net(&self.policy, pending, changes);
+        // Sorted by person, benefit, ground and period first, the two sides of one right are neighbours.
+        let mut rest = self.pending.drain(..).peekable();
+        while let Some((decision, sign)) = rest.next() {
+            debug_assert!(sign == 1 || sign == -1, "a right is there once or not at all");
+            let other = rest.next_if(|(other, _)| same_right(&decision, other)).map(|(other, _)| other);
+            let (before, now) = if sign > 0 { (other, Some(decision)) } else { (Some(decision), other) };
+            changes.extend(change(&self.policy, before, now).filter(|change| !(first && change.kind == ChangeKind::Refuted)));
         }
+        drop(rest);
+        self.pending.shrink_to(TURN);
         false
     }
-}
-
-/// Says what changed for some people, and forgets it.
-fn net(policy: &Policy, pending: &mut Vec<(Decision, isize)>, changes: &mut Vec<Change>) {
-    differential_dataflow::consolidation::consolidate(pending);
-    // Sorted by person, benefit, ground and period first, the two sides of one right are neighbours.
-    let mut rest = pending.drain(..).peekable();
-    while let Some((decision, sign)) = rest.next() {
-        debug_assert!(sign == 1 || sign == -1, "a right is there once or not at all");
-        let other = rest.next_if(|(other, _)| same_right(&decision, other)).map(|(other, _)| other);
-        let (before, now) = if sign > 0 { (other, Some(decision)) } else { (Some(decision), other) };
-        changes.extend(change(policy, before, now));
-    }
-    drop(rest);
-    pending.shrink_to(TURN / PARTS);
 }
 
 fn same_right(one: &Decision, other: &Decision) -> bool {
