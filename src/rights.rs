@@ -12,6 +12,7 @@ pub struct Rights {
     settled: Vec<Decision>,
     /// What changed since; `None`: the right stands no longer.
     newer: BTreeMap<RightKey, Option<Decision>>,
+    /// Rights that stood until they were doubted, and are not refuted, with the change that said so.
     doubted: BTreeMap<RightKey, Change>,
 }
 
@@ -74,10 +75,5 @@ impl Rights {
     pub fn standing(&mut self) -> &[Decision] {
         self.settle();
         &self.settled
-    }
-
-    /// Rights that stood until they were doubted, and are not refuted, with the change that said so.
-    pub fn doubted(&self) -> &BTreeMap<RightKey, Change> {
-        &self.doubted
     }
 }
