@@ -1,38 +1,29 @@
 //! Building what is computed: composition, kin, indicators, criteria, categories and rights, as programs.
 
-use super::compile::{Compiler, Scope, State, Type, Value, own_scope};
+use super::compile::{Compiler, Scope, State, Type, Value};
 use super::evaluate::{CategoryProgram, Layout, Machine, Programs};
-use super::expression::parse;
 use super::file::{ABSENT, Packing};
-use super::graph::{Block, Code, FIELD_COUNT, SUMS};
-use super::load::{LEVELS, Package, ROUNDINGS, braces, described, read_expression, texts};
-use super::program::{Bins, Op, Reg, Rounding};
-use super::rights::BenefitProgram;
-use super::source::{Entry, Node, Place, Problems, Value as Toml};
-use super::{
-    Assignment, Benefit, BenefitKind, Contact, Criterion, DeclaredFault, Field, FieldType, Indicator, Level, Period, Recipient, Register,
-    Texts,
-};
-use crate::model::Date;
+use super::graph::{Block, Code, FIELD_COUNT};
+use super::load::{ROUNDINGS, braces, described, read_expression, texts};
+use super::program::{Bins, Op, Reg};
+use super::source::{Entry, Node, Place, Value as Toml};
+use super::{Assignment, Benefit, BenefitKind, Contact, Criterion, DeclaredFault, Field, FieldType, Indicator, Level, Register, Texts};
 use std::collections::{BTreeMap, BTreeSet};
 
 const COMPOSITION: [&str; 7] = ["exists", "female", "alive", "minor", "student", "dependant", "deprived"];
 const MESSAGES: [&str; 8] = ["offer", "repeat", "account", "assigned", "rejected", "lapsed", "unclear", "declined"];
 const PLACEHOLDERS: [&str; 6] = ["benefit", "amount", "from", "date", "reason", "tag"];
 
-/// A refusal names failed conditions by the bits of one number, two of which say other things.
-const CONDITIONS_MAX: usize = 62;
-
 /// Compiles the parts of a package in the order in which they rest on each other.
 pub struct Builder<'b, 'c, 'p> {
     pub compiler: Compiler<'c, 'p>,
     pub programs: Programs,
-    languages: &'b [String],
+    pub(super) languages: &'b [String],
     /// Nodes of the household machine that a judgement needs.
-    judgement: BTreeSet<usize>,
+    pub(super) judgement: BTreeSet<usize>,
     composition: BTreeSet<usize>,
     kin: BTreeSet<usize>,
-    contribution: BTreeSet<usize>,
+    pub(super) contribution: BTreeSet<usize>,
 }
 
 /// What the bins of a table stand for, in the order of their values: bounds, what they give, where that is written.
@@ -287,7 +278,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
     }
 
     /// A value that bins can be made of.
-    fn binnable(&mut self, by: &Node, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
+    pub(super) fn binnable(&mut self, by: &Node, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
         let expression = read_expression(self.compiler.problems, by)?;
         let value = self.compiler.expression(&expression, scope, block)?;
         if value.fraction {
@@ -323,7 +314,13 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
     }
 
     /// Bins in the order of their values; gaps and overlaps are mistakes.
-    fn bins(&mut self, node: &Node, kind: &Type, gaps: bool, mut give: impl FnMut(&mut Self, &Node) -> Option<i64>) -> Option<Bins> {
+    pub(super) fn bins(
+        &mut self,
+        node: &Node,
+        kind: &Type,
+        gaps: bool,
+        mut give: impl FnMut(&mut Self, &Node) -> Option<i64>,
+    ) -> Option<Bins> {
         if !matches!(node.value, Toml::Table(_)) || node.entries().is_empty() {
             self.compiler.problems.report(node.place, "bins are a table such as { \"..10\" = 1, \"10..\" = 2 }");
             return None;
@@ -514,7 +511,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         found
     }
 
-    fn named_register(&mut self, name: &str, place: Place) -> Option<u16> {
+    pub(super) fn named_register(&mut self, name: &str, place: Place) -> Option<u16> {
         let found = self.compiler.registers.iter().position(|register| register.id == name);
         if found.is_none() {
             let known: Vec<&str> = self.compiler.registers.iter().map(|register| register.id.as_str()).collect();
@@ -609,400 +606,6 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             self.compiler.problems.report(place, format!("messages.toml has no {}", missing.join(", ")));
         }
         messages
-    }
-
-    /// Rights, sorted by id.
-    pub fn benefits(&mut self, package: &Package, assignment: Option<Assignment>) -> Vec<Benefit> {
-        let mut files: Vec<&(String, Node)> = package.benefits.iter().collect();
-        files.sort_by(|a, b| a.0.cmp(&b.0));
-        let inherited = package.policy.get("inherit");
-        let mut benefits = Vec::new();
-        let mut excludes = Vec::new();
-        for (name, node) in files {
-            let (benefit, program) = self.benefit(name, node, inherited, assignment);
-            excludes.push(self.compiler.problems.texts(node, "excludes"));
-            benefits.push(benefit);
-            self.programs.benefits.push(program);
-        }
-        for (index, names) in excludes.iter().enumerate() {
-            for (name, place) in names {
-                match benefits.iter().position(|other| other.id == *name) {
-                    Some(other) => self.programs.benefits[index].excludes.push(other as u16),
-                    None => {
-                        let known = benefits.iter().map(|benefit| benefit.id.as_str());
-                        self.compiler.problems.unknown_name(*place, format!("no benefit is called `{name}`"), name, known);
-                    }
-                }
-            }
-        }
-        self.stacking(&benefits, &excludes);
-        let founds = |register| benefits.iter().any(|benefit: &Benefit| benefit.ground_register == Some(register));
-        self.programs.founding = (0..self.compiler.registers.len() as u16).map(founds).collect();
-        benefits
-    }
-
-    /// Gives every right that excludes or is excluded its turn, after those that it excludes.
-    fn stacking(&mut self, benefits: &[Benefit], excludes: &[Vec<(&str, Place)>]) {
-        let mut order: Vec<u16> = Vec::new();
-        while order.len() < benefits.len() {
-            let ready = |index: &u16| {
-                let program = &self.programs.benefits[usize::from(*index)];
-                !order.contains(index) && program.excludes.iter().all(|other| order.contains(other))
-            };
-            let Some(next) = (0..benefits.len() as u16).find(ready) else {
-                let stuck = (0..benefits.len()).find(|index| !order.contains(&(*index as u16))).unwrap_or_default();
-                let place = excludes[stuck].first().map_or(Place::default(), |(_, place)| *place);
-                self.compiler.problems.report(place, format!("`{}` excludes itself through others", benefits[stuck].id));
-                break;
-            };
-            order.push(next);
-        }
-        let excluded = |index: u16| self.programs.benefits.iter().any(|program| program.excludes.contains(&index));
-        let stacked = |index: u16| excluded(index) || !self.programs.benefits[usize::from(index)].excludes.is_empty();
-        let turn = |index: u16| order.iter().position(|other| *other == index).map(|turn| turn as u16).filter(|_| stacked(index));
-        self.programs.stacking = (0..benefits.len() as u16).map(turn).collect();
-    }
-
-    fn benefit(&mut self, name: &str, node: &Node, inherited: Option<&Node>, assignment: Option<Assignment>) -> (Benefit, BenefitProgram) {
-        let place = node.place;
-        let problems = &mut *self.compiler.problems;
-        problems.only(
-            node,
-            &[
-                "id",
-                "title",
-                "source",
-                "of",
-                "recipient",
-                "ground",
-                "period",
-                "kind",
-                "budget",
-                "inherit",
-                "proactive",
-                "consent",
-                "debounce_days",
-                "priority",
-                "from",
-                "until",
-                "excludes",
-                "answers",
-                "to",
-                "when",
-                "amount",
-            ],
-        );
-        if let Some((id, at)) = problems.required(node, place, "id")
-            && id != name
-        {
-            problems.report_with_hint(at, format!("`id` is \"{id}\", but the file is {name}.toml"), "make them equal");
-        }
-        let (title, source) = described(problems, self.languages, node, place);
-        problems.required(node, place, "of");
-        let level = problems.word(node, "of", &LEVELS).unwrap_or(Level::Person);
-        let recipients = [("head", Recipient::Head), ("mother, else head", Recipient::Head)];
-        let recipient = match level {
-            Level::Person => problems.word(node, "recipient", &[("self", Recipient::Own)]).unwrap_or(Recipient::Own),
-            Level::Household => {
-                problems.required(node, place, "recipient");
-                problems.word(node, "recipient", &recipients).unwrap_or(Recipient::Head)
-            }
-        };
-        let periods = [("once", Period::Once), ("month", Period::Month), ("quarter", Period::Quarter), ("open", Period::Open)];
-        problems.required(node, place, "period");
-        let period = problems.word(node, "period", &periods).unwrap_or(Period::Open);
-        let kinds = [("payment", BenefitKind::Payment), ("in kind", BenefitKind::InKind), ("notice", BenefitKind::Notice)];
-        let kind = problems.word(node, "kind", &kinds).unwrap_or(BenefitKind::Payment);
-        let to_worker = problems.word(node, "to", &[("person", false), ("worker", true)]).unwrap_or(false);
-        let answers = problems.boolean(node, "answers").unwrap_or(false);
-        let budget = problems.text(node, "budget").map(|(text, _)| text.to_string()).unwrap_or_default();
-        let staged = node.get("proactive").filter(|proactive| matches!(proactive.value, Toml::Table(_)));
-        let mut proactive = if staged.is_some() { None } else { problems.date(node, "proactive") };
-        let consent = problems.boolean(node, "consent").unwrap_or(false);
-        let debounce_days = problems.integer(node, "debounce_days").unwrap_or(0);
-        let priority = problems.integer(node, "priority").unwrap_or(0);
-        let ground_register = self.ground(node, level);
-        if answers && ground_register.is_none() {
-            let hint = "ground = a register of applications";
-            self.compiler.problems.report_with_hint(place, "`answers` needs applications to answer", hint);
-        }
-        let scope = match level {
-            Level::Household => Scope::Household,
-            Level::Person if self.reads_household(node, inherited) => Scope::Claim { ground: ground_register },
-            Level::Person => own_scope(ground_register),
-        };
-        let (reasons, conditions) = self.conditions(node, inherited, level, scope);
-        if conditions.len() > CONDITIONS_MAX {
-            self.compiler.problems.report(place, format!("a right has at most {CONDITIONS_MAX} conditions"));
-        }
-        let mut program = BenefitProgram { conditions, ..BenefitProgram::default() };
-        let unit = self.amount(node, kind, scope, &mut program);
-        program.from = node.get("from").and_then(|from| self.date_code(from, scope));
-        program.until = node.get("until").and_then(|until| self.date_code(until, scope));
-        if let Some(staged) = staged {
-            program.proactive = self.staged(staged, scope, &mut proactive);
-        }
-        program.held = assignment.and_then(|assignment| self.held(name, scope, kind, assignment, place));
-        program.inputs = std::mem::take(&mut self.compiler.claim_inputs);
-        let index = self.programs.benefits.len() as u16;
-        match scope {
-            Scope::Household => self.programs.household_benefits.push(index),
-            Scope::Claim { .. } => self.programs.claims.push(index),
-            _ => self.programs.own_benefits.push(index),
-        }
-        let id = name.to_string();
-        let benefit = Benefit {
-            id,
-            title,
-            source,
-            level,
-            recipient,
-            ground_register,
-            period,
-            kind,
-            answers,
-            to_worker,
-            budget,
-            proactive,
-            consent,
-            debounce_days,
-            priority,
-            unit,
-            reasons,
-        };
-        (benefit, program)
-    }
-
-    /// Whether a person's right reads values of the household. Mistakes are reported when it is compiled.
-    fn reads_household(&self, node: &Node, inherited: Option<&Node>) -> bool {
-        let group = match node.get("inherit").map(|name| &name.value) {
-            Some(Toml::Text(name)) => inherited.and_then(|inherited| inherited.get(name)?.get("person")),
-            _ => None,
-        };
-        let of = |table: &str, key: &str| node.get(table).and_then(|table| table.get(key));
-        let whole = [node.get("from"), node.get("until"), of("proactive", "by"), of("amount", "value"), of("amount", "by")];
-        let tables = [group, node.get("when"), of("amount", "pay")];
-        let entries = tables.into_iter().flatten().flat_map(Node::entries).map(|entry| &entry.node);
-        whole.into_iter().flatten().chain(entries).any(|node| match &node.value {
-            Toml::Text(text) => {
-                parse(text, node.place, &mut Problems::new(&[])).is_some_and(|read| self.compiler.reads(&read, Level::Household))
-            }
-            _ => false,
-        })
-    }
-
-    fn ground(&mut self, node: &Node, level: Level) -> Option<u16> {
-        let (ground, place) = self.compiler.problems.text(node, "ground")?;
-        if ground == "constant" {
-            return None;
-        }
-        if level == Level::Household {
-            self.compiler.problems.report(place, "a household's right has `ground = \"constant\"`; only people have records");
-            return None;
-        }
-        self.named_register(ground, place)
-    }
-
-    /// Remembers what a program of a right needs.
-    fn right_code(&mut self, block: Block, result: Reg, scope: Scope<'_>, place: Place) -> Code {
-        self.compiler.check_length(&block, place);
-        match scope {
-            Scope::Household | Scope::Claim { .. } => self.judgement.extend(&block.dependencies),
-            _ => self.contribution.extend(&block.dependencies),
-        }
-        Code { ops: block.ops, result }
-    }
-
-    /// The conditions of a right, inherited ones first.
-    fn conditions(&mut self, node: &Node, inherited: Option<&Node>, level: Level, scope: Scope<'_>) -> (Vec<String>, Vec<Code>) {
-        let mut entries: Vec<&Entry> = Vec::new();
-        if let Some((name, place)) = self.compiler.problems.text(node, "inherit") {
-            let group = inherited.and_then(|inherited| inherited.get(name));
-            match group {
-                Some(group) => {
-                    self.compiler.problems.only(group, &["person", "household"]);
-                    let side = if level == Level::Person { "person" } else { "household" };
-                    entries.extend(group.get(side).map_or(&[][..], Node::entries));
-                }
-                None => {
-                    let known = inherited.map_or(&[][..], Node::entries).iter().map(|entry| entry.name.as_str());
-                    self.compiler.problems.unknown_name(place, format!("policy.toml has no [inherit.{name}]"), name, known);
-                }
-            }
-        }
-        entries.extend(node.get("when").map_or(&[][..], Node::entries));
-        if entries.is_empty() {
-            self.compiler.problems.report(node.place, "`when` is missing: a right has at least one condition");
-        }
-        let (mut reasons, mut conditions): (Vec<String>, Vec<Code>) = (Vec::new(), Vec::new());
-        for entry in entries {
-            if reasons.contains(&entry.name) {
-                self.compiler.problems.report(entry.place, format!("the condition `{}` is there twice", entry.name));
-            }
-            reasons.push(entry.name.clone());
-            let Some(expression) = read_expression(self.compiler.problems, &entry.node) else {
-                continue;
-            };
-            let mut block = Block::default();
-            if let Some(result) = self.compiler.condition(&expression, scope, &mut block) {
-                if let Some(input) = self.compiler.claim_inputs.last_mut() {
-                    input.gate |= input.reg == result;
-                }
-                conditions.push(self.right_code(block, result, scope, expression.place));
-            }
-        }
-        (reasons, conditions)
-    }
-
-    fn date_code(&mut self, node: &Node, scope: Scope<'_>) -> Option<Code> {
-        let expression = read_expression(self.compiler.problems, node)?;
-        let mut block = Block::guarded(true);
-        let value = self.compiler.expression(&expression, scope, &mut block)?;
-        if value.kind != Type::Date {
-            self.compiler.problems.report(expression.place, "a date is needed here");
-            return None;
-        }
-        Some(self.right_code(block, value.reg, scope, expression.place))
-    }
-
-    /// A start of offers that is not the same for everybody; `first` becomes the earliest.
-    fn staged(&mut self, node: &Node, scope: Scope<'_>, first: &mut Option<Date>) -> Option<Code> {
-        self.compiler.problems.only(node, &["by", "from"]);
-        let (Some(by), Some(from)) = (node.get("by"), node.get("from")) else {
-            let message = "`proactive` is a date, or has `by` and `from`: { by = \"…\", from = { \"1\" = 2025-09-01 } }";
-            self.compiler.problems.report(node.place, message);
-            return None;
-        };
-        let mut block = Block::guarded(true);
-        let value = self.binnable(by, scope, &mut block)?;
-        let bins = self.bins(from, &value.kind, true, |builder, node| {
-            let Toml::Date(date) = node.value else {
-                builder.compiler.problems.report(node.place, "a date is needed here, such as 2025-09-01");
-                return None;
-            };
-            *first = Some(first.map_or(date, |first| first.min(date)));
-            Some(i64::from(date.0))
-        })?;
-        let (table, to) = (self.compiler.graph(scope).bins(bins), block.temporary());
-        block.ops.push(Op::Bins(to, value.reg, table));
-        Some(self.right_code(block, to, scope, node.place))
-    }
-
-    /// What a right pays; the answer is the unit.
-    fn amount(&mut self, node: &Node, kind: BenefitKind, scope: Scope<'_>, program: &mut BenefitProgram) -> String {
-        let amount = match (node.get("amount"), kind) {
-            (Some(amount), BenefitKind::Payment) => amount,
-            (Some(amount), _) => {
-                self.compiler.problems.report(amount.place, "only a payment has an amount");
-                return String::new();
-            }
-            (None, kind) => {
-                if kind == BenefitKind::Payment {
-                    let message = "`[amount]` is missing; a right without one is `kind = \"notice\"` or \"in kind\"";
-                    self.compiler.problems.report(node.place, message);
-                }
-                return String::new();
-            }
-        };
-        let place = amount.place;
-        self.compiler.problems.only(amount, &["unit", "round", "by", "pay", "value"]);
-        let unit = self.compiler.problems.required(amount, place, "unit").map(|(unit, _)| unit.to_string()).unwrap_or_default();
-        let rounding = self.compiler.problems.word(amount, "round", &ROUNDINGS);
-        let mut block = Block::guarded(true);
-        self.compiler.decimals = true;
-        let result = match (amount.get("value"), amount.get("by"), amount.get("pay")) {
-            (Some(value), None, None) => self.sum_of_money(value, &unit, rounding, scope, &mut block),
-            (None, Some(by), Some(pay)) => self.paid_by(by, pay, &unit, rounding, scope, &mut block),
-            _ => {
-                self.compiler.problems.report(place, "an amount has either `value`, or `by` and `pay`");
-                None
-            }
-        };
-        self.compiler.decimals = false;
-        program.amount = result.map(|result| self.right_code(block, result, scope, place));
-        unit
-    }
-
-    fn sum_of_money(&mut self, node: &Node, unit: &str, rounding: Option<Rounding>, scope: Scope<'_>, block: &mut Block) -> Option<Reg> {
-        let expression = read_expression(self.compiler.problems, node)?;
-        let value = self.compiler.expression(&expression, scope, block)?;
-        self.compiler.number(&value, expression.place)?;
-        if let Some(actual) = value.unit.clone()
-            && actual != unit
-        {
-            self.compiler.problems.report(expression.place, format!("the amount is in {unit}, but this is in {actual}"));
-        }
-        Some(self.compiler.rounded(value, rounding, expression.place, block)?.reg)
-    }
-
-    /// An amount by bins; between them nothing is paid.
-    fn paid_by(
-        &mut self,
-        by: &Node,
-        pay: &Node,
-        unit: &str,
-        rounding: Option<Rounding>,
-        scope: Scope<'_>,
-        block: &mut Block,
-    ) -> Option<Reg> {
-        let value = self.binnable(by, scope, block)?;
-        let mut given: Vec<Node> = Vec::new();
-        let bins = self.bins(pay, &value.kind, true, |_, node| {
-            given.push(node.clone());
-            Some(given.len() as i64 - 1)
-        })?;
-        let (chosen, to) = (block.temporary(), block.temporary());
-        let graph = self.compiler.graph(scope);
-        let (table, zero) = (graph.bins(bins), graph.constant(0));
-        block.ops.extend([Op::Bins(chosen, value.reg, table), Op::Move(to, zero)]);
-        let unknown = block.reserve();
-        for (index, node) in given.iter().enumerate() {
-            let index = self.compiler.constant(scope, index as i64);
-            let equal = self.compiler.emit(block, |to| Op::Eq(to, chosen, index)).reg;
-            // Between bins, or in another one: pay nothing from this one.
-            let here = self.compiler.emit(block, |to| Op::Default(to, equal, zero)).reg;
-            let skip = block.reserve();
-            let amount = self.sum_of_money(node, unit, rounding, scope, block)?;
-            block.ops.push(Op::Move(to, amount));
-            block.ops[skip] = Op::SkipIfFalse(here, block.since(skip));
-        }
-        block.ops[unknown] = Op::SkipIfUnknown(to, value.reg, block.since(unknown));
-        Some(to)
-    }
-
-    /// Where it stands whether a right is held by an assignment in force: of the person, or of how many members.
-    fn held(&mut self, benefit: &str, scope: Scope<'_>, gives: BenefitKind, assignment: Assignment, place: Place) -> Option<Reg> {
-        let register = &self.compiler.registers[usize::from(assignment.register)];
-        let name = |position: usize| register.fields[register.packed[position]].name.clone();
-        let kind = &register.fields[register.packed[assignment.benefit]].kind;
-        if !matches!(kind, FieldType::Enum(words) if words.iter().any(|word| word == benefit)) {
-            if gives == BenefitKind::Payment {
-                let message = format!("`{benefit}` is not among the words of {}.{}", register.id, name(assignment.benefit));
-                self.compiler.problems.report_with_hint(place, message, "add it to the enum, so that it can be held");
-            }
-            return None;
-        }
-        let mut text = format!("{}.exists(r, r.{} == '{benefit}'", register.id, name(assignment.benefit));
-        text += &match (assignment.from.map(name), assignment.until.map(name)) {
-            (Some(from), Some(until)) => format!(" && active(r.{from}, r.{until})"),
-            (Some(from), None) => format!(" && past(r.{from})"),
-            (None, Some(until)) => format!(" && (!has(r.{until}) || !past(r.{until}))"),
-            (None, None) => String::new(),
-        };
-        text.push(')');
-        let expression = parse(&text, place, self.compiler.problems)?;
-        let mut block = Block::guarded(true);
-        if let Scope::Claim { .. } = scope {
-            return self.compiler.expression(&expression, Scope::Claim { ground: None }, &mut block).map(|value| value.reg);
-        }
-        let value = self.compiler.expression(&expression, Scope::Person, &mut block)?;
-        if !matches!(scope, Scope::Household) {
-            self.contribution.extend(&block.dependencies);
-            return Some(value.reg);
-        }
-        let source = self.compiler.person.keep(1);
-        block.ops.push(Op::Move(source, value.reg));
-        Some(SUMS + self.compiler.add_slot(block, source, None, place))
     }
 
     /// Turns what was compiled into what runs.
