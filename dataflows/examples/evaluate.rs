@@ -149,7 +149,7 @@ fn main() {
     });
     measure("judge", count, |index| {
         row.values[0] = 1 + index as i64 % 5;
-        evaluator.judge(&environment, &row, HouseholdKey::family(1), &mut judgement);
+        evaluator.judge_with_values(&environment, &row, HouseholdKey::family(1), &mut judgement);
     });
     println!("{} rights", judgement.entitlements.len());
 }
