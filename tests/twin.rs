@@ -5,7 +5,7 @@ use dataflows::model::{Change, ChangeKind, Date, Decision, Membership, Role};
 use dataflows::policy::file::ABSENT;
 use dataflows::policy::{Contribution, Evaluator, Indicator, Level, Policy, ValueKind, is_unknown, reason_of};
 use fixtures::country::morning;
-use fixtures::lives::{is_calendar, lives, shuffle};
+use fixtures::lives::{is_calendar, lives, lives_under_many_numbers, shuffle};
 use fixtures::twin::{DecisionView, Twin, Value, World};
 use serde_json::{Value as Json, json};
 use shanyraq::commands::package_texts;
@@ -77,6 +77,8 @@ impl Run {
         match (change.kind, &change.before) {
             (ChangeKind::Gained, None) => assert!(self.decisions.insert(view), "nothing is gained twice"),
             (ChangeKind::Lost, None) => assert!(self.decisions.remove(&view), "only what was there is lost: {view:?}"),
+            // What was only in doubt is sealed too: the number is no more.
+            (ChangeKind::Sealed, _) => drop(self.decisions.remove(&view)),
             (ChangeKind::Doubted, None) => {
                 assert!(self.decisions.remove(&view), "only what was there is doubted: {view:?}");
                 assert!(self.doubted.insert(name(&view)));
@@ -338,6 +340,15 @@ fn random_lives_in_any_order_and_batching() {
         let lines = shuffle(&lives(seed, 25, 15), seed);
         agree(&kz(), &lines, 1, usize::MAX, &format!("seed {seed}, an epoch a day"));
         agree(&kz(), &lines, 3, 7, &format!("seed {seed}, three workers"));
+    }
+}
+
+#[test]
+fn random_lives_of_people_with_several_numbers() {
+    for seed in 400..415 {
+        let lines = lives_under_many_numbers(seed, 16, 12);
+        agree(&kz(), &lines, 1, 1, &format!("seed {seed}, an epoch a line"));
+        agree(&kz(), &shuffle(&lines, seed), 3, usize::MAX, &format!("seed {seed}, an epoch a day, three workers"));
     }
 }
 

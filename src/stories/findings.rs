@@ -251,6 +251,6 @@ pub fn event(change: &Change) -> Option<Event> {
         ChangeKind::Lost => Some(Event::Lost),
         ChangeKind::Amount => Some(Event::Changed),
         ChangeKind::Doubted => Some(Event::Doubted),
-        ChangeKind::Attributes | ChangeKind::Refuted => None,
+        ChangeKind::Attributes | ChangeKind::Refuted | ChangeKind::Sealed => None,
     }
 }
