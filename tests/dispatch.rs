@@ -1,9 +1,7 @@
 //! What is written to whom. [`World`] is the one harness: it makes changes as the house would, feeds them to a ledger, and
 //! remembers what it did in the simplest form, so that checks need not ask the ledger what it believes.
 
-use dataflows::model::{
-    Change, ChangeKind, Date, Decision, DecisionId, Ground, HouseholdKey, Outcome, PersonId, PersonKind, Renumbering,
-};
+use dataflows::model::{Change, ChangeKind, Date, Decision, DecisionId, Ground, HouseholdKey, Outcome, PersonId, PersonKind, Renumbering};
 use dataflows::policy::Period;
 use fixtures::phones::{Ask, Funnel, Incoming, MINUTES_PER_DAY, Network, Submission, Weather};
 use proptest::prelude::*;

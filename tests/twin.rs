@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use shanyraq::commands::package_texts;
 use shanyraq::engine::{Engine, EpochOutput};
 use shanyraq::intake::{Intake, Item, Schema};
+use shanyraq::views::Writer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ struct Run {
     /// Rights that stood until they were doubted, and were not refuted since.
     doubted: BTreeSet<RightName>,
     faults: BTreeMap<(String, String, String, String), isize>,
+    /// What the last epoch has somebody told.
+    told: Vec<String>,
 }
 
 impl Run {
@@ -41,6 +44,7 @@ impl Run {
             decisions: BTreeSet::new(),
             doubted: BTreeSet::new(),
             faults: BTreeMap::new(),
+            told: Vec::new(),
         }
     }
 
@@ -56,7 +60,10 @@ impl Run {
     }
 
     fn commit(&mut self) {
-        let EpochOutput { changes, faults, .. } = self.engine.commit();
+        let EpochOutput { date, changes, faults, .. } = self.engine.commit();
+        let writer = Writer::new(self.policy.clone());
+        let rows = changes.iter().filter_map(|change| writer.change(date, change.kind, change.id, &change.decision));
+        self.told = rows.map(|row| row.to_string()).collect();
         for change in changes {
             self.fold(change);
         }
@@ -303,6 +310,10 @@ fn agree((policy, texts): &Package, lines: &[Vec<u8>], workers: usize, commit_ev
             only(&engine, &oracle),
             only(&oracle, &engine)
         );
+        for number in &world.secret {
+            let telling: Vec<&String> = engine.iter().chain(&run.told).filter(|fact| fact.contains(number.as_str())).collect();
+            assert!(telling.is_empty(), "{what}, {:?}: {number} is told: {telling:?}", twin.today());
+        }
     };
     for (index, line) in lines.iter().enumerate() {
         if is_calendar(line) {

@@ -300,7 +300,11 @@ impl Desk {
             Heard::Death { person } => self.tell_all(self.of_person(self.kept(*person)), &Event::Died),
             Heard::Renumbered(Renumbering::GivenUp(number, kept)) => self.give_up(*number, *kept),
             Heard::Renumbered(Renumbering::Doubtful(person, doubtful)) => {
-                if *doubtful { self.doubtful.insert(*person) } else { self.doubtful.remove(person) };
+                if *doubtful {
+                    self.doubtful.insert(*person)
+                } else {
+                    self.doubtful.remove(person)
+                };
                 self.due.extend(self.concerning(*person));
                 Vec::new()
             }

@@ -121,7 +121,9 @@ impl Numbers {
         let mut acts = BTreeSet::new();
         for (number, kept) in self.kept.iter().filter(|(number, kept)| before.get(*number) != Some(*kept)) {
             let file = fetch(*number).unwrap_or_default();
-            let is_owned = |record: &Record<'_>| record.register != self.policy.kin_register && !self.policy.registers[usize::from(record.register)].global;
+            let is_owned = |record: &Record<'_>| {
+                record.register != self.policy.kin_register && !self.policy.registers[usize::from(record.register)].global
+            };
             let (owned, others): (Vec<_>, Vec<_>) = file::records(&file).partition(is_owned);
             let of_acts = others.iter().filter(|record| record.register != self.policy.kin_register);
             acts.extend(of_acts.map(|record| (record.register, record.key(self.policy.packing(record.register)).into())));
