@@ -175,8 +175,9 @@ impl Aliases {
         })
     }
 
-    /// A record with the numbers that stand in place of those given up, wherever it names people; in a key, its owner alone.
-    pub fn rename(&self, policy: &Policy, record: &Record<'_>, owner: PersonId) -> Box<[u8]> {
+    /// A record with the numbers that stand in place of those given up, wherever it names people, and in its key in place of these
+    /// `numbers`.
+    pub fn rename(&self, policy: &Policy, record: &Record<'_>, numbers: &[PersonId]) -> Box<[u8]> {
         let (register, mut fields) = unpacked(policy, record);
         let register = &policy.registers[register];
         for position in register.people() {
@@ -185,8 +186,8 @@ impl Aliases {
             }
         }
         let mut key = record.key(&register.packing);
-        if owner != 0 && register.keys_name_people(policy.person) {
-            key = replace_number(&key, &policy.person.format(owner), &policy.person.format(self.kept(owner)));
+        for number in numbers.iter().filter(|_| register.keys_name_people(policy.person)) {
+            key = replace_number(&key, &policy.person.format(*number), &policy.person.format(self.kept(*number)));
         }
         let fields = if record.deleted() { &[] } else { fields.as_slice() };
         let (seq, deleted, event_date, shown) = (record.seq, record.deleted(), record.event_date(), record.shown());
@@ -196,17 +197,20 @@ impl Aliases {
         bytes.into()
     }
 
-    /// The records of somebody who has several numbers, under the one that stands. Under two numbers a key means one record: of
-    /// those that are not deleted the one kept longest, of equals the one under the number that stands, then under the least.
+    /// The records of somebody who has several numbers, under the one that stands. Under all of them a key means one record: of
+    /// those that are not deleted the one kept longest, of equals the one under the number that stands, then under the least, then of
+    /// the least key as it came.
     pub fn merge<'f>(&self, policy: &Policy, files: impl Iterator<Item = (PersonId, &'f [u8])>) -> Merged {
-        let mut merged: BTreeMap<(u16, String), (Reverse<Date>, bool, PersonId, Box<[u8]>)> = BTreeMap::new();
+        let files: Vec<(PersonId, &[u8])> = files.collect();
+        let numbers: Vec<PersonId> = files.iter().map(|(number, _)| *number).collect();
+        let mut merged: BTreeMap<(u16, String), (Reverse<Date>, bool, PersonId, String, Box<[u8]>)> = BTreeMap::new();
         for (number, file) in files {
             for record in file::records(file).filter(|record| !record.deleted()) {
                 let register = &policy.registers[usize::from(record.register)];
                 let until = register.retained_from(&record, &mut vec![ABSENT; register.packed.len()]).unwrap_or(Date::NEVER);
-                let renamed = self.rename(policy, &record, number);
+                let renamed = self.rename(policy, &record, &numbers);
                 let identity = (record.register, Record::read(&renamed).key(&register.packing));
-                let rank = (Reverse(until), self.kept(number) != number, number, renamed);
+                let rank = (Reverse(until), self.kept(number) != number, number, record.key(&register.packing), renamed);
                 match merged.get_mut(&identity) {
                     Some(held) if *held <= rank => {}
                     Some(held) => *held = rank,

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The house is a function of three things: the winning version of every retained record, the circumstances (the business
-//! date, and which feeds are heard) and the policy. It remembers none of its outputs, reads no clock, does no I/O and cannot
+//! date, which feeds are heard, and which numbers mean the same person) and the policy. It remembers none of its outputs, reads no clock, does no I/O and cannot
 //! fail. Exactly one epoch is in flight. [`House::build`] is the one place where rooms are joined.
 
 pub mod aliases;

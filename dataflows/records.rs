@@ -248,7 +248,7 @@ impl<'a> Share<'a> {
         if aliases.close(policy, &record) {
             return Share::default();
         }
-        let renamed = aliases.rename(policy, &record, 0);
+        let renamed = aliases.rename(policy, &record, &[]);
         Share { people: people(policy, &Record::read(&renamed)), record: Cow::Owned(renamed.into()) }
     }
 }
