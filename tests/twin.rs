@@ -103,12 +103,12 @@ impl Run {
 
     /// Nothing is lost by silence: what was doubted stays so as long as it is in doubt. What stood before the one epoch that
     /// ended here, if it was one, is lost only if it is not in doubt.
-    fn check_doubts(&self, world: &World, stood: Option<&BTreeSet<RightName>>) {
+    fn check_doubts(&self, world: &World, stood: Option<&BTreeSet<RightName>>, what: &str) {
         let in_doubt: BTreeSet<RightName> = world.doubts.iter().map(name).collect();
         let known: Vec<_> = self.doubted.difference(&in_doubt).collect();
-        assert!(known.is_empty(), "{:?}: known, but still called doubted: {known:?}", world.today);
+        assert!(known.is_empty(), "{what}, {:?}: known, but still called doubted: {known:?}", world.today);
         let lost: Vec<_> = stood.into_iter().flatten().filter(|right| in_doubt.contains(right) && !self.doubted.contains(right)).collect();
-        assert!(lost.is_empty(), "{:?}: lost by silence: {lost:?}", world.today);
+        assert!(lost.is_empty(), "{what}, {:?}: lost by silence: {lost:?}", world.today);
     }
 
     fn view(&self, decision: &Decision) -> DecisionView {
@@ -299,7 +299,7 @@ fn agree((policy, texts): &Package, lines: &[Vec<u8>], workers: usize, commit_ev
         }
         run.audit().unwrap_or_else(|difference| panic!("{what}, {:?}: {difference}", twin.today()));
         let world = twin.evaluate();
-        run.check_doubts(&world, Some(&stood).filter(|_| commit_every == usize::MAX));
+        run.check_doubts(&world, Some(&stood).filter(|_| commit_every == usize::MAX), what);
         let (engine, oracle) = (run.facts(), facts_of(&world));
         let only =
             |one: &BTreeSet<String>, other: &BTreeSet<String>| one.difference(other).take(12).cloned().collect::<Vec<_>>().join("\n    ");
