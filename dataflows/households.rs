@@ -159,15 +159,15 @@ impl Rule for Children {
             Some(Placement::Open) => {
                 known.iter().for_each(|fact| conclusions(OfChild::Follow(child, FollowerFact::Known(*fact))));
             }
-            Some(Placement::With { anchor, role, responsible }) => {
-                conclusions(OfChild::Place(family(anchor, role)));
-                for fact in known.iter().filter(|_| responsible) {
-                    if let ChildFact::Takes(other) = *fact {
-                        conclusions(OfChild::Follow(other, FollowerFact::Found { parent: child, anchor }));
-                    }
-                }
-            }
+            Some(Placement::With { anchor, role, .. }) => conclusions(OfChild::Place(family(anchor, role))),
             Some(Placement::Nobody { role }) => conclusions(OfChild::Place(alone(child, role))),
+        }
+        let mut takes = known.iter().filter_map(|fact| if let ChildFact::Takes(other) = *fact { Some(other) } else { None }).peekable();
+        // Who is placed by a parent who is a child leads nobody there, but to an adult of their own.
+        if takes.peek().is_some()
+            && let Some(Placement::With { anchor, responsible: true, .. }) = place(known, Some(&[]))
+        {
+            takes.for_each(|other| conclusions(OfChild::Follow(other, FollowerFact::Found { parent: child, anchor })));
         }
     }
 

@@ -9,9 +9,10 @@
 //! ```
 //!
 //! The house is a function of three things: the winning version of every retained record, the circumstances (the business
-//! date, and which feeds are heard) and the policy. It remembers none of its outputs, reads no clock, does no I/O and cannot
+//! date, which feeds are heard, and which numbers mean the same person) and the policy. It remembers none of its outputs, reads no clock, does no I/O and cannot
 //! fail. Exactly one epoch is in flight. [`House::build`] is the one place where rooms are joined.
 
+pub mod aliases;
 pub mod decisions;
 pub mod households;
 pub mod indicators;
@@ -22,13 +23,14 @@ pub mod persons;
 pub mod policy;
 pub mod records;
 
+use aliases::Aliases;
 use households::ListSizes;
 use judgements::SharedRows;
 use model::{Epoch, EpochAnswer, HouseholdKey, Membership, PersonId, Role, SharedAnswer, Update};
 use operators::{Site, StoreSize};
 use policy::file::{self, Record};
 use policy::{Evaluator, Judgement, Policy, Row};
-use records::{Circumstances, FileEvent, Files, Held, SharedActs, SharedFiles};
+use records::{ActEvent, Circumstances, FileEvent, Files, Held, SharedActs, SharedFiles};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -47,7 +49,7 @@ pub struct House {
     /// Versions of records that a person owns, and the circumstances.
     owned: InputHandleVec<Epoch, FileEvent>,
     /// Versions of records of global identity.
-    global: InputHandleVec<Epoch, Update>,
+    global: InputHandleVec<Epoch, ActEvent>,
     probe: Probe<Epoch>,
     answer: SharedAnswer,
     acts: SharedActs,
@@ -70,7 +72,7 @@ impl House {
         let probe = Probe::new();
         let (owned, global) = worker.dataflow_named("House", |scope| {
             let (owned_in, owned) = scope.new_input::<Vec<FileEvent>>();
-            let (global_in, global) = scope.new_input::<Vec<Update>>();
+            let (global_in, global) = scope.new_input::<Vec<ActEvent>>();
             let site = Site::new(scope);
             let (owned, global) = (site.enter(owned), site.enter(global));
             let resolved = records::resolve(global, acts.clone(), answer.clone(), policy.clone());
@@ -90,7 +92,7 @@ impl House {
     pub fn submit(&mut self, updates: &mut Vec<Update>) {
         for update in updates.drain(..) {
             if update.person == 0 {
-                self.global.send(update);
+                self.global.send(ActEvent::Version(update));
             } else {
                 self.owned.send(FileEvent::Version(update));
             }
@@ -100,6 +102,24 @@ impl House {
     /// Changes the circumstances in the open epoch. Every worker must be told the same.
     pub fn set_circumstances(&mut self, circumstances: Circumstances) {
         self.owned.send(FileEvent::Circumstances(self.worker, Box::new(circumstances)));
+    }
+
+    /// Has what comes in this epoch settle in files, while nobody is looked at before the next one ends: what both bring is one
+    /// change to whoever stands outside. Every worker must be told.
+    pub fn hold(&mut self) {
+        self.owned.send(FileEvent::Hold(self.worker));
+    }
+
+    /// Changes which numbers mean the same person: acts are looked at again that name any of them, `acts` (register and key) among
+    /// them. Every worker must be told the same, in an epoch without versions of acts.
+    pub fn set_aliases(&mut self, aliases: Aliases, acts: Vec<(u16, Box<str>)>) {
+        self.global.send(ActEvent::Aliases(self.worker, Box::new(aliases)));
+        acts.into_iter().for_each(|(register, key)| self.global.send(ActEvent::Again(register, key)));
+    }
+
+    /// Changes files of people who have several numbers, whose versions are resolved before.
+    pub fn rewrite(&mut self, events: Vec<FileEvent>) {
+        events.into_iter().for_each(|event| self.owned.send(event));
     }
 
     /// Ends the epoch and runs until everything that follows from it is known. Every worker must close it.

@@ -355,6 +355,8 @@ pub enum ChangeKind {
     Amount,
     /// The same decision with other attributes (household, addressee, dates): no change to the person.
     Attributes,
+    /// The decision of a number that was given up in secret is no more, and nothing is to be said of it.
+    Sealed,
 }
 
 /// A changed decision.
@@ -369,9 +371,10 @@ pub struct Change {
 }
 
 impl Change {
-    /// Whether any decision is other than before: a change of attributes alone is none, and what is refuted never was one.
+    /// Whether any decision is other than before, and may be spoken of: a change of attributes alone is none, and what is refuted
+    /// never was one.
     pub fn is_of_decision(&self) -> bool {
-        !matches!(self.kind, ChangeKind::Attributes | ChangeKind::Refuted)
+        !matches!(self.kind, ChangeKind::Attributes | ChangeKind::Refuted | ChangeKind::Sealed)
     }
 }
 
@@ -404,6 +407,12 @@ pub enum FaultKind {
     TwoMarriages,
     /// A guardian who is a child.
     ChildGuardian,
+    /// A number given up for two others: the later record counts.
+    TwoAliases,
+    /// Numbers given up for each other.
+    AliasCircle,
+    /// Somebody is said to have two numbers, and neither is given up.
+    TwoNumbers,
     /// What the package calls a contradiction: index into [`crate::policy::Policy::faults`].
     Declared(u16),
 }
@@ -417,9 +426,21 @@ impl FaultKind {
             FaultKind::Nobody => ("nobody", "the record speaks of a person whom no person record describes"),
             FaultKind::TwoMarriages => ("two_marriages", "two marriages are in force at once; the later one counts"),
             FaultKind::ChildGuardian => ("child_guardian", "the guardian is a child; the next responsible adult is taken"),
+            FaultKind::TwoAliases => ("two_aliases", "a number is given up for two others; the later record counts"),
+            FaultKind::AliasCircle => ("alias_circle", "numbers are given up for each other; the least stands for all of them"),
+            FaultKind::TwoNumbers => ("two_numbers", "said to have two numbers; nothing is offered until one is given up"),
             FaultKind::Declared(_) => return None,
         })
     }
+}
+
+/// What is other than before about people's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Renumbering {
+    /// The number is given up for another; `None`: it stands for itself again.
+    GivenUp(PersonId, Option<PersonId>),
+    /// The person is said to have two numbers of which neither is given up; false: no longer.
+    Doubtful(PersonId, bool),
 }
 
 /// Category (1–6, 0 for none) and level (0 = A; 255 for none) of a household.

@@ -144,6 +144,7 @@ pub fn look<'scope>(
         eye: Eye::new(policy),
         circumstances: None,
         next: None,
+        held: false,
         turns: Turns::default(),
         before: View::default(),
         now: View::default(),
@@ -487,6 +488,8 @@ struct Looker {
     /// As of the last epoch; `None` before the first date.
     circumstances: Option<(Circumstances, Environment)>,
     next: Option<(Circumstances, Environment)>,
+    /// Nobody is looked at in this epoch.
+    held: bool,
     turns: Turns,
     before: View,
     now: View,
@@ -512,11 +515,15 @@ impl PerEpoch for Looker {
                 let environment = self.eye.policy.environment(now.today, &now.feeds);
                 self.next = Some((*now, environment));
             }
+            FileEvent::Hold(_) => self.held = true,
             event => self.files.borrow_mut().receive(event),
         }
     }
 
     fn answer(&mut self, _: Epoch, out: &mut Said) -> bool {
+        if std::mem::take(&mut self.held) {
+            return false;
+        }
         let files = self.files.clone();
         let files = &mut *files.borrow_mut();
         if self.turns.is_first() {

@@ -4,15 +4,17 @@
 //! custody, a vehicle) is resolved by key, and then put into, or removed from, the files of the people it names. The files
 //! of a worker's people are one keyed store, read by the rooms behind: [`Files`].
 
+use crate::aliases::Aliases;
 use crate::model::{Date, Epoch, Fault, FaultKind, Membership, PersonId, SharedAnswer, Update};
 use crate::operators::{Flow, PerEpoch, Room, StoreSize, TURN, hash, spread};
 use crate::policy::file::{self, Identity, Packing, Record};
 use crate::policy::{Environment, FeedState, Policy};
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -36,6 +38,18 @@ pub enum FileEvent {
     Remove(PersonId, u16, Box<str>),
     /// New circumstances for the worker of this index.
     Circumstances(u64, Box<Circumstances>),
+    /// On the worker of this index, nobody is looked at before the next epoch ends.
+    Hold(u64),
+}
+
+/// News for whoever resolves records of global identity.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ActEvent {
+    Version(Update),
+    /// Other numbers mean the same person from now on, on the worker of this index.
+    Aliases(u64, Box<Aliases>),
+    /// The act of this register and key names a number whose meaning changes in this epoch.
+    Again(u16, Box<str>),
 }
 
 impl FileEvent {
@@ -44,7 +58,7 @@ impl FileEvent {
         match self {
             FileEvent::Version(update) => spread(update.person),
             FileEvent::Put(person, _) | FileEvent::Remove(person, ..) => spread(*person),
-            FileEvent::Circumstances(worker, _) => *worker,
+            FileEvent::Circumstances(worker, _) | FileEvent::Hold(worker) => *worker,
         }
     }
 }
@@ -54,14 +68,20 @@ pub type SharedActs = Rc<RefCell<HashTable<Box<[u8]>>>>;
 
 /// Resolves the versions of records of global identity, by register and key.
 pub fn resolve<'scope>(
-    updates: Flow<'scope, Update>,
+    acts_heard: Flow<'scope, ActEvent>,
     acts: SharedActs,
     answer: SharedAnswer,
     policy: Arc<Policy>,
 ) -> Flow<'scope, FileEvent> {
     let routing = policy.clone();
-    let route = move |update: &Update| identity_hash(&routing, &Record::read(&update.record));
-    let (events,) = Room::new(updates.site(), "Resolver").hear(updates, route).run(Resolver { policy, acts, answer });
+    let route = move |event: &ActEvent| match event {
+        ActEvent::Version(update) => identity_hash(&routing, &Record::read(&update.record)),
+        ActEvent::Again(register, key) => key_hash(*register, key),
+        ActEvent::Aliases(worker, _) => *worker,
+    };
+    let room = Room::new(acts_heard.site(), "Resolver").hear(acts_heard, route);
+    let (aliases, next, again, renamed) = (Aliases::default(), None, Vec::new(), BTreeSet::new());
+    let (events,) = room.run(Resolver { policy, acts, answer, aliases, next, again, renamed });
     events
 }
 
@@ -107,8 +127,11 @@ fn judge_version(held: &Record<'_>, new: &Record<'_>) -> Verdict {
 }
 
 fn identity_hash(policy: &Policy, record: &Record<'_>) -> u64 {
-    let key = record.key(policy.packing(record.register));
-    xxhash_rust::xxh3::xxh3_64_with_seed(key.as_bytes(), u64::from(record.register))
+    key_hash(record.register, &record.key(policy.packing(record.register)))
+}
+
+fn key_hash(register: u16, key: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(key.as_bytes(), u64::from(register))
 }
 
 /// Resolves records of global identity.
@@ -116,62 +139,130 @@ struct Resolver {
     policy: Arc<Policy>,
     acts: SharedActs,
     answer: SharedAnswer,
+    aliases: Aliases,
+    /// The aliases from now on, if they change in this epoch.
+    next: Option<Aliases>,
+    /// Acts to be looked at again then.
+    again: Vec<(u16, Box<str>)>,
+    /// Acts that name a number given up.
+    renamed: BTreeSet<(u16, Box<str>)>,
 }
 
 impl PerEpoch for Resolver {
-    type Event = Update;
+    type Event = ActEvent;
     type Outlets = (Vec<FileEvent>,);
 
-    fn receive(&mut self, update: Update, (events,): &mut (Vec<FileEvent>,)) {
-        let new = Record::read(&update.record);
-        let (hash, packing) = (identity_hash(&self.policy, &new), self.policy.packing(new.register));
-        let identity = Identity::of(&new, packing);
-        let mut acts = self.acts.borrow_mut();
-        let Some(held) = acts.find_mut(hash, |held| identity.is_of(&Record::read(held))) else {
-            put(&self.policy, None, &update.record, events);
-            acts.insert_unique(hash, update.record, |held| identity_hash(&self.policy, &Record::read(held)));
-            return;
-        };
-        let was_in_dispute = Record::read(held).conflict();
-        let in_dispute = match judge_version(&Record::read(held), &new) {
-            Verdict::Ignored => return,
-            Verdict::Disputed => {
-                file::set_conflict(held, true);
-                true
-            }
-            Verdict::Wins(in_dispute) => {
-                put(&self.policy, Some(held), &update.record, events);
-                *held = update.record;
-                file::set_conflict(held, in_dispute);
-                in_dispute
-            }
-        };
-        if was_in_dispute != in_dispute {
-            let record = Record::read(held);
-            let fault = Fault { kind: FaultKind::Conflict, register: record.register, key: record.key(packing).into(), person: 0 };
-            self.answer.borrow_mut().faults.push((fault, if in_dispute { 1 } else { -1 }));
+    fn receive(&mut self, event: ActEvent, (events,): &mut (Vec<FileEvent>,)) {
+        match event {
+            ActEvent::Version(update) => self.version(update, events),
+            ActEvent::Aliases(_, aliases) => self.next = Some(*aliases),
+            ActEvent::Again(register, key) => self.again.push((register, key)),
         }
     }
 
-    fn answer(&mut self, _: Epoch, _: &mut (Vec<FileEvent>,)) -> bool {
+    fn answer(&mut self, _: Epoch, (events,): &mut (Vec<FileEvent>,)) -> bool {
+        if let Some(aliases) = self.next.take() {
+            self.rename(aliases, events);
+        }
         false
     }
 }
 
-/// Takes the record out of the files of people whom only the version before named, and puts it into those it names now.
-fn put(policy: &Policy, before: Option<&[u8]>, now: &[u8], events: &mut Vec<FileEvent>) {
-    let record = Record::read(now);
-    let named = people(policy, &record);
-    for person in before.map(|before| people(policy, &Record::read(before))).unwrap_or_default() {
-        if !named.contains(&person) {
-            events.push(FileEvent::Remove(person, record.register, record.key(policy.packing(record.register)).into()));
+impl Resolver {
+    fn version(&mut self, update: Update, events: &mut Vec<FileEvent>) {
+        let new = Record::read(&update.record);
+        let (hash, packing) = (identity_hash(&self.policy, &new), self.policy.packing(new.register));
+        let identity = Identity::of(&new, packing);
+        if self.aliases.concern(&self.policy, &new) {
+            self.renamed.insert((new.register, new.key(packing).into()));
+        }
+        let mut acts = self.acts.borrow_mut();
+        let Some(held) = acts.find_mut(hash, |held| identity.is_of(&Record::read(held))) else {
+            let now = Share::of(&self.policy, &self.aliases, &update.record);
+            put(&self.policy, &new, Share::default(), now, events);
+            acts.insert_unique(hash, update.record, |held| identity_hash(&self.policy, &Record::read(held)));
+            return;
+        };
+        let was = self.is_faulty(held);
+        match judge_version(&Record::read(held), &new) {
+            Verdict::Ignored => return,
+            Verdict::Disputed => file::set_conflict(held, true),
+            Verdict::Wins(in_dispute) => {
+                let share = |act| Share::of(&self.policy, &self.aliases, act);
+                put(&self.policy, &new, share(held.as_ref()), share(&update.record), events);
+                *held = update.record;
+                file::set_conflict(held, in_dispute);
+            }
+        }
+        self.tell_fault(held, was, self.is_faulty(held));
+    }
+
+    /// Gives acts that name numbers of another meaning than before to those whom they name now.
+    fn rename(&mut self, aliases: Aliases, events: &mut Vec<FileEvent>) {
+        let before = std::mem::replace(&mut self.aliases, aliases);
+        let mut concerned = std::mem::take(&mut self.renamed);
+        concerned.extend(self.again.drain(..));
+        let acts = self.acts.clone();
+        for (register, key) in concerned {
+            let identity = Identity::new(register, &key, self.policy.packing(register));
+            let acts = acts.borrow();
+            let Some(held) = acts.find(key_hash(register, &key), |held| identity.is_of(&Record::read(held))) else { continue };
+            let (record, policy) = (Record::read(held), &self.policy);
+            put(policy, &record, Share::of(policy, &before, held), Share::of(policy, &self.aliases, held), events);
+            self.tell_fault(held, record.conflict() && !before.close(policy, &record), self.is_faulty(held));
+            if self.aliases.concern(policy, &record) {
+                self.renamed.insert((register, key));
+            }
         }
     }
-    events.extend(named.into_iter().map(|person| FileEvent::Put(person, now.into())));
+
+    /// Whether a dispute about an act is to be told: not about one that counts for nobody.
+    fn is_faulty(&self, act: &[u8]) -> bool {
+        let record = Record::read(act);
+        record.conflict() && !self.aliases.close(&self.policy, &record)
+    }
+
+    fn tell_fault(&self, act: &[u8], was: bool, is: bool) {
+        if was != is {
+            let record = Record::read(act);
+            let key = record.key(self.policy.packing(record.register)).into();
+            let fault = Fault { kind: FaultKind::Conflict, register: record.register, key, person: 0 };
+            self.answer.borrow_mut().faults.push((fault, if is { 1 } else { -1 }));
+        }
+    }
+}
+
+/// What an act is to files: whose it enters, and as what.
+#[derive(Default)]
+struct Share<'a> {
+    people: Vec<PersonId>,
+    record: Cow<'a, [u8]>,
+}
+
+impl<'a> Share<'a> {
+    fn of(policy: &Policy, aliases: &Aliases, act: &'a [u8]) -> Self {
+        let record = Record::read(act);
+        if !aliases.concern(policy, &record) {
+            return Share { people: people(policy, &record), record: Cow::Borrowed(act) };
+        }
+        if aliases.close(policy, &record) {
+            return Share::default();
+        }
+        let renamed = aliases.rename(policy, &record, &[]);
+        Share { people: people(policy, &Record::read(&renamed)), record: Cow::Owned(renamed.into()) }
+    }
+}
+
+/// Takes a record out of the files of people whom only the version before named, and puts it into those it names now.
+fn put(policy: &Policy, record: &Record<'_>, before: Share<'_>, now: Share<'_>, events: &mut Vec<FileEvent>) {
+    for person in before.people.iter().filter(|person| !now.people.contains(person)) {
+        events.push(FileEvent::Remove(*person, record.register, record.key(policy.packing(record.register)).into()));
+    }
+    events.extend(now.people.iter().map(|person| FileEvent::Put(*person, (*now.record).into())));
 }
 
 /// The people whom a record names, each once; nobody when it is deleted.
-pub fn people(policy: &Policy, record: &Record<'_>) -> Vec<PersonId> {
+fn people(policy: &Policy, record: &Record<'_>) -> Vec<PersonId> {
     let register = &policy.registers[record.register as usize];
     let mut fields = vec![0; register.packed.len()];
     record.unpack(&register.packing, &mut fields);
@@ -498,7 +589,7 @@ impl Files {
             FileEvent::Version(update) => self.version(update.person, &update.record),
             FileEvent::Put(person, record) => self.put(person, &record),
             FileEvent::Remove(person, register, key) => self.remove(person, register, &key),
-            FileEvent::Circumstances(..) => unreachable!("circumstances are not about one file"),
+            FileEvent::Circumstances(..) | FileEvent::Hold(_) => unreachable!("not about one file"),
         }
     }
 }

@@ -38,7 +38,7 @@ impl Rights {
         let doubted = self.doubted.remove(&right);
         match change.kind {
             ChangeKind::Gained | ChangeKind::Amount | ChangeKind::Attributes => self.put(right, Some(change.decision.clone())),
-            ChangeKind::Lost => self.put(right, None),
+            ChangeKind::Lost | ChangeKind::Sealed => self.put(right, None),
             ChangeKind::Doubted => {
                 self.doubted.insert(right.clone(), change.clone());
                 self.put(right, None);

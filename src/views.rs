@@ -110,7 +110,7 @@ impl Writer {
             ChangeKind::Lost => "lost",
             ChangeKind::Amount => "amount",
             ChangeKind::Doubted => "doubted",
-            ChangeKind::Attributes | ChangeKind::Refuted => return None,
+            ChangeKind::Attributes | ChangeKind::Refuted | ChangeKind::Sealed => return None,
         };
         let benefit = &self.policy.benefits[decision.benefit as usize].id;
         Some(

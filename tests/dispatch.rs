@@ -1,7 +1,7 @@
 //! What is written to whom. [`World`] is the one harness: it makes changes as the house would, feeds them to a ledger, and
 //! remembers what it did in the simplest form, so that checks need not ask the ledger what it believes.
 
-use dataflows::model::{Change, ChangeKind, Date, Decision, DecisionId, Ground, HouseholdKey, Outcome, PersonId, PersonKind};
+use dataflows::model::{Change, ChangeKind, Date, Decision, DecisionId, Ground, HouseholdKey, Outcome, PersonId, PersonKind, Renumbering};
 use dataflows::policy::Period;
 use fixtures::phones::{Ask, Funnel, Incoming, MINUTES_PER_DAY, Network, Submission, Weather};
 use proptest::prelude::*;
@@ -602,6 +602,82 @@ fn what_concerns_the_worker_is_a_line_on_their_list_and_no_text() {
 // Funnels.
 
 /// Of 20,000 offers, what share was agreed to.
+/// Edge case E21: the right stands, and is offered once it is known whose records are whose.
+#[test]
+fn nothing_is_offered_to_or_for_somebody_said_to_have_two_numbers() {
+    let mut world = World::with_person(1, 77_010_000_001);
+    let doubtful = |person, is| Heard::Renumbered(Renumbering::Doubtful(person, is));
+    world.heard.extend([doubtful(1, true), doubtful(3, true)]);
+    world.hold(&right(1, CHILD), 1_000, Outcome::Eligible, 1);
+    world.hold(&right(2, CHILD), 1_000, Outcome::Eligible, 1);
+    world.contact(4, Some(77_010_000_004), Some(1));
+    world.hold(&right(3, CHILD), 1_000, Outcome::Eligible, 4);
+    world.commit();
+    world.days(9);
+    for person in [1, 2, 3] {
+        assert_eq!(world.ledger.held_back(&right(person, CHILD)), Some(HeldBack::TwoNumbers));
+    }
+    assert_eq!((world.kinds().len(), HeldBack::TwoNumbers.name()), (0, "two_numbers"));
+    world.heard.push(doubtful(3, false));
+    world.commit();
+    assert!(matches!((world.stage(&right(3, CHILD)), world.kinds().len()), (Stage::Sent1 { .. }, 1)));
+    world.heard.push(doubtful(1, false));
+    world.commit();
+    world.days(1);
+    assert_eq!(world.kinds(), [Kind::Offer; 3]);
+}
+
+/// An offer made before stays open, and may be answered; it is not repeated.
+#[test]
+fn an_offer_is_not_repeated_while_the_person_is_said_to_have_two_numbers() {
+    let (mut world, right) = offered(CHILD);
+    world.heard.push(Heard::Renumbered(Renumbering::Doubtful(1, true)));
+    world.days(10);
+    assert_eq!(world.kinds(), [Kind::Offer]);
+    world.heard.push(Heard::Renumbered(Renumbering::Doubtful(1, false)));
+    world.days(1);
+    assert_eq!(world.kinds(), [Kind::Offer, Kind::Repeat]);
+    assert!(matches!(world.stage(&right), Stage::Sent2 { .. }));
+}
+
+/// Phone, account and assignments came under the number that is given up.
+#[test]
+fn what_was_heard_of_a_number_is_known_of_the_one_that_stands_for_it_and_only_as_long() {
+    let mut world = World::with_person(1, 77_010_000_001);
+    world.heard.push(Heard::Assignment { person: 1, benefit: BIRTH, ground: "zags.birth:act 1".into(), version: 1, until: Date::NEVER });
+    world.hold(&right(2, BIRTH), 1_000, Outcome::Eligible, 2);
+    world.hold(&right(2, CHILD), 1_000, Outcome::Eligible, 2);
+    world.commit();
+    assert_eq!(world.ledger.held_back(&right(2, CHILD)), Some(HeldBack::NoPhone));
+    world.heard.push(Heard::Renumbered(Renumbering::GivenUp(1, Some(2))));
+    world.commit();
+    assert_eq!((world.stage(&right(2, BIRTH)), world.kinds()), (Stage::AssignedOther, vec![Kind::Offer]));
+    world.reply(77_010_000_001, "1");
+    assert_eq!(world.commit().cases_opened.len(), 1, "the account is theirs");
+    world.heard.push(Heard::Renumbered(Renumbering::GivenUp(1, None)));
+    world.commit();
+    world.days(1);
+    assert_eq!(world.ledger.held_back(&right(2, BIRTH)), Some(HeldBack::NoPhone), "neither assigned nor reached");
+}
+
+/// Edge case E9: the child's former number had a right that a social worker was told of.
+#[test]
+fn of_a_number_given_up_in_secret_nobody_is_told() {
+    let mut world = World::with_person(1, 77_010_000_001);
+    world.hold(&right(2, ALERT), 0, Outcome::Eligible, 1);
+    world.hold(&right(2, CHILD), 1_000, Outcome::Eligible, 1);
+    world.commit();
+    assert_eq!((world.ledger.notes().len(), world.kinds()), (1, vec![Kind::Offer]));
+    world.lose(&right(2, ALERT));
+    world.lose(&right(2, CHILD));
+    world.changes.iter_mut().for_each(|change| change.kind = ChangeKind::Sealed);
+    assert_eq!(world.commit(), Effects::default());
+    world.reply(77_010_000_001, "1");
+    world.days(30);
+    assert_eq!((world.ledger.notes().len(), world.kinds()), (1, vec![Kind::Offer]));
+    assert_eq!(world.ledger.decisions().count(), 0);
+}
+
 fn share_of_yes(funnel: Funnel, weather: Weather) -> f64 {
     const PEOPLE: u64 = 20_000;
     let mut world = World::new();
@@ -893,6 +969,7 @@ impl Life {
                     today.any(|row| row.text.kind.is_unasked()) || open.count() >= OPEN_OFFERS_MAX
                 }
                 Some(HeldBack::Rejected | HeldBack::Died) => true,
+                Some(HeldBack::TwoNumbers) => false,
             };
             prop_assert!(truth, "{right:?} {:?} {conversation:?}", world.ledger.held_back(right));
         }

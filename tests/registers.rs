@@ -44,6 +44,7 @@ pub fn register(id: &str, global: bool, fields: &str) -> Register {
         fields,
         packed,
         ties: Vec::new(),
+        alias: None,
         packing: Packing::default(),
     };
     register.packing = Packing::new(&register, PersonKind::Iin);

@@ -5,12 +5,13 @@ use dataflows::model::{Change, ChangeKind, Date, Decision, Membership, Role};
 use dataflows::policy::file::ABSENT;
 use dataflows::policy::{Contribution, Evaluator, Indicator, Level, Policy, ValueKind, is_unknown, reason_of};
 use fixtures::country::morning;
-use fixtures::lives::{is_calendar, lives, shuffle};
+use fixtures::lives::{is_calendar, lives, lives_under_many_numbers, shuffle};
 use fixtures::twin::{DecisionView, Twin, Value, World};
 use serde_json::{Value as Json, json};
 use shanyraq::commands::package_texts;
 use shanyraq::engine::{Engine, EpochOutput};
 use shanyraq::intake::{Intake, Item, Schema};
+use shanyraq::views::Writer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ struct Run {
     /// Rights that stood until they were doubted, and were not refuted since.
     doubted: BTreeSet<RightName>,
     faults: BTreeMap<(String, String, String, String), isize>,
+    /// What the last epoch has somebody told.
+    told: Vec<String>,
 }
 
 impl Run {
@@ -41,6 +44,7 @@ impl Run {
             decisions: BTreeSet::new(),
             doubted: BTreeSet::new(),
             faults: BTreeMap::new(),
+            told: Vec::new(),
         }
     }
 
@@ -56,7 +60,10 @@ impl Run {
     }
 
     fn commit(&mut self) {
-        let EpochOutput { changes, faults, .. } = self.engine.commit();
+        let EpochOutput { date, changes, faults, .. } = self.engine.commit();
+        let writer = Writer::new(self.policy.clone());
+        let rows = changes.iter().filter_map(|change| writer.change(date, change.kind, change.id, &change.decision));
+        self.told = rows.map(|row| row.to_string()).collect();
         for change in changes {
             self.fold(change);
         }
@@ -77,6 +84,8 @@ impl Run {
         match (change.kind, &change.before) {
             (ChangeKind::Gained, None) => assert!(self.decisions.insert(view), "nothing is gained twice"),
             (ChangeKind::Lost, None) => assert!(self.decisions.remove(&view), "only what was there is lost: {view:?}"),
+            // What was only in doubt is sealed too: the number is no more.
+            (ChangeKind::Sealed, _) => drop(self.decisions.remove(&view)),
             (ChangeKind::Doubted, None) => {
                 assert!(self.decisions.remove(&view), "only what was there is doubted: {view:?}");
                 assert!(self.doubted.insert(name(&view)));
@@ -94,12 +103,12 @@ impl Run {
 
     /// Nothing is lost by silence: what was doubted stays so as long as it is in doubt. What stood before the one epoch that
     /// ended here, if it was one, is lost only if it is not in doubt.
-    fn check_doubts(&self, world: &World, stood: Option<&BTreeSet<RightName>>) {
+    fn check_doubts(&self, world: &World, stood: Option<&BTreeSet<RightName>>, what: &str) {
         let in_doubt: BTreeSet<RightName> = world.doubts.iter().map(name).collect();
         let known: Vec<_> = self.doubted.difference(&in_doubt).collect();
-        assert!(known.is_empty(), "{:?}: known, but still called doubted: {known:?}", world.today);
+        assert!(known.is_empty(), "{what}, {:?}: known, but still called doubted: {known:?}", world.today);
         let lost: Vec<_> = stood.into_iter().flatten().filter(|right| in_doubt.contains(right) && !self.doubted.contains(right)).collect();
-        assert!(lost.is_empty(), "{:?}: lost by silence: {lost:?}", world.today);
+        assert!(lost.is_empty(), "{what}, {:?}: lost by silence: {lost:?}", world.today);
     }
 
     fn view(&self, decision: &Decision) -> DecisionView {
@@ -290,7 +299,7 @@ fn agree((policy, texts): &Package, lines: &[Vec<u8>], workers: usize, commit_ev
         }
         run.audit().unwrap_or_else(|difference| panic!("{what}, {:?}: {difference}", twin.today()));
         let world = twin.evaluate();
-        run.check_doubts(&world, Some(&stood).filter(|_| commit_every == usize::MAX));
+        run.check_doubts(&world, Some(&stood).filter(|_| commit_every == usize::MAX), what);
         let (engine, oracle) = (run.facts(), facts_of(&world));
         let only =
             |one: &BTreeSet<String>, other: &BTreeSet<String>| one.difference(other).take(12).cloned().collect::<Vec<_>>().join("\n    ");
@@ -301,6 +310,10 @@ fn agree((policy, texts): &Package, lines: &[Vec<u8>], workers: usize, commit_ev
             only(&engine, &oracle),
             only(&oracle, &engine)
         );
+        for number in &world.secret {
+            let telling: Vec<&String> = engine.iter().chain(&run.told).filter(|fact| fact.contains(number.as_str())).collect();
+            assert!(telling.is_empty(), "{what}, {:?}: {number} is told: {telling:?}", twin.today());
+        }
     };
     for (index, line) in lines.iter().enumerate() {
         if is_calendar(line) {
@@ -338,6 +351,15 @@ fn random_lives_in_any_order_and_batching() {
         let lines = shuffle(&lives(seed, 25, 15), seed);
         agree(&kz(), &lines, 1, usize::MAX, &format!("seed {seed}, an epoch a day"));
         agree(&kz(), &lines, 3, 7, &format!("seed {seed}, three workers"));
+    }
+}
+
+#[test]
+fn random_lives_of_people_with_several_numbers() {
+    for seed in 400..415 {
+        let lines = lives_under_many_numbers(seed, 16, 12);
+        agree(&kz(), &lines, 1, 1, &format!("seed {seed}, an epoch a line"));
+        agree(&kz(), &shuffle(&lines, seed), 3, usize::MAX, &format!("seed {seed}, an epoch a day, three workers"));
     }
 }
 

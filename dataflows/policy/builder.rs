@@ -154,6 +154,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             fields,
             packed,
             ties: Vec::new(),
+            alias: None,
             packing: Packing::default(),
         });
     }

@@ -547,6 +547,10 @@ impl<'c, 'p> Compiler<'c, 'p> {
         let register = &self.registers[usize::from(register)];
         let position = register.packed.iter().position(|field| register.fields[*field].name == name);
         match position {
+            Some(position) if register.alias.as_ref().is_some_and(|alias| alias.given_up == position) => {
+                self.problems.report(place, format!("`{name}` is a number given up; rules do not see it"));
+                None
+            }
             Some(position) => {
                 let field = &register.fields[register.packed[position]];
                 let unit = Some(field.unit.clone()).filter(|unit| !unit.is_empty());

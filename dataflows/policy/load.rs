@@ -8,7 +8,7 @@ use super::graph::FIELD_COUNT;
 use super::program::Rounding;
 use super::proposal::proposals;
 use super::source::{Entry, Node, Place, Problems, Value as Toml, nearest};
-use super::{Field, FieldType, Level, Parameter, Policy, Problem, Register, Texts, Tie, TieKind};
+use super::{Alias, Field, FieldType, Level, Parameter, Policy, Problem, Register, Texts, Tie, TieKind};
 use crate::model::{Date, PersonKind};
 use std::collections::BTreeMap;
 
@@ -320,12 +320,14 @@ impl Declarations<'_, '_> {
             }
         }
         registers.sort_by(|a, b| a.0.id.cmp(&b.0.id));
-        registers.into_iter().map(|(register, _)| register).collect()
+        let (mut registers, entries): (Vec<Register>, Vec<&Entry>) = registers.into_iter().unzip();
+        self.aliases(&mut registers, &entries);
+        registers
     }
 
     fn register(&mut self, entry: &Entry) -> Register {
         let node = &entry.node;
-        self.problems.only(node, &["title", "source", "identity", "key", "cadence", "retain", "period", "fields", "tie"]);
+        self.problems.only(node, &["title", "source", "identity", "key", "cadence", "retain", "period", "fields", "tie", "alias"]);
         let (title, source) = described(self.problems, self.languages, node, entry.place);
         let identity = self.problems.word(node, "identity", &[("person", false), ("global", true)]);
         let key = self.problems.required(node, entry.place, "key").map(|(text, _)| text.to_string()).unwrap_or_default();
@@ -356,6 +358,7 @@ impl Declarations<'_, '_> {
             fields,
             packed,
             ties: Vec::new(),
+            alias: None,
             packing: Packing::default(),
         };
         self.key(&register, node);
@@ -501,6 +504,63 @@ impl Declarations<'_, '_> {
         let from = self.position(register, node, "from", &dates);
         let until = self.position(register, node, "until", &dates);
         Some(Tie { kind, first, second, from, until })
+    }
+
+    /// The aliases that registers declare, once all registers are known.
+    fn aliases(&mut self, registers: &mut [Register], entries: &[&Entry]) {
+        let mut any = false;
+        for index in 0..registers.len() {
+            if let Some(node) = entries[index].node.get("alias") {
+                any = true;
+                registers[index].alias = self.alias(registers, index, node);
+            }
+        }
+        for (register, entry) in registers.iter().zip(entries).filter(|(register, _)| any && !register.global) {
+            for field in register.people().map(|position| &register.fields[register.packed[position]].name).filter(|name| *name != "person")
+            {
+                let message = format!("`{field}` names another person, whose number may be given up (some register declares an alias)");
+                self.problems.report_with_hint(entry.place, message, "identity = \"global\"");
+            }
+        }
+    }
+
+    fn alias(&mut self, registers: &[Register], index: usize, node: &Node) -> Option<Alias> {
+        let register = &registers[index];
+        self.problems.only(node, &["of", "from", "reported", "secret", "closes"]);
+        if !register.global || register.retain_months.is_some() {
+            let hint = "identity = \"global\", retain = \"forever\"";
+            self.problems.report_with_hint(node.place, "an alias is about two numbers, and for ever", hint);
+        }
+        let of = self.problems.texts(node, "of");
+        let [(given_up, given_up_place), (kept, kept_place)] = of[..] else {
+            self.problems.report(node.place, "`of` must name two fields: the number given up, and the one that stands for it");
+            return None;
+        };
+        if given_up == kept {
+            self.problems.report(kept_place, "a number cannot stand for itself");
+        }
+        self.problems.required(node, node.place, "from");
+        let closes = self.problems.texts(node, "closes").into_iter().filter_map(|(path, place)| self.closed(registers, path, place));
+        let closes = closes.collect();
+        Some(Alias {
+            given_up: self.field_position(register, given_up, given_up_place, &[FieldType::Person])?,
+            kept: self.field_position(register, kept, kept_place, &[FieldType::Person])?,
+            from: self.position(register, node, "from", &[FieldType::Date])?,
+            reported: self.position(register, node, "reported", &[FieldType::Date]),
+            secret: self.position(register, node, "secret", &[FieldType::Bool]),
+            closes,
+        })
+    }
+
+    /// `agency.register.field`: a field that names a person in a record of global identity.
+    fn closed(&mut self, registers: &[Register], path: &str, place: Place) -> Option<(u16, usize)> {
+        let (id, field) = path.rsplit_once('.').unwrap_or((path, ""));
+        let Some(index) = registers.iter().position(|register| register.id == id && register.global) else {
+            let known = registers.iter().filter(|register| register.global).map(|register| register.id.as_str());
+            self.problems.unknown_name(place, format!("`{path}` is no \"agency.register.field\" of a global register"), id, known);
+            return None;
+        };
+        Some((index as u16, self.field_position(&registers[index], field, place, &[FieldType::Person])?))
     }
 
     fn parameters(&mut self, entries: &[Entry]) -> Vec<Parameter> {

@@ -115,6 +115,23 @@ pub struct Tie {
     pub until: Option<usize>,
 }
 
+/// What makes two numbers one person: a record of this register says that one of them was given up for the other. The numbers
+/// are positions among the packed fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias {
+    pub given_up: usize,
+    /// Stands for the one given up.
+    pub kept: usize,
+    /// One person from this day on; absent in a record: not yet.
+    pub from: usize,
+    /// Said to be one person from this day on: until they are, nothing is offered to either.
+    pub reported: Option<usize>,
+    /// While true, the number given up is in no output.
+    pub secret: Option<usize>,
+    /// Records that name the number given up in this field of this register count for nobody.
+    pub closes: Vec<(u16, usize)>,
+}
+
 /// A register of an agency.
 #[derive(Clone, Debug)]
 pub struct Register {
@@ -136,13 +153,22 @@ pub struct Register {
     /// Positions in `fields` of those that are packed, in packed order.
     pub packed: Vec<usize>,
     pub ties: Vec<Tie>,
+    pub alias: Option<Alias>,
     pub packing: file::Packing,
 }
 
 impl Register {
-    /// Positions among the packed fields that hold people.
+    /// Positions among the packed fields of the people whom a record concerns: a number that it declares given up is nobody.
     pub fn people(&self) -> impl Iterator<Item = usize> + '_ {
-        self.packed.iter().enumerate().filter(|(_, field)| self.fields[**field].kind == FieldType::Person).map(|(position, _)| position)
+        let given_up = self.alias.as_ref().map(|alias| alias.given_up);
+        let is_person = move |position: &usize| self.fields[self.packed[*position]].kind == FieldType::Person;
+        (0..self.packed.len()).filter(is_person).filter(move |position| Some(*position) != given_up)
+    }
+
+    /// Whether a key may hold somebody's number: the template says so, or a number cannot be mistaken for anything else.
+    pub fn keys_name_people(&self, people: PersonKind) -> bool {
+        let is_person = |name: &str| self.fields.iter().any(|field| field.name == name && field.kind == FieldType::Person);
+        people == PersonKind::Iin || load::braces(&self.key).any(|name| name == "person" || is_person(name))
     }
 
     /// The day from which retention counts, if the register forgets: the record's period (a tombstone's is told by its key),

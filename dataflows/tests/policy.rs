@@ -80,6 +80,25 @@ cadence = "30 days"
 benefit = "enum(family|single|meal)"
 from = "date"
 until = "date, optional"
+["reg.act"]
+title = { en = "Act" }
+source = "test"
+identity = "global"
+key = "{number}"
+cadence = "30 days"
+["reg.act".fields]
+number = "text"
+former = "person, optional"
+now = "person"
+other = "person, optional"
+since = "date"
+hidden = "bool"
+["reg.act".alias]
+of = ["former", "now"]
+from = "since"
+reported = "since"
+secret = "hidden"
+closes = ["reg.act.other"]
 "#;
 
 const INDICATORS: &str = r#"
@@ -631,6 +650,69 @@ fn mistakes_are_explained_where_they_are() {
         ),
         ("benefits/family.toml", "16.03 MRP", "16.03 MPR", "MPR", "nothing is called `MPR`", "did you mean `MRP`?"),
         ("registers/reg.toml", "birth_date = \"date\"", "birth_date = \"dat\"", "dat\"", "there is no type `dat`", "did you mean `date`?"),
+        // Aliases.
+        (
+            i,
+            "reg.pay.distinct(p, p.employer)",
+            "reg.act.filter(r, r.former == self).size()",
+            "r.former",
+            "`former` is a number given up",
+            "",
+        ),
+        ("registers/reg.toml", "[\"former\", \"now\"]", "[\"formr\", \"now\"]", "formr\"", "no field `formr`", "did you mean `former`?"),
+        ("registers/reg.toml", "[\"former\", \"now\"]", "[\"former\"]", "[\"reg.act\".alias]", "`of` must name two fields", ""),
+        ("registers/reg.toml", "[\"former\", \"now\"]", "[\"now\", \"now\"]", "now\"]", "cannot stand for itself", ""),
+        ("registers/reg.toml", "from = \"since\"\n", "", "[\"reg.act\".alias]", "`from` is missing", ""),
+        ("registers/reg.toml", "from = \"since\"\n", "from = \"now\"\n", "now\"\nreported", "`now` has another type than is needed", ""),
+        (
+            "registers/reg.toml",
+            "secret = \"hidden\"",
+            "secret = \"since\"",
+            "since\"\ncloses",
+            "`since` has another type than is needed",
+            "",
+        ),
+        (
+            "registers/reg.toml",
+            "\"reg.act.other\"",
+            "\"reg.akt.other\"",
+            "reg.akt",
+            "no \"agency.register.field\" of a global",
+            "did you mean `reg.act`?",
+        ),
+        (
+            "registers/reg.toml",
+            "\"reg.act.other\"",
+            "\"reg.act.oter\"",
+            "reg.act.oter",
+            "reg.act has no field `oter`",
+            "did you mean `other`?",
+        ),
+        ("registers/reg.toml", "\"reg.act.other\"", "\"reg.pay.employer\"", "reg.pay.emp", "no \"agency.register.field\" of a global", ""),
+        (
+            "registers/reg.toml",
+            "identity = \"global\"\n",
+            "",
+            "[\"reg.act\".alias]",
+            "an alias is about two numbers, and for ever",
+            "global",
+        ),
+        (
+            "registers/reg.toml",
+            "key = \"{number}\"",
+            "key = \"{number}\"\nretain = \"9 months\"",
+            "[\"reg.act\".alias]",
+            "for ever",
+            "forever",
+        ),
+        (
+            "registers/reg.toml",
+            "year = \"int\"",
+            "buyer = \"person\"",
+            "\"reg.car\"]",
+            "`buyer` names another person",
+            "identity = \"global\"",
+        ),
         ("registers/reg.toml", "retain = \"15", "retian = \"15", "retian", "unknown key `retian`", "did you mean `retain`?"),
         (p, "is = 3932 }]", &proposal("per_capitta", 500, "MRP"), "per_capitta", "called `per_capitta`", "did you mean `per_capita`?"),
         (p, "is = 3932 }]", &proposal("cars", 500, "MRP"), "cars\"", "no indicator of households is called `cars`", ""),

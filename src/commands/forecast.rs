@@ -141,7 +141,7 @@ impl Changes {
             ChangeKind::Lost => self.lost += 1,
             ChangeKind::Amount => self.amount += 1,
             ChangeKind::Doubted => self.doubted += 1,
-            ChangeKind::Attributes | ChangeKind::Refuted => {}
+            ChangeKind::Attributes | ChangeKind::Refuted | ChangeKind::Sealed => {}
         }
     }
 }

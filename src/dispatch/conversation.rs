@@ -256,6 +256,8 @@ pub enum HeldBack {
     NotProactive,
     /// Given without asking, and there is no text to tell it with.
     Automatic,
+    /// Whoever has the right or would be written to is said to have two numbers: which of their records are theirs is open.
+    TwoNumbers,
     InDoubt,
     NoAddressee,
     NoPhone,
@@ -277,6 +279,7 @@ impl HeldBack {
             HeldBack::Baseline => "baseline",
             HeldBack::NotProactive => "not_proactive",
             HeldBack::Automatic => "automatic",
+            HeldBack::TwoNumbers => "two_numbers",
             HeldBack::InDoubt => "in_doubt",
             HeldBack::NoAddressee => "no_addressee",
             HeldBack::NoPhone => "no_phone",
@@ -306,6 +309,8 @@ pub struct Context<'a> {
     pub account_known: bool,
     /// An agency says that the benefit is held now.
     pub assigned: bool,
+    /// Somebody concerned is said to have two numbers.
+    pub two_numbers: bool,
     /// Where the addressee can be reached, and whether they have had no unasked text today.
     pub phone: Option<Phone>,
     pub day_free: bool,
@@ -365,6 +370,8 @@ impl Conversation {
             Err(HeldBack::NotProactive)
         } else if !context.terms.consent && !context.tellable {
             Err(HeldBack::Automatic)
+        } else if context.two_numbers {
+            Err(HeldBack::TwoNumbers)
         } else if context.today < self.debounced(context.terms) {
             Err(HeldBack::Debounce)
         } else if context.today < self.quiet_until {
@@ -546,7 +553,7 @@ fn tick(conversation: &mut Conversation, context: &Context) -> Vec<Act> {
 fn repeat(conversation: &mut Conversation, context: &Context) -> Vec<Act> {
     match context.phone {
         None => unreachable(conversation),
-        Some(_) if !context.day_free => Vec::new(),
+        Some(_) if !context.day_free || context.two_numbers => Vec::new(),
         Some(phone) => {
             conversation.phone = Some(phone);
             conversation.stage = Stage::Sent2 { on: context.today };

@@ -9,7 +9,7 @@ use super::conversation::{self, Act, Consent, Context, Conversation, Event, Held
 use super::reply::{self, Reply};
 use super::terms::{BenefitTerms, Terms};
 use super::texts::{self, Filling};
-use dataflows::model::{Date, Ground, PersonId};
+use dataflows::model::{Date, Ground, PersonId, Renumbering};
 use dataflows::policy::Period;
 use hashbrown::{HashMap, HashSet};
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +68,8 @@ pub enum Heard {
     Death {
         person: PersonId,
     },
+    /// What a number means to the house.
+    Renumbered(Renumbering),
     /// What somebody wrote back; `id` is the network's, the same when it delivers twice.
     Reply {
         id: u128,
@@ -160,6 +162,11 @@ pub struct Desk {
     contacts: HashMap<PersonId, Contact>,
     accounts: HashSet<PersonId>,
     assignments: HashMap<(PersonId, u16), Vec<Assignment>>,
+    /// Numbers given up, and by the number that stands those given up for it: what was heard of them is of the same person.
+    given_up: HashMap<PersonId, PersonId>,
+    former: BTreeMap<PersonId, BTreeSet<PersonId>>,
+    /// People who are said to have two numbers.
+    doubtful: HashSet<PersonId>,
     /// The day of a person's last unasked text.
     last_unasked: HashMap<PersonId, Date>,
     replies: HashSet<u128>,
@@ -182,6 +189,9 @@ impl Desk {
             contacts: HashMap::new(),
             accounts: HashSet::new(),
             assignments: HashMap::new(),
+            given_up: HashMap::new(),
+            former: BTreeMap::new(),
+            doubtful: HashSet::new(),
             last_unasked: HashMap::new(),
             replies: HashSet::new(),
             replies_by_day: BTreeSet::new(),
@@ -278,9 +288,7 @@ impl Desk {
             }
             Heard::Account { person } => {
                 self.accounts.insert(*person);
-                let mut rights = self.written_to(*person);
-                rights.extend(self.of_person(*person));
-                self.tell_all(rights, &Event::AccountKnown)
+                self.tell_all(self.concerning(self.kept(*person)), &Event::AccountKnown)
             }
             Heard::Assignment { person, benefit, ground, version, until } => {
                 self.assignment(*person, *benefit, Assignment { ground: ground.clone(), version: *version, until: *until })
@@ -289,7 +297,17 @@ impl Desk {
                 self.tell_all(self.of_ground(*person, *benefit, ground), &Event::Refused(reason.clone()))
             }
             Heard::Payment { person, benefit, ground } => self.tell_all(self.of_ground(*person, *benefit, ground), &Event::Paid),
-            Heard::Death { person } => self.tell_all(self.of_person(*person), &Event::Died),
+            Heard::Death { person } => self.tell_all(self.of_person(self.kept(*person)), &Event::Died),
+            Heard::Renumbered(Renumbering::GivenUp(number, kept)) => self.give_up(*number, *kept),
+            Heard::Renumbered(Renumbering::Doubtful(person, doubtful)) => {
+                if *doubtful {
+                    self.doubtful.insert(*person)
+                } else {
+                    self.doubtful.remove(person)
+                };
+                self.due.extend(self.concerning(*person));
+                Vec::new()
+            }
             Heard::Reply { id, phone, text } => self.reply(*id, *phone, text),
             Heard::Receipt { .. } => Vec::new(),
         }
@@ -302,7 +320,36 @@ impl Desk {
         }
         *known = contact;
         let event = if contact.phone.is_some() { Event::Reachable } else { Event::Tick };
-        self.tell_all(self.written_to(person), &event)
+        self.tell_all(self.written_to(self.kept(person)), &event)
+    }
+
+    /// A number stands for another from now on, or for itself again: what is known of it concerns other rights.
+    fn give_up(&mut self, number: PersonId, kept: Option<PersonId>) -> Vec<Action> {
+        let before = match kept {
+            Some(kept) => self.given_up.insert(number, kept),
+            None => self.given_up.remove(&number),
+        };
+        if let Some(before) = before {
+            self.former.entry(before).or_default().remove(&number);
+        }
+        if let Some(kept) = kept {
+            self.former.entry(kept).or_default().insert(number);
+        }
+        let people = [before, kept].into_iter().flatten();
+        let rights: BTreeSet<RightKey> = people.flat_map(|person| self.concerning(person)).collect();
+        let reached = rights.iter().filter(|right| self.phone(self.conversations[*right].standing.addressee).is_some()).cloned().collect();
+        let mut actions = self.tell_all(reached, &Event::Reachable);
+        actions.extend(self.look_for_assignments(rights));
+        actions
+    }
+
+    fn kept(&self, number: PersonId) -> PersonId {
+        self.given_up.get(&number).copied().unwrap_or(number)
+    }
+
+    /// Somebody's number and those given up for it.
+    fn numbers(&self, person: PersonId) -> impl Iterator<Item = PersonId> + '_ {
+        std::iter::once(person).chain(self.former.get(&person).into_iter().flatten().copied())
     }
 
     /// An assignment in force is news for the rights that it covers; one that ends is a reason to look at them again.
@@ -313,7 +360,10 @@ impl Desk {
             Some(other) => *other = assignment,
             None => known.push(assignment),
         }
-        let rights = self.of_benefit(person, benefit);
+        self.look_for_assignments(self.of_benefit(self.kept(person), benefit))
+    }
+
+    fn look_for_assignments(&mut self, rights: BTreeSet<RightKey>) -> Vec<Action> {
         let (covered, free): (BTreeSet<_>, BTreeSet<_>) = rights.into_iter().partition(|right| self.assigned_until(right).is_some());
         self.due.extend(free);
         self.due.extend(covered.iter().cloned());
@@ -453,7 +503,7 @@ impl Desk {
             reason: conversation.refusal.as_deref().unwrap_or(""),
             tag,
         };
-        let language = self.contacts.get(&addressee).and_then(|contact| contact.language);
+        let language = self.numbers(addressee).find_map(|number| self.contacts.get(&number)?.language);
         let body = texts::render(&self.terms, message(&self.terms, right, kind), language, &filling)?;
         let text = Text { right: right.clone(), round: conversation.round, kind, addressee, phone, tag, body };
         if kind.is_unasked() {
@@ -501,7 +551,8 @@ impl Desk {
             today: self.today,
             terms,
             tellable: self.terms.messages.contains_key(&terms.id),
-            account_known: self.accounts.contains(&addressee) || self.accounts.contains(&right.person),
+            account_known: self.numbers(addressee).chain(self.numbers(right.person)).any(|number| self.accounts.contains(&number)),
+            two_numbers: self.doubtful.contains(&addressee) || self.doubtful.contains(&right.person),
             assigned: self.assigned_until(right).is_some(),
             phone: self.phone(addressee),
             day_free: self.day_free(addressee),
@@ -509,7 +560,7 @@ impl Desk {
     }
 
     fn phone(&self, person: PersonId) -> Option<Phone> {
-        self.contacts.get(&person).and_then(|contact| contact.phone)
+        self.numbers(person).find_map(|number| self.contacts.get(&number)?.phone)
     }
 
     fn day_free(&self, addressee: PersonId) -> bool {
@@ -520,13 +571,20 @@ impl Desk {
     fn assigned_until(&self, right: &RightKey) -> Option<Date> {
         let once = self.terms.benefit(right.benefit).period == Period::Once;
         let needed = if right.period == Date::NEVER { self.today } else { self.today.max(right.period) };
-        let known = self.assignments.get(&(right.person, right.benefit))?.iter();
+        let known = self.numbers(right.person).filter_map(|number| self.assignments.get(&(number, right.benefit))).flatten();
         let covering = known.filter(|assignment| assignment.until != Date::BEFORE_ALL && self.covers(right, &assignment.ground));
         covering.map(|assignment| if once { Date::NEVER } else { assignment.until }).filter(|until| *until > needed).max()
     }
 
     fn written_to(&self, addressee: PersonId) -> BTreeSet<RightKey> {
         self.by_addressee.get(&addressee).cloned().unwrap_or_default()
+    }
+
+    /// Rights of somebody, and those about which they are written to.
+    fn concerning(&self, person: PersonId) -> BTreeSet<RightKey> {
+        let mut rights = self.written_to(person);
+        rights.extend(self.of_person(person));
+        rights
     }
 
     fn of_person(&self, person: PersonId) -> BTreeSet<RightKey> {
@@ -539,7 +597,7 @@ impl Desk {
     }
 
     fn of_ground(&self, person: PersonId, benefit: u16, ground: &str) -> BTreeSet<RightKey> {
-        self.of_benefit(person, benefit).into_iter().filter(|right| self.covers(right, ground)).collect()
+        self.of_benefit(self.kept(person), benefit).into_iter().filter(|right| self.covers(right, ground)).collect()
     }
 
     /// Whether an assignment on this ground is one of this right: any will do for a right that rests on its conditions alone.

@@ -1,12 +1,19 @@
 //! The engine: runs the house on worker threads, one epoch at a time, and reads it between epochs.
 //!
-//! It also keeps what the house is told about everybody: the greatest date seen, and when each register was last heard.
+//! It also keeps what the house is told about everybody: the greatest date seen, when each register was last heard, and which
+//! numbers mean the same person.
 
-use dataflows::model::{Change, Date, Epoch, EpochAnswer, Fault, HouseholdKey, Membership, Move, PersonId, Restanding, Role, Update};
+mod numbers;
+
+use dataflows::aliases::Aliases;
+use dataflows::model::{
+    Change, ChangeKind, Date, Epoch, EpochAnswer, Fault, HouseholdKey, Membership, Move, PersonId, Renumbering, Restanding, Role, Update,
+};
 use dataflows::policy::file::Record;
 use dataflows::policy::{FeedState, Judgement, Policy, Row};
-use dataflows::records::{Circumstances, Held};
+use dataflows::records::{Circumstances, FileEvent, Held};
 use dataflows::{House, Sizes};
+use numbers::{Act, Numbers, Settled};
 use std::iter::Flatten;
 use std::sync::mpsc::{IntoIter, Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -34,6 +41,8 @@ pub struct EpochOutput {
     pub moves: Vec<Move>,
     /// Households whose sums changed.
     pub rows_changed: u64,
+    /// Whose numbers mean something else than before.
+    pub renumbered: Vec<Renumbering>,
 }
 
 /// A household, its row, and what follows from it.
@@ -44,6 +53,9 @@ pub type PersonRow = (PersonId, Vec<i64>);
 enum Command {
     Submit(Vec<Update>),
     Circumstances(Circumstances),
+    Hold,
+    Aliases(Aliases, Vec<Act>),
+    Rewrite(Vec<FileEvent>),
     Close,
     Members(Sender<Vec<(HouseholdKey, PersonId, Role)>>),
     Judgements(Circumstances, SyncSender<Vec<JudgedRow>>),
@@ -68,6 +80,7 @@ pub struct Engine {
     today: Date,
     heard: Vec<Option<Date>>,
     told: Option<Circumstances>,
+    numbers: Numbers,
     next_worker: usize,
 }
 
@@ -90,6 +103,7 @@ impl Engine {
         });
         Engine {
             heard: vec![None; policy.registers.len()],
+            numbers: Numbers::new(policy.clone()),
             policy,
             workers: handles,
             thread: Some(thread.expect("a thread can be started")),
@@ -110,11 +124,13 @@ impl Engine {
     }
 
     /// Adds updates to the open epoch.
-    pub fn submit(&mut self, updates: Vec<Update>) {
+    pub fn submit(&mut self, mut updates: Vec<Update>) {
         for update in &updates {
-            let register = Record::read(&update.record).register;
-            self.hear(register, update.heard);
+            let record = Record::read(&update.record);
+            self.hear(record.register, update.heard);
+            self.numbers.note(&record);
         }
+        self.numbers.divert(&mut updates);
         self.send(self.next_worker, Command::Submit(updates));
         self.next_worker = (self.next_worker + 1) % self.workers.len();
     }
@@ -144,6 +160,14 @@ impl Engine {
     /// Closes the epoch, and returns what it changed once all of it is known.
     pub fn commit(&mut self) -> EpochOutput {
         self.epoch += 1;
+        let Settled { renumbered, mut faults, aliases } = self.numbers.settle(self.today);
+        if aliases {
+            faults.extend(self.regroup());
+        }
+        let rewritten = self.numbers.rewrite();
+        if !rewritten.is_empty() {
+            self.send(0, Command::Rewrite(rewritten));
+        }
         if self.today > Date::BEFORE_ALL {
             let now = self.circumstances();
             if self.told.as_ref() != Some(&now) {
@@ -151,18 +175,18 @@ impl Engine {
                 self.told = Some(now);
             }
         }
-        (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Close));
+        let answers = self.close();
         let mut output = EpochOutput {
             epoch: self.epoch,
             date: self.today,
             changes: Vec::new(),
-            faults: Vec::new(),
+            faults,
             standings: Vec::new(),
             moves: Vec::new(),
             rows_changed: 0,
+            renumbered,
         };
-        for worker in &self.workers {
-            let answer = worker.answers.recv().expect("a worker lives as long as the engine");
+        for answer in answers {
             // A first load brings millions: those of one worker are not copied.
             let (mut most, mut rest) = (output.changes, answer.changes);
             if rest.len() > most.len() {
@@ -175,11 +199,34 @@ impl Engine {
             output.moves.extend(answer.moves);
             output.rows_changed += answer.rows_changed;
         }
+        let aliases = self.numbers.aliases();
+        for change in output.changes.iter_mut().filter(|change| aliases.is_secret(change.decision.person)) {
+            change.kind = ChangeKind::Sealed;
+        }
         output.changes.sort_unstable_by(|a, b| a.decision.cmp(&b.decision));
         differential_dataflow::consolidation::consolidate(&mut output.faults);
         output.standings.sort_unstable();
         output.moves.sort_unstable();
         output
+    }
+
+    /// Ends an epoch of the house.
+    fn close(&self) -> impl Iterator<Item = EpochAnswer> + use<'_> {
+        (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Close));
+        self.workers.iter().map(|worker| worker.answers.recv().expect("a worker lives as long as the engine"))
+    }
+
+    /// Has other numbers mean the same person from this epoch on: what came in it so far settles in files, and then what they hold is
+    /// moved. To the outside both are one epoch. The faults that came up before.
+    fn regroup(&mut self) -> Vec<(Fault, isize)> {
+        (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Hold));
+        let faults = self.close().flat_map(|answer| answer.faults).collect();
+        let workers = &self.workers;
+        let mut acts = self.numbers.regroup(|number| file(workers, number).map(|(file, _)| file));
+        for worker in 0..self.workers.len() {
+            self.send(worker, Command::Aliases(self.numbers.aliases().clone(), std::mem::take(&mut acts)));
+        }
+        faults
     }
 
     /// Date and feeds as they are now.
@@ -218,10 +265,7 @@ impl Engine {
 
     /// The packed file and the place of a person.
     pub fn file(&self, person: PersonId) -> Option<(Box<[u8]>, Membership)> {
-        let (sender, receiver) = channel();
-        (0..self.workers.len()).for_each(|worker| self.send(worker, Command::File(person, sender.clone())));
-        drop(sender);
-        receiver.into_iter().flatten().next()
+        file(&self.workers, person)
     }
 
     /// The row of a household.
@@ -233,10 +277,13 @@ impl Engine {
     }
 
     /// The winning version of every identity of a register, as of the last commit.
-    pub fn held(&self, register: u16) -> impl Iterator<Item = Held> + use<> {
+    pub fn held(&self, register: u16) -> impl Iterator<Item = Held> {
         let (sender, receiver) = channel();
         (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Held(register, sender.clone())));
-        receiver.into_iter().flatten()
+        let originals = self.numbers.held(register);
+        // What the house holds of people with several numbers is not as it came.
+        let as_it_came = |held: &Held| !self.numbers.is_one_of_several(held.person);
+        receiver.into_iter().flatten().filter(as_it_came).chain(originals)
     }
 
     /// What all workers hold together.
@@ -250,8 +297,22 @@ impl Engine {
     }
 
     fn send(&self, worker: usize, command: Command) {
-        self.workers[worker].commands.send(command).expect("a worker lives as long as the engine");
+        self.workers[worker].send(command);
     }
+}
+
+impl WorkerHandle {
+    fn send(&self, command: Command) {
+        self.commands.send(command).expect("a worker lives as long as the engine");
+    }
+}
+
+/// The packed file and the place of a person, from the worker that keeps them.
+fn file(workers: &[WorkerHandle], person: PersonId) -> Option<(Box<[u8]>, Membership)> {
+    let (sender, receiver) = channel();
+    workers.iter().for_each(|worker| worker.send(Command::File(person, sender.clone())));
+    drop(sender);
+    receiver.into_iter().flatten().next()
 }
 
 impl Drop for Engine {
@@ -293,6 +354,9 @@ fn serve(worker: &mut timely::worker::Worker, mut house: House, commands: &Recei
                 house.work(worker);
             }
             Command::Circumstances(now) => house.set_circumstances(now),
+            Command::Hold => house.hold(),
+            Command::Aliases(aliases, acts) => house.set_aliases(aliases, acts),
+            Command::Rewrite(events) => house.rewrite(events),
             Command::Close => {
                 let _ = answers.send(house.close(worker));
             }

@@ -304,6 +304,12 @@ impl Sheet {
                 return Err(Rejection::new(named, "ties a person to themselves"));
             }
         }
+        if let Some(alias) = register.alias.as_ref().filter(|alias| self.packed[alias.given_up] == self.packed[alias.kept])
+            && self.packed[alias.kept] != ABSENT
+        {
+            let field = &register.fields[register.packed[alias.given_up]].name;
+            return Err(Rejection::new(field, "cannot be given up for itself"));
+        }
         Ok(())
     }
 

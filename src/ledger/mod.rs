@@ -92,19 +92,23 @@ impl Ledger {
         self.set_today(today);
         let mut effects = Effects { families: self.lineage.apply(self.today, resettled), ..Effects::default() };
         // What is lost goes first, so that a right that is lost and gained under another number is a changed right.
-        let is_loss = |change: &&Change| matches!(change.kind, ChangeKind::Lost | ChangeKind::Refuted);
+        let is_loss = |change: &&Change| matches!(change.kind, ChangeKind::Lost | ChangeKind::Refuted | ChangeKind::Sealed);
         let (lost, rest): (Vec<_>, Vec<_>) = changes.iter().partition(is_loss);
         for change in lost.into_iter().chain(rest) {
             self.link(epoch, change);
             if let Some(step) = self.fold(change) {
-                self.act(epoch, step, &mut effects);
+                let mut actions = self.desk.step(step);
+                // Of a number given up in secret social workers are not told either.
+                actions.retain(|action| change.kind != ChangeKind::Sealed || !matches!(action, Action::Note(_)));
+                self.keep(epoch, actions, &mut effects);
             }
         }
         for news in heard {
             if let Heard::Receipt { message, delivered } = news {
                 self.outbox.receipt(*message, *delivered);
             }
-            self.act(epoch, Step::Heard(news), &mut effects);
+            let actions = self.desk.step(Step::Heard(news));
+            self.keep(epoch, actions, &mut effects);
         }
         let actions = self.desk.settle();
         self.keep(epoch, actions, &mut effects);
@@ -204,7 +208,7 @@ impl Ledger {
         let right = right_of(&change.decision);
         let before = self.rights.remove(&right).and_then(|id| self.decisions.remove(&id)).or_else(|| self.doubted.remove(&right));
         match change.kind {
-            ChangeKind::Lost | ChangeKind::Refuted => return self.lose(right, before?),
+            ChangeKind::Lost | ChangeKind::Refuted | ChangeKind::Sealed => return self.lose(right, before?),
             ChangeKind::Doubted => return self.doubt(right, before?),
             ChangeKind::Gained | ChangeKind::Amount | ChangeKind::Attributes => {}
         }
@@ -244,11 +248,6 @@ impl Ledger {
         let before = self.baseline_lost.len();
         self.baseline_lost.retain(|(_, lost), ()| lost != right);
         self.baseline_lost.len() < before
-    }
-
-    fn act(&mut self, epoch: Epoch, step: Step, effects: &mut Effects) {
-        let actions = self.desk.step(step);
-        self.keep(epoch, actions, effects);
     }
 
     fn keep(&mut self, epoch: Epoch, actions: Vec<Action>, effects: &mut Effects) {

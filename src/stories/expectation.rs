@@ -40,6 +40,8 @@ pub enum What {
     LivesWith {
         names: Vec<String>,
     },
+    /// In no household: dead, departed, unknown, or under another number.
+    Nowhere,
     /// An indicator, criterion, `score`, `category`, `level` or `level_score`.
     Value {
         id: String,
@@ -62,7 +64,7 @@ pub struct Terms {
 }
 
 const USAGE: &str = "NAME gained|lost|changed|has BENEFIT [AMOUNT] [from DATE] [until DATE] [because CONDITION], \
-NAME not eligible BENEFIT [because CONDITION], NAME undetermined BENEFIT, NAME lives with NAMES, NAME alone, NAME has [no] fault FAULT, NAME THING = VALUE or NAME THING unknown [REASON]";
+NAME not eligible BENEFIT [because CONDITION], NAME undetermined BENEFIT, NAME lives with NAMES, NAME alone, NAME nowhere, NAME has [no] fault FAULT, NAME THING = VALUE or NAME THING unknown [REASON]";
 
 impl Expectation {
     /// Reads a sentence; the error says what sentences look like.
@@ -82,7 +84,7 @@ impl Expectation {
             | What::Has { benefit, .. }
             | What::NotEligible { benefit, .. }
             | What::Undetermined { benefit } => Some(benefit),
-            What::LivesWith { .. } | What::Fault { .. } | What::Value { .. } | What::Unknown { .. } => None,
+            What::LivesWith { .. } | What::Nowhere | What::Fault { .. } | What::Value { .. } | What::Unknown { .. } => None,
         }
     }
 
@@ -104,6 +106,7 @@ fn what(words: &[&str]) -> Option<What> {
         ["has", benefit, terms @ ..] => What::Has { benefit: text(benefit), terms: read_terms(terms)? },
         ["lives", "with", names @ ..] if !names.is_empty() => What::LivesWith { names: names.iter().map(text).collect() },
         ["alone"] => What::LivesWith { names: Vec::new() },
+        ["nowhere"] => What::Nowhere,
         [id, "=", value] => What::Value { id: text(id), value: text(value) },
         [id, "unknown"] => What::Unknown { id: text(id), reason: None },
         [id, "unknown", reason] => What::Unknown { id: text(id), reason: Some(text(reason)) },

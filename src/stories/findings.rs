@@ -40,6 +40,10 @@ impl Findings<'_> {
             What::NotEligible { benefit, because } => self.not_eligible(person, benefit, because.as_deref()),
             What::Undetermined { benefit } => self.undetermined(person, benefit),
             What::LivesWith { names } => self.lives_with(person, names),
+            What::Nowhere => match self.households.get(&person) {
+                None => Ok(()),
+                Some(_) => Err("in a household".to_owned()),
+            },
             What::Fault { id, present } => {
                 let of_person: Vec<&str> = self.faults.keys().filter(|(_, of)| *of == person).map(|(id, _)| id.as_str()).collect();
                 if of_person.contains(&id.as_str()) == *present { Ok(()) } else { Err(format!("faults: {}", of_person.join(", "))) }
@@ -251,6 +255,6 @@ pub fn event(change: &Change) -> Option<Event> {
         ChangeKind::Lost => Some(Event::Lost),
         ChangeKind::Amount => Some(Event::Changed),
         ChangeKind::Doubted => Some(Event::Doubted),
-        ChangeKind::Attributes | ChangeKind::Refuted => None,
+        ChangeKind::Attributes | ChangeKind::Refuted | ChangeKind::Sealed => None,
     }
 }

@@ -180,7 +180,7 @@ impl Witnesses {
 fn subjects(story: &Story) -> BTreeSet<String> {
     let of_sentence = |what: &What| match what {
         What::Value { id, .. } | What::Unknown { id, .. } | What::Fault { id, .. } => id.clone(),
-        What::LivesWith { .. } => COMPOSITION.to_owned(),
+        What::LivesWith { .. } | What::Nowhere => COMPOSITION.to_owned(),
         What::Happened { benefit, .. } | What::Has { benefit, .. } | What::NotEligible { benefit, .. } | What::Undetermined { benefit } => {
             benefit.clone()
         }

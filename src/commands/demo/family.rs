@@ -87,7 +87,7 @@ impl Family {
                 ChangeKind::Lost => "lost",
                 ChangeKind::Amount => "changed",
                 ChangeKind::Doubted => "in doubt",
-                ChangeKind::Refuted | ChangeKind::Attributes => continue,
+                ChangeKind::Refuted | ChangeKind::Attributes | ChangeKind::Sealed => continue,
             };
             let benefit = &policy.benefits[usize::from(change.decision.benefit)];
             let before = change.before.as_ref().map_or(String::new(), |before| format!(" (was {})", grouped(before.amount)));

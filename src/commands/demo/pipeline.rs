@@ -126,7 +126,8 @@ impl Pipeline {
     fn commit(&mut self, now: i64) {
         self.engine.submit(std::mem::take(&mut self.updates));
         let output = self.engine.commit();
-        let heard = std::mem::take(&mut self.heard);
+        let mut heard = std::mem::take(&mut self.heard);
+        heard.extend(output.renumbered.iter().copied().map(Heard::Renumbered));
         self.family.changes(output.date, &output.changes, &self.policy);
         let resettled = Resettled { standings: &output.standings, moves: &output.moves };
         let effects = self.ledger.apply(output.epoch, output.date, resettled, &output.changes, &heard);

@@ -51,7 +51,7 @@ impl Changes {
             ChangeKind::Gained => self.gained += 1,
             ChangeKind::Lost => self.lost += 1,
             ChangeKind::Amount => self.amount += 1,
-            ChangeKind::Doubted | ChangeKind::Refuted | ChangeKind::Attributes => (),
+            ChangeKind::Doubted | ChangeKind::Refuted | ChangeKind::Attributes | ChangeKind::Sealed => (),
         }
     }
 }

@@ -188,6 +188,16 @@ fn register() -> Value {
             "until": text(),
         }),
     );
+    let alias = object(
+        &["of", "from"],
+        json!({
+            "of": { "type": "array", "items": text(), "minItems": 2, "maxItems": 2 },
+            "from": text(),
+            "reported": text(),
+            "secret": text(),
+            "closes": { "type": "array", "items": { "type": "string", "pattern": r"^[a-z0-9_]+\.[a-z0-9_]+\.[a-z0-9_]+$" } },
+        }),
+    );
     object(
         &["title", "source", "key", "cadence", "fields"],
         with_title(json!({
@@ -198,6 +208,7 @@ fn register() -> Value {
             "period": text(),
             "fields": table_of(WORD, json!({ "type": "string", "pattern": field })),
             "tie": { "anyOf": [tie.clone(), list_of(tie)] },
+            "alias": alias,
         })),
     )
 }
