@@ -6,7 +6,7 @@
 
 use clap::Args;
 use dataflows::model::Date;
-use fixtures::country::{Country, History, in_order, morning, opening};
+use fixtures::country::{Country, History, in_order, morning, opening, pilot};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -19,8 +19,11 @@ const COMPRESSION_LEVEL: i32 = 3;
 #[derive(Args, Clone, Debug)]
 pub struct Arguments {
     /// People alive on the first day. Above some 24 million their numbers (ИИН) also use serials below 9000.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=200_000_000))]
-    pub persons: u64,
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=200_000_000), required_unless_present = "scenario")]
+    pub persons: Option<u64>,
+    /// Not a country, but what a story needs: DIR/population.ndjson.zst alone.
+    #[arg(long, value_enum, conflicts_with_all = ["persons", "days", "history"])]
+    pub scenario: Option<Scenario>,
     /// The same seed and size give the same bytes.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -39,6 +42,12 @@ pub struct Arguments {
     /// Threads; all cores if absent. The files do not depend on it.
     #[arg(long)]
     pub threads: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scenario {
+    /// The 28,061 applications of the scoring pilot in Karaganda oblast and Shymkent, of which 954 are of category 6.
+    Pilot,
 }
 
 fn first_day(text: &str) -> Result<Date, String> {
@@ -65,8 +74,9 @@ struct Frame {
 
 /// Writes the country; the folder is created, files of an earlier run are replaced.
 pub fn generate(arguments: &Arguments) -> io::Result<Summary> {
+    let Some(persons) = arguments.persons else { return generate_pilot(arguments) };
     let history = arguments.history.map_or_else(History::default, |months| History::of_months(i32::from(months)));
-    let country = Country::new(arguments.persons as usize, arguments.seed, arguments.start).with_history(history);
+    let country = Country::new(persons as usize, arguments.seed, arguments.start).with_history(history);
     let days = arguments.days as usize;
     let threads = arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let spill = Spill::new(&arguments.out, days)?;
@@ -93,6 +103,19 @@ pub fn generate(arguments: &Arguments) -> io::Result<Summary> {
         file.flush()?;
     }
     summary.update_lines += spill.join(arguments.start, create(&arguments.out, "updates.ndjson.zst")?)?;
+    Ok(summary)
+}
+
+/// Writes the records of the pilot; nothing happens after the first day.
+fn generate_pilot(arguments: &Arguments) -> io::Result<Summary> {
+    fs::create_dir_all(&arguments.out)?;
+    let mut population = create(&arguments.out, "population.ndjson.zst")?;
+    let mut summary = Summary::default();
+    for block in pilot(arguments.seed, arguments.start).chain([opening(arguments.start)]) {
+        summary.population_lines += lines(&block);
+        population.write_all(&compress(&block)?)?;
+    }
+    population.flush()?;
     Ok(summary)
 }
 
@@ -193,7 +216,7 @@ mod tests {
     fn generated(threads: usize) -> PathBuf {
         let out = std::env::temp_dir().join(format!("shanyraq-generate-{}-{threads}", std::process::id()));
         let start = Date::from_ymd(2026, 1, 1).unwrap();
-        let arguments = Arguments { persons: 17_300, seed: 5, days: 12, start, history: None, out: out.clone(), threads: Some(threads) };
+        let arguments = Arguments { persons: Some(17_300), scenario: None, seed: 5, days: 12, start, history: None, out: out.clone(), threads: Some(threads) };
         assert!(generate(&arguments).unwrap().births > 0);
         out
     }
