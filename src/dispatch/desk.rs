@@ -500,6 +500,7 @@ impl Desk {
         Context {
             today: self.today,
             terms,
+            allow_assumed: self.terms.allow_assumed,
             tellable: self.terms.messages.contains_key(&terms.id),
             account_known: self.accounts.contains(&addressee) || self.accounts.contains(&right.person),
             assigned: self.assigned_until(right).is_some(),

@@ -2,8 +2,13 @@
 
 use dataflows::model::{Date, Decision, Ground, HouseholdKey, Membership, Outcome, Role};
 use dataflows::policy::file::{ABSENT, NewRecord, opaque};
-use dataflows::policy::{Contribution, Entitlement, Environment, Evaluator, FeedState, Judgement, Policy, Problem, Right, Row, unknown};
+use dataflows::policy::{Contribution, Entitlement, Environment, Evaluator, FeedState, Judgement, Policy, Right, Row, unknown};
 use std::sync::Arc;
+
+/// Each kind of mistake, and what is said of it.
+mod mistakes;
+/// Rows that nobody reaches, and families that fall between them.
+mod reach;
 
 const POLICY: &str = r#"
 id = "tiny"
@@ -594,152 +599,6 @@ fn boundaries_are_those_that_the_package_uses() {
     assert_eq!(states[usize::from(policy.register("reg.car").unwrap())], FeedState::Silent, "31 of 30 days");
     assert_eq!(states[usize::from(policy.kin_register)], FeedState::Fresh);
     assert_eq!(policy.feed_states(&[], date("2026-11-01"))[0], FeedState::NotConnected);
-}
-
-/// What is said of the package after one replacement.
-fn problems(path: &str, from: &str, to: &str) -> Vec<Problem> {
-    let mut files = package();
-    let (_, text) = files.iter_mut().find(|(known, _)| known == path).expect("a file of the package");
-    assert!(text.contains(from), "{path} has no {from}");
-    *text = text.replacen(from, to, 1);
-    Policy::load(&files).map(|_| ()).expect_err(to)
-}
-
-#[test]
-fn mistakes_are_explained_where_they_are() {
-    let (i, p) = ("indicators/all.toml", "parameters.toml");
-    let proposal = |of: &str, quantile: i64, at_least: &str| {
-        let rest = format!("quantile = {quantile}, share = 350, at_least = \"{at_least}\" }}");
-        format!("is = 3932 }}]\n[LINE]\nunit = \"KZT\"\nvalues = [{{ from = 2025-01-01, is = 1 }}]\npropose = {{ of = \"{of}\", {rest}")
-    };
-    let cases = [
-        // Names.
-        (i, "c.from, c.to", "c.from, c.too", "c.too", "reg.car has no field `too`", "did you mean `to`?"),
-        (i, "reg.pay.distinct", "reg.pai.distinct", "reg.pai", "no register is called `reg.pai`", "did you mean `reg.pay`?"),
-        (i, "members.filter(m, m.child)", "members.filter(m, m.chil)", "m.chil)", "nothing is called `chil` here", "did you mean `child`?"),
-        (i, "previous_quarter()", "previous_quartre()", "previous_quartre", "a window is needed here", "did you mean `previous_quarter`?"),
-        (i, "m.cars > 0", "age(m.birth_date) > children", "children)", "`children` does not belong to a member", "take it outside"),
-        (i, "reg.person.map(p, p.birth_date).max()", "reg.person.map(p, p.name).max()", "p.name", "`name` is only shown", ""),
-        (i, "reg.person.map(p, p.birth_date).max()", "reg.person", "reg.person\"", "`reg.person` is a register", ""),
-        (
-            "criteria.toml",
-            "by = \"children\"",
-            "by = \"childrens\"",
-            "childrens",
-            "nothing is called `childrens`",
-            "did you mean `children`?",
-        ),
-        ("benefits/family.toml", "16.03 MRP", "16.03 MPR", "MPR", "nothing is called `MPR`", "did you mean `MRP`?"),
-        ("registers/reg.toml", "birth_date = \"date\"", "birth_date = \"dat\"", "dat\"", "there is no type `dat`", "did you mean `date`?"),
-        ("registers/reg.toml", "retain = \"15", "retian = \"15", "retian", "unknown key `retian`", "did you mean `retain`?"),
-        (p, "is = 3932 }]", &proposal("per_capitta", 500, "MRP"), "per_capitta", "called `per_capitta`", "did you mean `per_capita`?"),
-        (p, "is = 3932 }]", &proposal("cars", 500, "MRP"), "cars\"", "no indicator of households is called `cars`", ""),
-        (p, "is = 3932 }]", &proposal("any_car", 500, "MRP"), "any_car", "`any_car` is no number", ""),
-        (p, "is = 3932 }]", &proposal("per_capita", 0, "MRP"), "{ of", "`quantile` is in thousandths, from 1 to 1000", ""),
-        (p, "is = 3932 }]", &proposal("per_capita", 500, "MPR"), "MPR", "no other parameter is called `MPR`", "did you mean `MRP`?"),
-        (p, "is = 3932 }]", &proposal("per_capita", 500, "LINE"), "LINE\" }", "no other parameter is called `LINE`", ""),
-        // Types and units.
-        (i, "k.kind == 'parent'", "k.kind == 'parnet'", "== 'parnet'", "'parnet' is not one of", "did you mean `parent`?"),
-        (i, "p.amount).sum() / 3", "p.employer).sum() / 3", "p.employer).sum", "a number is needed here, not an id", ""),
-        (i, "m.cars > 0", "m.cars > m.birth_date", "> m.birth_date", "a number cannot be compared with a date", ""),
-        (i, "m.cars > 0", "m.income > MRP", "> MRP", "KZT/month and KZT do not go together", ""),
-        (i, "unit = \"date\"", "unit = \"KZT\"", "KZT\"\nvalue = \"reg.person", "the unit is declared as KZT", ""),
-        (i, "round = \"down\"", "", "/ 3", "this is a fraction", "round = "),
-        (i, ".sum() / 3", ".sum() * 0.5", "0.5", "decimals stand only in amounts", ""),
-        (i, "m.cars > 0", "m.cars", "m.cars)\"", "a condition must be true or false", ""),
-        // Values of the household in a person's right.
-        (
-            "benefits/single.toml",
-            "age(birth_date) >= 18",
-            "reg.pay.exists(p, p.amount > per_capita)",
-            "exists(p",
-            "a macro over records does not know the household's values",
-            "make an indicator of the list",
-        ),
-        (
-            "benefits/single.toml",
-            "age(birth_date) >= 18",
-            "past(add_months(head_born, cars))",
-            "past",
-            "`past` waits for a person's date",
-            "make",
-        ),
-        (i, "reg.pay.distinct(p, p.employer)", "children + 1", "children + 1", "`children` is an indicator of households", "only rights"),
-        // Shapes.
-        (i, "members.filter(m, m.child).size()", "members.distinct(m, m.cars)", "distinct(m", "do not add up", "count members"),
-        (i, "members.map(m, m.cars).max()", "members.map(m, m.income).max()", "max()\"\n[any", "does not add up", "classes = N"),
-        (
-            i,
-            "members.map(m, m.income).sum()",
-            "members.map(m, m.income / 2).sum()",
-            "/ 2",
-            "fractions of members are not summed",
-            "after the macro",
-        ),
-        (
-            i,
-            "members.filter(m, m.child)",
-            "members.filter(m, age(m.birth_date) < 1 && members.size() > 0)",
-            "size() > 0",
-            "macros do not nest",
-            "",
-        ),
-        (i, "head.birth_date", "age(head.birth_date)", "age(", "households have none", ""),
-        (
-            i,
-            "[orphan]",
-            "[loop_a]\ntitle = { en = \"x\" }\nsource = \"s\"\nof = \"person\"\nvalue = \"loop_a + 1\"\n[orphan]",
-            "loop_a + 1",
-            "computed from itself",
-            "",
-        ),
-        ("policy.toml", "alive = \"", "alive = \"!head && ", "&& !reg", "must not rest on the person's role", ""),
-        ("policy.toml", "minor = \"age(birth_date) < 18\"", "minor = \"kin.size() > 0\"", "kin.size() > 0", "`kin` is not known", ""),
-        // Bins.
-        ("criteria.toml", "\"1..3\" = 10", "\"1..2\" = 10", "\"3..\" = -30", "there is a gap: 2..3", ""),
-        ("criteria.toml", "\"1..3\" = 10", "\"1..4\" = 10", "\"3..\" = -30", "overlaps", ""),
-        ("criteria.toml", "\"1..3\" = 10", "\"3..1\" = 10", "\"3..1\"", "`3..1` is no bin", ""),
-        ("criteria.toml", "unknown = 7", "", "c_children]", "`unknown` is missing", "unknown = 0"),
-        // Completeness.
-        ("benefits/family.toml", "source = \"test\"", "", "\nid = ", "`source` is missing", ""),
-        (i, "title = { en = \"Cars\" }", "title = { ru = \"Cars\" }", "title = { ru", "`title` is missing in en", ""),
-        ("registers/reg.toml", "[\"reg.death\"]", "[\"shanyraq.death\"]", "\"shanyraq.death\"", "the engine's own", ""),
-        ("registers/reg.toml", "enum(family|single|meal)", "enum(single|meal)", "", "`family` is not among the words", "add it"),
-        ("benefits/family.toml", "period = \"month\"", "period = \"month\"\nproactive = 2026-01-01", "", "messages.toml has no offer", ""),
-        (
-            "policy.toml",
-            "[assignment]",
-            "[story]\npeople = [{ register = \"reg.persn\" }]\n[assignment]",
-            "reg.persn",
-            "no register is called",
-            "reg.person",
-        ),
-        (i, "m.cars > 0", "m.cars > -9223372036854775807", "9223372036854775807", "numbers lie within", ""),
-        // Syntax.
-        (i, "m.cars > 0", "m.cars > ", ")\"\n[head_born]", "not an expression", ""),
-        ("policy.toml", "version = \"1\"", "version = 1", "1\nfrom", "`version` must be a text", ""),
-        ("policy.toml", "version = \"1\"", "version = ", "\nfrom", "", ""),
-    ];
-    let mut wrong = Vec::new();
-    for (path, from, to, marker, message, hint) in cases {
-        let found = problems(path, from, to);
-        let near = |problem: &&Problem| problem.message.contains(message) && problem.hint.as_deref().unwrap_or_default().contains(hint);
-        let Some(problem) = found.iter().find(near) else {
-            wrong.push(format!("{to}: {found:#?}"));
-            continue;
-        };
-        if marker.is_empty() {
-            continue;
-        }
-        let text = package().iter().find(|(known, _)| known == path).map(|(_, text)| text.replacen(from, to, 1)).expect("a file");
-        let at = text.find(marker).unwrap_or_else(|| panic!("{to}: no {marker}"));
-        let line = text[..at].matches('\n').count() + 1;
-        let column = at - text[..at].rfind('\n').map_or(0, |newline| newline + 1) + 1;
-        if (problem.file.as_str(), problem.line, problem.column) != (path, line, column) {
-            wrong.push(format!("{to}: expected at {line}:{column}: {problem:?}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// The package with further texts at the end of its files, or with further files.
