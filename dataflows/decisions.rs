@@ -2,12 +2,11 @@
 
 use crate::indicators::Decided;
 use crate::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Ground, Outcome, PersonId, SharedAnswer};
-use crate::operators::{Listed, PerEpoch, Room, Rule, StoreSize, TURN, lists, spread};
+use crate::operators::{Flow, Listed, PerEpoch, Room, Rule, StoreSize, TURN, lists, spread};
 use crate::policy::{Policy, Right};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use timely::dataflow::StreamVec;
 
 /// The identity of a decision: person, benefit, ground, period, outcome and amount, by their outside names.
 pub fn decision_id(policy: &Policy, decision: &Decision) -> DecisionId {
@@ -34,14 +33,14 @@ pub fn ground_text(policy: &Policy, ground: &Ground) -> String {
 /// Decides which rights stand beside each other, and nets those gained and lost in an epoch, person by person. Changes go into
 /// the answer; the stream only tells when the epoch is through.
 pub fn consolidate<'scope>(
-    rights: [StreamVec<'scope, Epoch, Decided>; 2],
+    rights: [Flow<'scope, Decided>; 2],
     answer: SharedAnswer,
     policy: Arc<Policy>,
     stacked: Rc<Cell<StoreSize>>,
-) -> StreamVec<'scope, Epoch, ()> {
+) -> Flow<'scope, ()> {
     let [of_persons, of_households] = rights;
     let route = |(right, _): &Decided| spread(right.decision.person);
-    let room = Room::new(of_persons.scope(), "Decisions").hear(of_persons, route).hear(of_households, route);
+    let room = Room::new(of_persons.site(), "Decisions").hear(of_persons, route).hear(of_households, route);
     let stacked = lists(Stacking(policy.clone()), stacked);
     let (through,) = room.run(Netter { policy, answer, stacked, concluded: (Vec::new(),), pending: Vec::new(), decided: false });
     through

@@ -15,13 +15,12 @@
 //! custody holder, both parents where they share an anchor, the parent at the same address, mother, other parent. A child
 //! who is a parent may take their children along to their own adult, and no further.
 
-use crate::model::{Epoch, HouseholdKey, Membership, PersonId, Role};
-use crate::operators::{Listed, Room, Rule, StoreSize, lists, spread};
+use crate::model::{HouseholdKey, Membership, PersonId, Role};
+use crate::operators::{Flow, Listed, Room, Rule, StoreSize, lists, spread};
 use crate::persons::{AdultFact, Care, Carer, ChildFact, Facts, Placed, Resident};
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::rc::Rc;
-use timely::dataflow::StreamVec;
 
 /// How much each of the lists holds.
 #[derive(Clone, Default)]
@@ -33,13 +32,13 @@ pub struct ListSizes {
 }
 
 /// Composes households: the places of everybody who needs facts about others to be placed.
-pub fn compose<'scope>(facts: Facts<'scope>, sizes: &ListSizes) -> [StreamVec<'scope, Epoch, Placed>; 3] {
-    let scope = facts.adults.scope();
-    let (adults, offers) = Room::new(scope, "Adults").hear(facts.adults, route).run(lists(Adults, sizes.adults.clone()));
-    let (crowded,) = Room::new(scope, "Addresses").hear(facts.residents, route).run(lists(Addresses, sizes.addresses.clone()));
-    let children = Room::new(scope, "Children").hear(facts.children, route).hear(offers, route).hear(crowded, route);
+pub fn compose<'scope>(facts: Facts<'scope>, sizes: &ListSizes) -> [Flow<'scope, Placed>; 3] {
+    let site = facts.adults.site();
+    let (adults, offers) = Room::new(site.clone(), "Adults").hear(facts.adults, route).run(lists(Adults, sizes.adults.clone()));
+    let (crowded,) = Room::new(site.clone(), "Addresses").hear(facts.residents, route).run(lists(Addresses, sizes.addresses.clone()));
+    let children = Room::new(site.clone(), "Children").hear(facts.children, route).hear(offers, route).hear(crowded, route);
     let (children, followed) = children.run(lists(Children, sizes.children.clone()));
-    let (followers,) = Room::new(scope, "Followers").hear(followed, route).run(lists(Followers, sizes.followers.clone()));
+    let (followers,) = Room::new(site.clone(), "Followers").hear(followed, route).run(lists(Followers, sizes.followers.clone()));
     [adults, children, followers]
 }
 

@@ -4,14 +4,13 @@
 //! from what they contribute now. Both are computed from the files; nothing that was sent needs to be kept.
 
 use crate::model::{Date, Decision, Epoch, HouseholdKey, Membership, Outcome, PersonId, Role, SharedAnswer};
-use crate::operators::{PerEpoch, Room, Turns, spread};
+use crate::operators::{Flow, PerEpoch, Room, Turns, spread};
 use crate::persons::{Placed, Told, concerns_everybody};
 use crate::policy::{Claim, Contribution, Entitlement, Environment, Evaluator, Policy, Right};
 use crate::records::{Circumstances, Files, SharedFiles};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::sync::Arc;
-use timely::dataflow::StreamVec;
 
 /// A change of a household's sums: `(slot, difference)`, and `(slot, reason, difference)` of the members for whom it is unknown;
 /// and the claims that a member has no longer (−1) or now (+1).
@@ -45,15 +44,15 @@ pub type Decided = (Right, isize);
 
 /// Measures everybody whose file, place, date or circumstances changed.
 pub fn measure<'scope>(
-    told: StreamVec<'scope, Epoch, Told>,
-    places: [StreamVec<'scope, Epoch, Placed>; 3],
+    told: Flow<'scope, Told>,
+    places: [Flow<'scope, Placed>; 3],
     files: SharedFiles,
     answer: SharedAnswer,
     policy: Arc<Policy>,
-) -> (StreamVec<'scope, Epoch, Measured>, StreamVec<'scope, Epoch, Decided>) {
-    let scope = told.scope();
+) -> (Flow<'scope, Measured>, Flow<'scope, Decided>) {
+    let site = told.site();
     let measurer = Measurer {
-        worker: scope.index() as u64,
+        worker: site.worker(),
         files,
         answer,
         evaluator: Evaluator::new(policy.clone()),
@@ -64,7 +63,7 @@ pub fn measure<'scope>(
         before: Contribution::default(),
         now: Contribution::default(),
     };
-    let room = Room::new(scope, "Measures").hear(told, Told::route);
+    let room = Room::new(site.clone(), "Measures").hear(told, Told::route);
     places.into_iter().fold(room, |room, places| room.hear(places, |(person, ..)| spread(*person))).run(measurer)
 }
 
@@ -127,18 +126,28 @@ impl Measurer {
         let entry = &files.entries[slot as usize];
         let (person, is, horizon) = (entry.person, entry.membership, files.horizon(slot));
         let Some((_, environment)) = self.next.as_ref().or(self.circumstances.as_ref()) else { return };
-        let was = match &self.circumstances {
-            Some((_, environment)) => {
-                let (file, was) = files.before(slot);
-                measure_one(&mut self.evaluator, environment, person, file, was, &mut self.before);
-                was
+        let (file_before, mut was) = files.before(slot);
+        let only = files.only_changed(slot).filter(|_| self.next.is_none() && is.household != HouseholdKey::NONE);
+        let own_horizon = match (only, &self.circumstances) {
+            (Some(register), Some(_)) => {
+                let (files_of_both, both) = ([file_before, &entry.file], [&mut self.before, &mut self.now]);
+                let horizon = self.evaluator.contributions(environment, person, register, files_of_both, is, both);
+                // What was not looked at may change when it might have before.
+                horizon.min(entry.wake)
             }
-            None => {
-                clear(&mut self.before);
-                Membership::OUTSIDE
+            (_, before) => {
+                match before {
+                    Some((_, environment)) => {
+                        measure_one(&mut self.evaluator, environment, person, file_before, was, &mut self.before);
+                    }
+                    None => {
+                        self.before.clear(0);
+                        was = Membership::OUTSIDE;
+                    }
+                }
+                measure_one(&mut self.evaluator, environment, person, &entry.file, is, &mut self.now)
             }
         };
-        let own_horizon = measure_one(&mut self.evaluator, environment, person, &entry.file, is, &mut self.now);
         if self.circumstances.is_none() {
             leave_out_doubts(&self.policy, &mut self.now.entitlements);
         }
@@ -168,13 +177,6 @@ impl Measurer {
     }
 }
 
-fn clear(contribution: &mut Contribution) {
-    contribution.values.clear();
-    contribution.unknown.clear();
-    contribution.claims.clear();
-    contribution.entitlements.clear();
-}
-
 /// What a person contributes where they stand; nothing where they stand nowhere.
 fn measure_one(
     evaluator: &mut Evaluator,
@@ -185,7 +187,7 @@ fn measure_one(
     contribution: &mut Contribution,
 ) -> Date {
     if place.household == HouseholdKey::NONE {
-        clear(contribution);
+        contribution.clear(0);
         return Date::NEVER;
     }
     evaluator.contribution(environment, person, file, place, contribution)

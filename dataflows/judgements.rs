@@ -5,24 +5,23 @@
 
 use crate::indicators::{Decided, Difference, Measured, hand_on, leave_out_doubts};
 use crate::model::{Epoch, HouseholdKey, SharedAnswer, Standing};
-use crate::operators::{PerEpoch, Room, StoreSize, TURN, Turns, hash};
+use crate::operators::{Flow, PerEpoch, Room, StoreSize, TURN, Turns, hash};
 use crate::persons::concerns_everybody;
 use crate::policy::file;
-use crate::policy::{Claim, Environment, Evaluator, Judgement, Policy, Row};
+use crate::policy::{BUILT_IN_SLOTS, Claim, Environment, Evaluator, Judgement, Policy, Row};
 use crate::records::Circumstances;
 use hashbrown::{HashMap, HashTable};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use timely::dataflow::StreamVec;
 
 /// Judges every household whose row or circumstances changed.
 pub fn judge<'scope>(
-    measured: StreamVec<'scope, Epoch, Measured>,
+    measured: Flow<'scope, Measured>,
     rows: SharedRows,
     answer: SharedAnswer,
     policy: Arc<Policy>,
-) -> StreamVec<'scope, Epoch, Decided> {
+) -> Flow<'scope, Decided> {
     let judge = Judge {
         rows,
         answer,
@@ -33,9 +32,10 @@ pub fn judge<'scope>(
         turns: Turns::default(),
         before: Judgement::default(),
         now: Judgement::default(),
+        row_before: Row::default(),
         row: Row::default(),
     };
-    let (rights,) = Room::new(measured.scope(), "Judgements").hear(measured, Measured::route).run(judge);
+    let (rights,) = Room::new(measured.site(), "Judgements").hear(measured, Measured::route).run(judge);
     rights
 }
 
@@ -143,6 +143,21 @@ impl Rows {
         row.unknown.extend(self.unknown.get(&slot).into_iter().flatten().copied());
         row.claims.clear();
         row.claims.extend(self.claims.get(&slot).into_iter().flatten().cloned());
+    }
+
+    /// Copies the row of a slot into `row`, but lends what its members claim: see [`take_back`](Self::take_back).
+    fn lend(&mut self, slot: u32, row: &mut Row) {
+        unpack(&self.values[slot as usize], self.slots, &mut row.values);
+        row.unknown.clear();
+        row.unknown.extend(self.unknown.get(&slot).into_iter().flatten().copied());
+        row.claims = self.claims.get_mut(&slot).map(std::mem::take).unwrap_or_default();
+    }
+
+    /// Takes back the claims of a row that was lent.
+    fn take_back(&mut self, slot: u32, row: &mut Row) {
+        if let Some(claims) = self.claims.get_mut(&slot) {
+            *claims = std::mem::take(&mut row.claims);
+        }
     }
 
     fn slot(&mut self, household: HouseholdKey) -> u32 {
@@ -283,6 +298,7 @@ struct Judge {
     turns: Turns,
     before: Judgement,
     now: Judgement,
+    row_before: Row,
     row: Row,
 }
 
@@ -333,19 +349,32 @@ impl Judge {
     /// Hands on what differs between a household as it was and as it is.
     fn compare(&mut self, rows: &mut Rows, slot: u32, rights: &mut Vec<Decided>) {
         let household = rows.keys[slot as usize];
-        let was = rows.copy_before(slot, &mut self.row);
-        if let (true, Some((_, environment))) = (was, &self.circumstances) {
-            self.evaluator.judge(environment, &self.row, household, &mut self.before);
-        }
+        let was = rows.copy_before(slot, &mut self.row_before);
         rows.settle(slot);
-        rows.copy(slot, &mut self.row);
-        let Some((_, environment)) = self.next.as_ref().or(self.circumstances.as_ref()) else { return };
+        if self.circumstances.is_none() && self.next.is_none() {
+            return;
+        }
         let is = !rows.values[slot as usize].is_empty();
-        if is {
-            self.evaluator.judge(environment, &self.row, household, &mut self.now);
-            if !rows.judged {
-                leave_out_doubts(&self.policy, &mut self.now.entitlements);
+        rows.lend(slot, &mut self.row);
+        let (before, now) = (&mut self.before, &mut self.now);
+        match (&self.circumstances, &self.next) {
+            (Some((_, environment)), None)
+                if was && is && self.row_before.values[..BUILT_IN_SLOTS] == self.row.values[..BUILT_IN_SLOTS] =>
+            {
+                self.evaluator.judgements(environment, household, [&self.row_before, &self.row], [before, now]);
             }
+            (known, next) => {
+                if let (true, Some((_, environment))) = (was, known) {
+                    self.evaluator.judge(environment, &self.row_before, household, before);
+                }
+                if let (true, Some((_, environment))) = (is, next.as_ref().or(known.as_ref())) {
+                    self.evaluator.judge(environment, &self.row, household, now);
+                }
+            }
+        }
+        rows.take_back(slot, &mut self.row);
+        if !rows.judged {
+            leave_out_doubts(&self.policy, &mut self.now.entitlements);
         }
         let standing = |judgement: &Judgement| Standing { category: judgement.category, level: judgement.level };
         let (before, now) = (was.then(|| standing(&self.before)), is.then(|| standing(&self.now)));

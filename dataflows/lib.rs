@@ -25,7 +25,7 @@ pub mod records;
 use households::ListSizes;
 use judgements::SharedRows;
 use model::{Epoch, EpochAnswer, HouseholdKey, Membership, PersonId, Role, SharedAnswer, Update};
-use operators::StoreSize;
+use operators::{Site, StoreSize};
 use policy::file::{self, Record};
 use policy::{Evaluator, Judgement, Policy, Row};
 use records::{Circumstances, FileEvent, Files, Held, SharedActs, SharedFiles};
@@ -71,13 +71,16 @@ impl House {
         let (owned, global) = worker.dataflow_named("House", |scope| {
             let (owned_in, owned) = scope.new_input::<Vec<FileEvent>>();
             let (global_in, global) = scope.new_input::<Vec<Update>>();
+            let site = Site::new(scope);
+            let (owned, global) = (site.enter(owned), site.enter(global));
             let resolved = records::resolve(global, acts.clone(), answer.clone(), policy.clone());
             let (told, facts) = persons::look([owned, resolved], files.clone(), answer.clone(), policy.clone());
             let places = households::compose(facts, &lists);
             let (measured, of_persons) = indicators::measure(told, places, files.clone(), answer.clone(), policy.clone());
             let of_households = judgements::judge(measured, rows.clone(), answer.clone(), policy.clone());
             let rights = [of_persons, of_households];
-            decisions::consolidate(rights, answer.clone(), policy.clone(), stacked.clone()).probe_with(&probe);
+            let through = decisions::consolidate(rights, answer.clone(), policy.clone(), stacked.clone());
+            site.leave(through).probe_with(&probe);
             (owned_in, global_in)
         });
         House { policy, worker: worker.index() as u64, epoch: 0, owned, global, probe, answer, acts, files, rows, lists, stacked }
@@ -137,7 +140,7 @@ impl House {
         let rows = self.rows.borrow();
         for household in rows.sorted_keys() {
             rows.read(household, &mut row);
-            evaluator.judge(&environment, &row, household, &mut judgement);
+            evaluator.judge_with_values(&environment, &row, household, &mut judgement);
             each(household, &row, &judgement);
         }
     }

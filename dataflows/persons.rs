@@ -5,14 +5,13 @@
 //! nothing that a room said needs to be kept.
 
 use crate::model::{Date, Epoch, Fault, FaultKind, HouseholdKey, Membership, PersonId, Role, SharedAnswer};
-use crate::operators::{Listed, PerEpoch, Room, Turns, spread};
-use crate::policy::file::{self, ABSENT, NewRecord, Record};
+use crate::operators::{Flow, Listed, PerEpoch, Room, Turns, spread};
+use crate::policy::file::{self, ABSENT, Brief, NewRecord, Record};
 use crate::policy::{Composition, Environment, Evaluator, Policy, TieKind};
 use crate::records::{Circumstances, FileEvent, Files, SharedFiles};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use timely::dataflow::StreamVec;
 
 /// As what somebody may take in a child; in the order in which they are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -125,21 +124,21 @@ impl Told {
 
 /// What composition is told of everybody.
 pub struct Facts<'scope> {
-    pub adults: StreamVec<'scope, Epoch, Listed<AdultFact>>,
-    pub residents: StreamVec<'scope, Epoch, Listed<Resident>>,
-    pub children: StreamVec<'scope, Epoch, Listed<ChildFact>>,
+    pub adults: Flow<'scope, Listed<AdultFact>>,
+    pub residents: Flow<'scope, Listed<Resident>>,
+    pub children: Flow<'scope, Listed<ChildFact>>,
 }
 
 /// Looks at every person whose file, date or circumstances changed: the versions that people own and those that were resolved.
 pub fn look<'scope>(
-    [owned, resolved]: [StreamVec<'scope, Epoch, FileEvent>; 2],
+    [owned, resolved]: [Flow<'scope, FileEvent>; 2],
     files: SharedFiles,
     answer: SharedAnswer,
     policy: Arc<Policy>,
-) -> (StreamVec<'scope, Epoch, Told>, Facts<'scope>) {
-    let scope = owned.scope();
+) -> (Flow<'scope, Told>, Facts<'scope>) {
+    let site = owned.site();
     let looker = Looker {
-        worker: scope.index() as u64,
+        worker: site.worker(),
         files,
         answer,
         eye: Eye::new(policy),
@@ -151,7 +150,7 @@ pub fn look<'scope>(
         differences: Vec::new(),
         fault_differences: Vec::new(),
     };
-    let room = Room::new(scope, "Persons").hear(owned, FileEvent::route).hear(resolved, FileEvent::route);
+    let room = Room::new(site.clone(), "Persons").hear(owned, FileEvent::route).hear(resolved, FileEvent::route);
     let (told, adults, residents, children) = room.run(looker);
     (told, Facts { adults, residents, children })
 }
@@ -229,12 +228,11 @@ impl Eye {
     /// Writes what `file` says of `person` into `view`; returns the first date on which it may say something else by itself.
     fn look(&mut self, environment: &Environment, person: PersonId, file: &[u8], view: &mut View) -> Date {
         view.clear();
-        let mut declared = Vec::new();
-        let (composition, horizon) = self.evaluator.composition(environment, person, file, |index| declared.push(index));
+        let mut found = Vec::new();
+        let (composition, horizon) = self.evaluator.composition(environment, person, file, |index| found.push(index));
         let Ties { mut horizon, away, seen } = self.read_ties(environment, person, file, composition.exists, horizon, &mut view.faults);
         if seen {
-            let fault = |index| Fault { kind: FaultKind::Declared(index), register: Fault::NO_REGISTER, key: Box::default(), person };
-            view.faults.extend(declared.into_iter().map(fault));
+            view.faults.extend(found.into_iter().map(|index| declared(index, person)));
         }
         if composition.exists && seen {
             self.compose(person, &composition, away, view);
@@ -246,6 +244,25 @@ impl Eye {
             self.tied_people(person, &mut view.kin);
         }
         horizon
+    }
+
+    /// Writes which declared faults the records of one register may have made or mended; false if more than that must be looked at.
+    fn look_again(&mut self, environment: &Environment, register: u16, files: &mut Files, slot: u32, views: [&mut View; 2]) -> bool {
+        let [before, now] = views;
+        before.clear();
+        now.clear();
+        let entry = &files.entries[slot as usize];
+        let (person, wake) = (entry.person, entry.wake);
+        let both = [files.before(slot).0, &*entry.file];
+        let horizon = self.evaluator.contradictions(environment, person, register, both, |side, index| {
+            let faults = if side == 0 { &mut before.faults } else { &mut now.faults };
+            faults.push(declared(index, person));
+        });
+        if let Some(horizon) = horizon {
+            // What was not looked at may change when it might have before.
+            files.set_horizon(slot, horizon.min(wake));
+        }
+        horizon.is_some()
     }
 
     /// What composition is told of somebody who exists, and the contradictions among their ties.
@@ -534,6 +551,13 @@ impl Looker {
     /// Says how the person of a slot differs from what was said of them before.
     fn compare(&mut self, files: &mut Files, slot: u32, out: &mut Said) {
         let Some((_, environment)) = self.next.as_ref().or(self.circumstances.as_ref()) else { return };
+        if self.next.is_none()
+            && let Some(register) = self.only_concern(files, slot, environment.today)
+            && self.eye.look_again(environment, register, files, slot, [&mut self.before, &mut self.now])
+        {
+            self.tell_faults();
+            return;
+        }
         let entry = &files.entries[slot as usize];
         let person = entry.person;
         match &self.circumstances {
@@ -553,11 +577,39 @@ impl Looker {
                 Fact::Child(person, fact) => out.3.push((person, fact, sign)),
             }
         }
-        difference(&mut self.fault_differences, &mut self.before.faults, &mut self.now.faults);
-        self.answer.borrow_mut().faults.append(&mut self.fault_differences);
+        self.tell_faults();
         if self.before.kin != self.now.kin || self.before.kin_values != self.now.kin_values {
             self.tell_kin(person, &mut out.0);
         }
+    }
+
+    fn tell_faults(&mut self) {
+        difference(&mut self.fault_differences, &mut self.before.faults, &mut self.now.faults);
+        self.answer.borrow_mut().faults.append(&mut self.fault_differences);
+    }
+
+    /// The register whose records alone changed, if a person who has a place is certain to be where they were: it says nothing of
+    /// composition, none of its records is disputed or waits for its date, and others last that tell of the person.
+    fn only_concern(&self, files: &Files, slot: u32, today: Date) -> Option<u16> {
+        let (policy, (before, place)) = (&self.eye.policy, files.before(slot));
+        let register = files.only_changed(slot)?;
+        if place.household == HouseholdKey::NONE || policy.concerns_composition(register) {
+            return None;
+        }
+        let (mut faultless, mut lasting) = (true, false);
+        let mut read = |record: Brief| {
+            let future = !record.deleted() && record.event_date.is_some_and(|date| date > today);
+            if record.register == register {
+                faultless &= !record.conflict() && !future;
+            } else {
+                let stays =
+                    policy.registers[usize::from(record.register)].retain_months.is_none() && record.register != policy.kin_register;
+                lasting |= stays && !record.deleted() && !future;
+            }
+        };
+        file::briefs(before).for_each(&mut read);
+        file::briefs(&files.entries[slot as usize].file).for_each(&mut read);
+        (faultless && lasting).then_some(register)
     }
 
     /// Takes the kin row from those who are no longer told, and gives it to those who are.
@@ -576,6 +628,10 @@ impl Looker {
             told.push(Told::Kin(FileEvent::Put(*other, bytes.into())));
         }
     }
+}
+
+fn declared(index: u16, person: PersonId) -> Fault {
+    Fault { kind: FaultKind::Declared(index), register: Fault::NO_REGISTER, key: Box::default(), person }
 }
 
 /// What is in one list and not in the other, as signed differences.

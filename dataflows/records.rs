@@ -5,7 +5,7 @@
 //! of a worker's people are one keyed store, read by the rooms behind: [`Files`].
 
 use crate::model::{Date, Epoch, Fault, FaultKind, Membership, PersonId, SharedAnswer, Update};
-use crate::operators::{PerEpoch, Room, StoreSize, TURN, hash, spread};
+use crate::operators::{Flow, PerEpoch, Room, StoreSize, TURN, hash, spread};
 use crate::policy::file::{self, Identity, Packing, Record};
 use crate::policy::{Environment, FeedState, Policy};
 use hashbrown::HashTable;
@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
-use timely::dataflow::StreamVec;
 
 /// What everybody's rules depend on: the date, and which feeds are heard. Each worker is told by itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -54,14 +54,14 @@ pub type SharedActs = Rc<RefCell<HashTable<Box<[u8]>>>>;
 
 /// Resolves the versions of records of global identity, by register and key.
 pub fn resolve<'scope>(
-    updates: StreamVec<'scope, Epoch, Update>,
+    updates: Flow<'scope, Update>,
     acts: SharedActs,
     answer: SharedAnswer,
     policy: Arc<Policy>,
-) -> StreamVec<'scope, Epoch, FileEvent> {
+) -> Flow<'scope, FileEvent> {
     let routing = policy.clone();
     let route = move |update: &Update| identity_hash(&routing, &Record::read(&update.record));
-    let (events,) = Room::new(updates.scope(), "Resolver").hear(updates, route).run(Resolver { policy, acts, answer });
+    let (events,) = Room::new(updates.site(), "Resolver").hear(updates, route).run(Resolver { policy, acts, answer });
     events
 }
 
@@ -182,9 +182,31 @@ pub fn people(policy: &Policy, record: &Record<'_>) -> Vec<PersonId> {
     named
 }
 
+/// What of a person changed in the epoch in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// Nothing that rules read.
+    Nothing,
+    /// Records of one register, in their file.
+    Records(u16),
+    /// More than that: their date came, they have another place, records of several registers.
+    Much,
+}
+
+impl Cause {
+    fn join(&mut self, other: Cause) {
+        *self = match (*self, other) {
+            (Cause::Nothing, cause) | (cause, Cause::Nothing) => cause,
+            (Cause::Records(one), Cause::Records(other)) if one == other => Cause::Records(one),
+            _ => Cause::Much,
+        };
+    }
+}
+
 /// A person as they were before the epoch in flight.
 struct Changed {
     slot: u32,
+    cause: Cause,
     /// `None`: the same as now (the person was only woken by their date).
     file: Option<Box<[u8]>>,
     membership: Membership,
@@ -272,16 +294,27 @@ impl Files {
     }
 
     /// Notes that a person must be looked at again, and returns them as they were, if that matters.
-    fn touch(&mut self, slot: u32) -> Option<&mut Changed> {
+    fn touch(&mut self, slot: u32, cause: Cause) -> Option<&mut Changed> {
         if !self.spoken {
             return None;
         }
         let entry = &mut self.entries[slot as usize];
         if entry.changed == UNCHANGED {
             entry.changed = self.changed.len() as u32;
-            self.changed.push(Changed { slot, file: None, membership: entry.membership, horizon: entry.wake, placed: false });
+            let (membership, horizon) = (entry.membership, entry.wake);
+            self.changed.push(Changed { slot, cause: Cause::Nothing, file: None, membership, horizon, placed: false });
         }
-        Some(&mut self.changed[entry.changed as usize])
+        let changed = &mut self.changed[entry.changed as usize];
+        changed.cause.join(cause);
+        Some(changed)
+    }
+
+    /// The register whose records alone changed in somebody's file in this epoch, if nothing else about them did.
+    pub fn only_changed(&self, slot: u32) -> Option<u16> {
+        match self.changed.get(self.entries[slot as usize].changed as usize)?.cause {
+            Cause::Records(register) if !self.everybody => Some(register),
+            _ => None,
+        }
     }
 
     /// Has everybody looked at in this epoch.
@@ -313,7 +346,7 @@ impl Files {
         if self.everybody {
             self.horizons.resize(self.entries.len(), Date::NEVER);
             self.horizons[slot as usize] = horizon;
-        } else if let Some(changed) = self.touch(slot) {
+        } else if let Some(changed) = self.touch(slot, Cause::Nothing) {
             changed.horizon = horizon;
         }
     }
@@ -338,7 +371,7 @@ impl Files {
     /// name the same place.
     pub fn place(&mut self, person: PersonId, place: Membership, sign: isize) {
         let slot = self.slot(person);
-        let placed = self.touch(slot).is_some_and(|changed| {
+        let placed = self.touch(slot, Cause::Much).is_some_and(|changed| {
             changed.placed |= sign > 0;
             changed.placed
         });
@@ -368,7 +401,7 @@ impl Files {
             let (date, slots) = page.remove_entry();
             for slot in slots {
                 if self.entries[slot as usize].wake == date {
-                    self.touch(slot);
+                    self.touch(slot, Cause::Much);
                 }
             }
         }
@@ -380,7 +413,7 @@ impl Files {
         let record = Record::read(new);
         let identity = Identity::of(&record, self.policy.packing(record.register));
         let Some((start, held)) = file::find(&self.entries[slot as usize].file, &identity) else {
-            self.splice(slot, 0, 0, new, false);
+            self.splice(slot, record.register, 0..0, new, false);
             self.records += 1;
             return;
         };
@@ -390,9 +423,9 @@ impl Files {
             Verdict::Disputed if in_dispute => {}
             Verdict::Disputed => {
                 let held = held.bytes.to_vec();
-                self.splice(slot, start, end, &held, true);
+                self.splice(slot, record.register, start..end, &held, true);
             }
-            Verdict::Wins(in_dispute) => self.splice(slot, start, end, new, in_dispute),
+            Verdict::Wins(in_dispute) => self.splice(slot, record.register, start..end, new, in_dispute),
         }
     }
 
@@ -404,7 +437,7 @@ impl Files {
         let place = file::find(&self.entries[slot as usize].file, &identity).map(|(start, held)| (start, start + held.bytes.len()));
         self.records += u64::from(place.is_none());
         let (start, end) = place.unwrap_or((0, 0));
-        self.splice(slot, start, end, new, false);
+        self.splice(slot, record.register, start..end, new, false);
     }
 
     /// Takes a record out.
@@ -413,14 +446,14 @@ impl Files {
         let identity = Identity::new(register, key, self.policy.packing(register));
         if let Some((start, held)) = file::find(&self.entries[slot as usize].file, &identity) {
             let end = start + held.bytes.len();
-            self.splice(slot, start, end, &[], false);
+            self.splice(slot, register, start..end, &[], false);
             self.records -= 1;
         }
     }
 
-    /// Replaces a stretch of a file, keeping the file as it was before the epoch.
-    fn splice(&mut self, slot: u32, start: usize, end: usize, new: &[u8], in_dispute: bool) {
-        self.touch(slot);
+    /// Replaces a stretch of a file that a record of this register takes, keeping the file as it was before the epoch.
+    fn splice(&mut self, slot: u32, register: u16, Range { start, end }: Range<usize>, new: &[u8], in_dispute: bool) {
+        self.touch(slot, Cause::Records(register));
         let entry = &mut self.entries[slot as usize];
         let mut file = Vec::with_capacity(entry.file.len() - (end - start) + new.len());
         file.extend_from_slice(&entry.file[..start]);

@@ -165,6 +165,8 @@ impl Builder<'_, '_, '_> {
         }
         program.held = assignment.and_then(|assignment| self.held(name, scope, kind, assignment, place));
         program.inputs = std::mem::take(&mut self.compiler.claim_inputs);
+        self.right.person.append(&mut self.compiler.claim_nodes);
+        self.needs.push(std::mem::take(&mut self.right));
         let index = self.programs.benefits.len() as u16;
         match scope {
             Scope::Household => self.programs.household_benefits.push(index),
@@ -229,8 +231,8 @@ impl Builder<'_, '_, '_> {
     fn right_code(&mut self, block: Block, result: Reg, scope: Scope<'_>, place: Place) -> Code {
         self.compiler.check_length(&block, place);
         match scope {
-            Scope::Household | Scope::Claim { .. } => self.judgement.extend(&block.dependencies),
-            _ => self.contribution.extend(&block.dependencies),
+            Scope::Household | Scope::Claim { .. } => self.right.household.extend(&block.dependencies),
+            _ => self.right.person.extend(&block.dependencies),
         }
         Code { ops: block.ops, result }
     }
@@ -428,7 +430,7 @@ impl Builder<'_, '_, '_> {
         }
         let value = self.compiler.expression(&expression, Scope::Person, &mut block)?;
         if !matches!(scope, Scope::Household) {
-            self.contribution.extend(&block.dependencies);
+            self.right.person.extend(&block.dependencies);
             return Some(value.reg);
         }
         let source = self.compiler.person.keep(1);

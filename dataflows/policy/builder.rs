@@ -1,13 +1,17 @@
 //! Building what is computed: composition, kin, indicators, criteria, categories and rights, as programs.
 
 use super::compile::{Compiler, Scope, State, Type, Value};
+use super::concerns::{Concern, Needs, Outputs, SumConcerns};
 use super::evaluate::{CategoryProgram, Layout, Machine, Programs};
 use super::file::{ABSENT, Packing};
-use super::graph::{Block, Code, FIELD_COUNT};
+use super::graph::{Block, Code, FIELD_COUNT, Plan};
 use super::load::{ROUNDINGS, braces, described, read_expression, texts};
 use super::program::{Bins, Op, Reg};
 use super::source::{Entry, Node, Place, Value as Toml};
-use super::{Assignment, Benefit, BenefitKind, Contact, Criterion, DeclaredFault, Field, FieldType, Indicator, Level, Register, Texts};
+use super::{
+    Assignment, BUILT_IN_SLOTS, Benefit, BenefitKind, Contact, Criterion, DeclaredFault, Field, FieldType, Indicator, Level, Register,
+    Texts,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 const COMPOSITION: [&str; 7] = ["exists", "female", "alive", "minor", "student", "dependant", "deprived"];
@@ -19,11 +23,17 @@ pub struct Builder<'b, 'c, 'p> {
     pub compiler: Compiler<'c, 'p>,
     pub programs: Programs,
     pub(super) languages: &'b [String],
-    /// Nodes of the household machine that a judgement needs.
-    pub(super) judgement: BTreeSet<usize>,
+    /// Nodes of all household indicators.
+    values: BTreeSet<usize>,
     composition: BTreeSet<usize>,
-    kin: BTreeSet<usize>,
-    pub(super) contribution: BTreeSet<usize>,
+    faults: Vec<usize>,
+    kin_when: Option<usize>,
+    kin_fields: Vec<usize>,
+    /// What the right at hand needs, and what those before it do.
+    pub(super) right: Needs,
+    pub(super) needs: Vec<Needs>,
+    /// What score, levels, category and level need.
+    standing: BTreeSet<usize>,
 }
 
 impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
@@ -32,10 +42,14 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             compiler,
             programs: Programs::default(),
             languages,
-            judgement: BTreeSet::new(),
+            values: BTreeSet::new(),
             composition: BTreeSet::new(),
-            kin: BTreeSet::new(),
-            contribution: BTreeSet::new(),
+            faults: Vec::new(),
+            kin_when: None,
+            kin_fields: Vec::new(),
+            right: Needs::default(),
+            needs: Vec::new(),
+            standing: BTreeSet::new(),
         };
         builder.keep_indicators();
         builder
@@ -59,8 +73,8 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         }
     }
 
-    /// A node of the person machine that keeps a value; the answer is its register.
-    fn person_node(&mut self, node: &Node, what: &str, roles: bool, roots: fn(&mut Self) -> &mut BTreeSet<usize>) -> Option<Value> {
+    /// A node of the person machine that keeps a value of somebody who has no role yet.
+    fn person_node(&mut self, node: &Node, what: &str) -> Option<(Value, usize)> {
         let expression = read_expression(self.compiler.problems, node)?;
         let mut block = Block::guarded(true);
         let value = self.compiler.expression(&expression, Scope::Person, &mut block)?;
@@ -69,16 +83,20 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         block.ops.push(Op::Move(reg, value.reg));
         self.compiler.check_length(&block, expression.place);
         let index = self.compiler.person.add_scalar(block);
-        if !roles && self.compiler.person.nodes[index].roles {
+        if self.compiler.person.nodes[index].roles {
             let hint = "roles follow from composition, not the other way round";
             self.compiler.problems.report_with_hint(expression.place, format!("{what} must not rest on the person's role"), hint);
         }
-        roots(self).insert(index);
-        Some(Value { reg, ..value })
+        Some((Value { reg, ..value }, index))
     }
 
-    fn boolean(&mut self, value: Option<Value>, place: Place) -> Option<Reg> {
-        let value = value?;
+    /// Such a node of a condition: its register and its number.
+    fn person_condition(&mut self, node: &Node, what: &str) -> Option<(Reg, usize)> {
+        let (value, index) = self.person_node(node, what)?;
+        Some((self.boolean(value, node.place)?, index))
+    }
+
+    fn boolean(&mut self, value: Value, place: Place) -> Option<Reg> {
         if value.kind != Type::Bool {
             self.compiler.problems.report(place, "this must be true or false");
             return None;
@@ -96,13 +114,15 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             let place = node.place;
             match node.get("when") {
                 Some(when) => {
-                    let value = self.person_node(when, "kin", false, |builder| &mut builder.kin);
-                    self.programs.kin_when = self.boolean(value, when.place);
+                    let condition = self.person_condition(when, "kin");
+                    self.programs.kin_when = condition.map(|(reg, _)| reg);
+                    self.kin_when = condition.map(|(_, index)| index);
                 }
                 None => self.compiler.problems.report(place, "`when` is missing: only while it is true is there anything to know"),
             }
             for entry in node.get("fields").map_or(&[][..], Node::entries) {
-                if let Some(value) = self.person_node(&entry.node, "kin", false, |builder| &mut builder.kin) {
+                if let Some((value, index)) = self.person_node(&entry.node, "kin") {
+                    self.kin_fields.push(index);
                     self.programs.kin_fields.push(value.reg);
                     let unit = value.unit.unwrap_or_default();
                     fields.push(Field { unit, optional: true, ..plain(&entry.name, value.kind.field()) });
@@ -135,8 +155,9 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             self.compiler.problems.only(node, &COMPOSITION);
             for (index, name) in COMPOSITION.iter().enumerate() {
                 if let Some(flag) = node.get(name) {
-                    let value = self.person_node(flag, "composition", false, |builder| &mut builder.composition);
-                    self.programs.flags[index] = self.boolean(value, flag.place);
+                    let condition = self.person_condition(flag, "composition");
+                    self.programs.flags[index] = condition.map(|(reg, _)| reg);
+                    self.composition.extend(condition.map(|(_, index)| index));
                 }
             }
         }
@@ -153,9 +174,9 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
                 self.compiler.problems.report(*place, "`when` is missing: what contradicts itself");
                 continue;
             };
-            let value = self.person_node(when, "a fault", false, |builder| &mut builder.composition);
-            let holds = self.boolean(value, when.place);
-            self.programs.faults.extend(holds);
+            let condition = self.person_condition(when, "a fault");
+            self.programs.faults.extend(condition.map(|(reg, _)| reg));
+            self.faults.extend(condition.map(|(_, index)| index));
             faults.push(DeclaredFault { id: name.clone(), title, source });
         }
         faults
@@ -187,7 +208,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
                 continue;
             };
             if level == Level::Household {
-                self.judgement.insert(node);
+                self.values.insert(node);
             }
             let first = if level == Level::Person { self.programs.person_indicators.0 } else { self.programs.household_indicators.0 };
             let position = usize::from(self.compiler.drafts[index].reg - first);
@@ -253,7 +274,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         }
         self.compiler.check_length(&block, entry.place);
         let index = self.compiler.household.add_scalar(block);
-        self.judgement.insert(index);
+        self.standing.insert(index);
         Some((reg, doubt))
     }
 
@@ -295,7 +316,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         Some(self.compiler.rounded(value, rounding, expression.place, block)?.reg)
     }
 
-    /// A program that is run on its own; what it needs of a household joins the judgement.
+    /// A program that is run on its own; what it needs of a household joins the standing.
     fn household_code(&mut self, node: &Node, boolean: bool) -> Option<Code> {
         let expression = read_expression(self.compiler.problems, node)?;
         let mut block = Block::guarded(true);
@@ -305,7 +326,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             return None;
         }
         self.compiler.check_length(&block, expression.place);
-        self.judgement.extend(&block.dependencies);
+        self.standing.extend(&block.dependencies);
         Some(Code { ops: block.ops, result: value.reg })
     }
 
@@ -316,7 +337,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         };
         let mut block = Block::guarded(true);
         let value = self.binnable(by, Scope::Household, &mut block)?;
-        self.judgement.extend(&block.dependencies);
+        self.standing.extend(&block.dependencies);
         Some(Code { ops: block.ops, result: value.reg })
     }
 
@@ -513,7 +534,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
     }
 
     /// Turns what was compiled into what runs.
-    pub fn finish_plans(&mut self) {
+    pub fn finish_plans(&mut self, benefits: &[Benefit]) {
         let compiler = &mut self.compiler;
         if compiler.person.too_large() || compiler.household.too_large() {
             compiler.problems.report(Place { file: u32::MAX, at: 0 }, "the package computes more values than the engine has room for");
@@ -524,15 +545,23 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             _ => None,
         };
         let indicators: BTreeSet<usize> = compiler.drafts.iter().filter_map(done).collect();
-        self.contribution.extend(&compiler.slot_nodes);
-        self.contribution.extend(&compiler.claim_nodes);
+        let person_needs = self.needs.iter().flat_map(|needs| &needs.person);
+        let contribution: BTreeSet<usize> = compiler.slot_nodes.iter().chain(person_needs).copied().collect();
+        let household_needs = self.needs.iter().flat_map(|needs| &needs.household);
+        let decided: BTreeSet<usize> = self.standing.iter().chain(household_needs).copied().collect();
         let programs = &mut self.programs;
-        programs.composition = compiler.person.plan(&self.composition, registers);
-        programs.kin = compiler.person.plan(&self.kin, registers);
+        let looked = self.composition.iter().chain(&self.faults).copied().collect();
+        programs.composition = compiler.person.plan(&looked, registers);
+        programs.kin_known = compiler.person.plan(&self.kin_when.into_iter().collect(), registers);
+        programs.kin = compiler.person.plan(&self.kin_fields.iter().copied().collect(), registers);
         programs.person_values = compiler.person.plan(&indicators, registers);
-        programs.contribution = compiler.person.plan(&self.contribution, registers);
-        let judgement = compiler.household.plan(&self.judgement, 0);
-        programs.judgement = judgement.stages.into_iter().flat_map(|stage| stage.scalars).collect();
+        programs.contribution = compiler.person.plan(&contribution, registers);
+        let scalars = |plan: Plan| plan.stages.into_iter().flat_map(|stage| stage.scalars).collect();
+        programs.judgement = scalars(compiler.household.plan(&decided, 0));
+        let all: BTreeSet<usize> = self.values.union(&decided).copied().collect();
+        programs.judgement_with_values = scalars(compiler.household.plan(&all, 0));
+        self.concerns(registers, benefits);
+        let (compiler, programs) = (&mut self.compiler, &mut self.programs);
         programs.person = Machine { inputs: compiler.person.inputs(), bins: std::mem::take(&mut compiler.person.bins) };
         programs.household = Machine { inputs: compiler.household.inputs(), bins: std::mem::take(&mut compiler.household.bins) };
         programs.slots = compiler.slots.clone();
@@ -541,5 +570,40 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         let layout =
             |register: &Register| Layout { shape: register.packing.shape, period: register.period, retain_months: register.retain_months };
         programs.layouts = compiler.registers.iter().map(layout).collect();
+    }
+
+    /// What changes of each register's records, and of each slot, concern.
+    fn concerns(&mut self, registers: usize, benefits: &[Benefit]) {
+        let (compiler, programs) = (&self.compiler, &mut self.programs);
+        let grounds: Vec<Option<u16>> = benefits.iter().map(|benefit| benefit.ground_register).collect();
+        let outputs = Outputs {
+            composition: &self.composition,
+            faults: &self.faults,
+            kin_when: self.kin_when,
+            kin_fields: &self.kin_fields,
+            slots: &compiler.slot_nodes,
+            first_slot: BUILT_IN_SLOTS,
+            own_benefits: &programs.own_benefits,
+            claims: &programs.claims,
+            needs: &self.needs,
+            grounds: &grounds,
+        };
+        let concern = |register: u16| {
+            let concern = Concern::new(register, registers, &compiler.person, &outputs);
+            let ties = !compiler.registers[usize::from(register)].ties.is_empty();
+            Concern { composition: concern.composition || ties, ..concern }
+        };
+        programs.concerns = (0..registers as u16).map(concern).collect();
+        let category = programs.category.iter().flat_map(|category| category.hard.iter().map(|(code, _)| code).chain([&category.by]));
+        let standing = category.chain(programs.level.iter().map(|(code, _)| code)).collect();
+        let totals = programs.totals..programs.totals + 4;
+        programs.sum_concerns = SumConcerns::new(
+            compiler.slots.len(),
+            &compiler.household,
+            (&self.standing, standing),
+            &self.needs,
+            &programs.benefits,
+            totals,
+        );
     }
 }

@@ -206,9 +206,10 @@ pub struct Compiler<'c, 'p> {
     /// Whether `today_year()` is used.
     pub years: bool,
     pub slots: Vec<Slot>,
-    pub slot_nodes: BTreeSet<usize>,
+    /// The node that fills each slot, from the first that is not built in.
+    pub slot_nodes: Vec<usize>,
     pub slot_keys: HashMap<String, (u16, Value)>,
-    /// What the claim at hand needs of the person, and the nodes of the person machine that all claims need.
+    /// What the claim at hand needs of the person, and the nodes of the person machine that it needs for them.
     pub claim_inputs: Vec<ClaimInput>,
     pub claim_nodes: BTreeSet<usize>,
     pub folds: HashMap<String, (usize, Value)>,
@@ -249,7 +250,7 @@ impl<'c, 'p> Compiler<'c, 'p> {
             windows: Vec::new(),
             years: false,
             slots,
-            slot_nodes: BTreeSet::new(),
+            slot_nodes: Vec::new(),
             slot_keys: HashMap::new(),
             claim_inputs: Vec::new(),
             claim_nodes: BTreeSet::new(),
@@ -607,7 +608,6 @@ impl<'c, 'p> Compiler<'c, 'p> {
     pub fn add_slot(&mut self, member: Block, source: Reg, classes: Option<u16>, place: Place) -> u16 {
         self.check_length(&member, place);
         let node = self.person.add_scalar(member);
-        self.slot_nodes.insert(node);
         let first = self.slots.len();
         match classes {
             None => self.slots.push(Slot { source, class: None }),
@@ -617,6 +617,7 @@ impl<'c, 'p> Compiler<'c, 'p> {
             self.problems.report(place, format!("more than {SLOT_COUNT} sums over members"));
             self.slots.truncate(SLOT_COUNT);
         }
+        self.slot_nodes.resize(self.slots.len() - BUILT_IN_SLOTS, node);
         first.min(SLOT_COUNT - 1) as u16
     }
 

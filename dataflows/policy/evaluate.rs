@@ -5,6 +5,7 @@
 //! all folds of the stage. Every answer comes with a *horizon*, the first later date on which it may change by itself; a record
 //! whose date is still to come, a term, a birthday, the end of a record's retention lower it.
 
+use super::concerns::{Bits, Concern, SumConcerns};
 use super::file::{ABSENT, Brief, Record, Shape, briefs};
 use super::graph::{Code, FIELD_COUNT, FIELDS, FoldKind, Group, Input, Item, Plan, SLOTS, SUMS};
 use super::program::{Bins, Clock, LIMIT, Op, Reg, Registers, is_unknown, reason_of, registers, run, unknown};
@@ -88,8 +89,10 @@ pub(crate) struct Programs {
     pub flags: [Option<Reg>; 7],
     /// Beside composition: one truth for each declared fault.
     pub faults: Vec<Reg>,
-    pub kin: Plan,
+    /// Whether tied people know of the person, and what.
+    pub kin_known: Plan,
     pub kin_when: Option<Reg>,
+    pub kin: Plan,
     pub kin_fields: Vec<Reg>,
     pub person_values: Plan,
     pub contribution: Plan,
@@ -97,7 +100,9 @@ pub(crate) struct Programs {
     pub roles: Reg,
     pub person_indicators: (Reg, usize),
     pub slots: Vec<super::compile::Slot>,
+    /// What decides a household's standing and rights; the second computes all its indicators too.
     pub judgement: Vec<Op>,
+    pub judgement_with_values: Vec<Op>,
     pub household_indicators: (Reg, usize),
     pub criteria: Vec<Reg>,
     /// Beside each criterion: unknown if its points are those of not knowing.
@@ -116,6 +121,10 @@ pub(crate) struct Programs {
     pub founding: Vec<bool>,
     /// By benefit that excludes another or is excluded: its turn, after those that it excludes.
     pub stacking: Vec<Option<u16>>,
+    /// By register: what its records concern.
+    pub concerns: Vec<Concern>,
+    /// What a household's sums concern.
+    pub sum_concerns: SumConcerns,
 }
 
 impl Policy {
@@ -185,14 +194,16 @@ fn last_expired(today: Date, months: i32) -> i64 {
 struct Loaded {
     regs: Box<Registers>,
     environment: Option<Arc<Shared>>,
+    clock: Clock,
 }
 
 impl Loaded {
     fn new() -> Self {
-        Loaded { regs: registers(), environment: None }
+        Loaded { regs: registers(), environment: None, clock: Clock::new(Date::BEFORE_ALL) }
     }
 
     fn load(&mut self, machine: &Machine, environment: &Environment) {
+        self.clock = Clock::new(environment.today);
         if self.environment.as_ref().is_some_and(|known| Arc::ptr_eq(known, &environment.shared)) {
             return;
         }
@@ -217,6 +228,20 @@ pub struct Evaluator {
     founding: Vec<Brief>,
     /// Room for the inputs of a claim.
     inputs: Vec<i64>,
+    change: RowChange,
+}
+
+/// What a change of a household's sums concerns, in room that is used again.
+#[derive(Default)]
+struct RowChange {
+    slots: Vec<u16>,
+    /// Units that rest on these slots.
+    units: Bits,
+    /// Nodes that must run.
+    nodes: Bits,
+    /// Rights of the household, and positions of claims, that must be decided again.
+    rights: Vec<u16>,
+    claims: Vec<usize>,
 }
 
 impl Evaluator {
@@ -230,6 +255,7 @@ impl Evaluator {
             distinct: Vec::new(),
             founding: Vec::new(),
             inputs: Vec::new(),
+            change: RowChange::default(),
         }
     }
 
@@ -272,15 +298,51 @@ impl Evaluator {
         let mut kin = std::mem::take(&mut self.kin);
         kin.clear();
         let mut pass = self.pass(&policy, environment, person, file, Role::Outside);
-        pass.run(&policy.programs.kin);
+        pass.run(&policy.programs.kin_known);
         let known = pass.regs[usize::from(when)] == 1;
-        kin.extend(policy.programs.kin_fields.iter().map(|reg| match pass.regs[usize::from(*reg)] {
-            value if is_unknown(value) => ABSENT,
-            value => value,
-        }));
+        if known {
+            pass.run(&policy.programs.kin);
+            kin.extend(policy.programs.kin_fields.iter().map(|reg| match pass.regs[usize::from(*reg)] {
+                value if is_unknown(value) => ABSENT,
+                value => value,
+            }));
+        }
         let horizon = pass.clock.horizon();
         self.kin = kin;
         (known.then_some(self.kin.as_slice()), horizon)
+    }
+
+    /// Which declared faults are true, of those that may differ between two files in which only the records of one register do:
+    /// `fault` is told of those before (0) and now (1). The answer is the first date on which that may change by itself; `None` if
+    /// the register says what tied people know, and they do.
+    pub fn contradictions(
+        &mut self,
+        environment: &Environment,
+        person: PersonId,
+        register: u16,
+        files: [&[u8]; 2],
+        mut fault: impl FnMut(usize, u16),
+    ) -> Option<Date> {
+        let policy = self.policy.clone();
+        let programs = &policy.programs;
+        let concern = &programs.concerns[usize::from(register)];
+        if concern.faults.is_empty() && !concern.kin {
+            return Some(Date::NEVER);
+        }
+        let [same, differs] = &concern.look_plans;
+        let mut pass = self.pass(&policy, environment, person, files[1], Role::Outside);
+        pass.run(same);
+        if concern.kin && programs.kin_when.is_some_and(|when| pass.regs[usize::from(when)] == 1) {
+            return None;
+        }
+        let clock = pass.clock;
+        for (side, file) in files.into_iter().enumerate() {
+            (pass.file, pass.clock) = (file, clock);
+            pass.run(differs);
+            let found = concern.faults.iter().filter(|index| pass.regs[usize::from(programs.faults[usize::from(**index)])] == 1);
+            found.for_each(|index| fault(side, *index));
+        }
+        Some(pass.clock.horizon())
     }
 
     /// All indicators of a person; a value that is not known is carried in-band: see [`is_unknown`].
@@ -303,20 +365,42 @@ impl Evaluator {
         out: &mut Contribution,
     ) -> Date {
         let policy = self.policy.clone();
-        out.values.clear();
-        out.values.resize(policy.slots, 0);
-        out.unknown.clear();
-        out.claims.clear();
-        out.entitlements.clear();
+        let programs = &policy.programs;
         let mut pass = self.pass(&policy, environment, person, file, place.role);
-        pass.run(&policy.programs.contribution);
+        pass.run(&programs.contribution);
+        out.clear(policy.slots);
         if place.role != Role::Outside {
-            pass.fill(person, place.role, out);
-            pass.claims(person, place.role, false, &mut out.claims);
+            out.values[0] = 1;
+            out.values[1] = if place.role == Role::Head { person as i64 } else { 0 };
         }
-        let addressee = place.addressee(person);
-        pass.rights(|right| out.entitlements.push(Entitlement { recipient: person, addressee, ..right }));
-        out.entitlements.sort();
+        let slots = BUILT_IN_SLOTS as u16..policy.slots as u16;
+        pass.give(person, place, slots, &programs.claims, &programs.own_benefits, out);
+        pass.clock.horizon()
+    }
+
+    /// What of this may differ between two files in which only the records of one register do; the answer is the first date on
+    /// which that may change by itself now.
+    pub fn contributions(
+        &mut self,
+        environment: &Environment,
+        person: PersonId,
+        register: u16,
+        files: [&[u8]; 2],
+        place: Membership,
+        out: [&mut Contribution; 2],
+    ) -> Date {
+        let policy = self.policy.clone();
+        let concern = &policy.programs.concerns[usize::from(register)];
+        let [same, differs] = &concern.plans;
+        let mut pass = self.pass(&policy, environment, person, files[1], place.role);
+        pass.run(same);
+        let clock = pass.clock;
+        for (file, out) in files.into_iter().zip(out) {
+            (pass.file, pass.clock) = (file, clock);
+            pass.run(differs);
+            out.clear(policy.slots);
+            pass.give(person, place, concern.slots.iter().copied(), &concern.claims, &concern.own_benefits, out);
+        }
         pass.clock.horizon()
     }
 
@@ -326,10 +410,9 @@ impl Evaluator {
         let mut pass = self.pass(&policy, environment, person, file, role);
         pass.run(&policy.programs.contribution);
         let (mut traces, mut claims) = (pass.traces(), Vec::new());
-        pass.claims(person, role, true, &mut claims);
+        pass.claims(&policy.programs.claims, person, role, true, &mut claims);
         self.total(&policy, environment, row, &mut Judgement::default());
-        let mut clock = Clock::new(environment.today);
-        let mut machinery = Machinery { regs: &mut self.household.regs, bins: &policy.programs.household.bins, clock: &mut clock };
+        let mut machinery = self.judge_at_work(&policy, environment).machinery;
         for claim in claims {
             let question = Question::new(&policy, claim.benefit, claim.doubt);
             machinery.load(question.program, &claim);
@@ -344,33 +427,62 @@ impl Evaluator {
     /// What follows from a household's sums, and from what its members claim.
     pub fn judge(&mut self, environment: &Environment, row: &Row, household: HouseholdKey, out: &mut Judgement) {
         let policy = self.policy.clone();
-        self.total(&policy, environment, row, out);
+        let programs = &policy.programs;
+        self.load_row(&policy, environment, row);
+        let mut judge = self.judge_at_work(&policy, environment);
+        judge.machinery.run(&programs.judgement);
+        judge.stand(out);
         out.entitlements.clear();
-        let mut clock = Clock::new(environment.today);
-        let mut machinery = Machinery { regs: &mut self.household.regs, bins: &policy.programs.household.bins, clock: &mut clock };
-        if let Some((recipient, role)) = recipient(row, household) {
-            let addressee = Membership { household, role }.addressee(recipient);
-            for index in &policy.programs.household_benefits {
-                let right = Question::new(&policy, *index, 0).decide(|| Ground::Constant, &mut machinery, environment);
-                out.entitlements.extend(right.map(|right| Entitlement { recipient, addressee, ..right }));
-            }
-        }
-        for claim in &row.claims {
-            let question = Question::new(&policy, claim.benefit, claim.doubt);
-            machinery.load(question.program, claim);
-            let right = question.decide(|| claim.ground.clone(), &mut machinery, environment);
-            let addressee = Membership { household, role: claim.role }.addressee(claim.person);
-            out.entitlements.extend(right.map(|right| Entitlement { recipient: claim.person, addressee, ..right }));
-        }
+        judge.rights_of_household(&programs.household_benefits, row, household, &mut out.entitlements);
+        judge.claims(&row.claims, household, &mut out.entitlements);
         out.entitlements.sort();
     }
 
-    /// Indicators, points, category and level of a household; rights come after.
-    fn total(&mut self, policy: &Policy, environment: &Environment, row: &Row, out: &mut Judgement) {
-        let programs = &policy.programs;
-        self.household.load(&programs.household, environment);
+    /// The same, with all indicators and points, for people to read.
+    pub fn judge_with_values(&mut self, environment: &Environment, row: &Row, household: HouseholdKey, out: &mut Judgement) {
+        self.judge(environment, row, household, out);
+        let policy = self.policy.clone();
+        self.total(&policy, environment, row, out);
+    }
+
+    /// What of this may differ between two rows of one household that have the same head and number of members.
+    pub fn judgements(&mut self, environment: &Environment, household: HouseholdKey, rows: [&Row; 2], out: [&mut Judgement; 2]) {
+        let policy = self.policy.clone();
+        let concerns = &policy.programs.sum_concerns;
+        let mut change = std::mem::take(&mut self.change);
+        change.find(&policy, rows);
+        self.load_row(&policy, environment, rows[1]);
+        let mut judge = self.judge_at_work(&policy, environment);
+        change.nodes.each(&change.units, false, |node| judge.machinery.run(&concerns.nodes[node]));
+        let stands_anew = change.units.contains(concerns.standing());
+        if !stands_anew {
+            judge.stand(&mut Judgement::default());
+        }
+        for (row, out) in rows.into_iter().zip(out) {
+            change.slots.iter().for_each(|slot| judge.load_slot(row, *slot));
+            change.nodes.each(&change.units, true, |node| judge.machinery.run(&concerns.nodes[node]));
+            *out = Judgement { entitlements: std::mem::take(&mut out.entitlements), ..Judgement::default() };
+            if stands_anew {
+                judge.stand(out);
+            }
+            out.entitlements.clear();
+            judge.rights_of_household(&change.rights, row, household, &mut out.entitlements);
+            judge.claims(change.claims.iter().filter_map(|claim| row.claims.get(*claim)), household, &mut out.entitlements);
+            out.entitlements.sort();
+        }
+        self.change = change;
+    }
+
+    fn judge_at_work<'a>(&'a mut self, policy: &'a Policy, environment: &'a Environment) -> JudgeAtWork<'a> {
+        let Loaded { regs, clock, .. } = &mut self.household;
+        let machinery = Machinery { regs, bins: &policy.programs.household.bins, clock };
+        JudgeAtWork { policy, environment, machinery }
+    }
+
+    /// Puts a household's sums where programs read them.
+    fn load_row(&mut self, policy: &Policy, environment: &Environment, row: &Row) {
+        self.household.load(&policy.programs.household, environment);
         let regs = &mut self.household.regs;
-        let mut clock = Clock::new(environment.today);
         let count = policy.slots.min(row.values.len());
         for base in [SLOTS, SUMS] {
             regs[usize::from(base)..usize::from(base) + count].copy_from_slice(&row.values[..count]);
@@ -380,31 +492,21 @@ impl Evaluator {
         for (slot, reason, _) in row.unknown.iter().rev() {
             regs[usize::from(SLOTS + slot)] = unknown(*reason);
         }
-        run(&programs.judgement, regs, &programs.household.bins, &mut clock);
-        out.indicators.clear();
+    }
+
+    /// Indicators, points, category and level of a household.
+    fn total(&mut self, policy: &Policy, environment: &Environment, row: &Row, out: &mut Judgement) {
+        let programs = &policy.programs;
+        self.load_row(policy, environment, row);
+        let mut judge = self.judge_at_work(policy, environment);
+        judge.machinery.run(&programs.judgement_with_values);
+        judge.stand(out);
+        let value = |reg: &Reg| judge.machinery.regs[usize::from(*reg)];
         let (first, count) = programs.household_indicators;
-        out.indicators.extend_from_slice(&regs[usize::from(first)..usize::from(first) + count]);
-        out.points.clear();
-        out.points.extend(programs.criteria.iter().map(|reg| regs[usize::from(*reg)]));
-        out.doubts.clear();
-        out.doubts.extend(programs.doubts.iter().map(|reg| regs[usize::from(*reg)]));
-        out.level_points.clear();
-        out.level_points.extend(programs.levels.iter().map(|reg| regs[usize::from(*reg)]));
-        let sum = |points: &[i64]| points.iter().fold(0, |sum: i64, points| sum.saturating_add(*points).clamp(-LIMIT, LIMIT));
-        out.score = sum(&out.points);
-        out.level_score = sum(&out.level_points);
-        let totals = usize::from(programs.totals);
-        regs[totals] = out.score;
-        regs[totals + 1] = out.level_score;
-        let bins = &programs.household.bins;
-        out.category = programs.category.as_ref().map_or(0, |category| categorise(category, regs, bins, &mut clock));
-        regs[totals + 2] = i64::from(out.category);
-        out.level = programs.level.as_ref().map_or(255, |(by, letters)| {
-            run(&by.ops, regs, bins, &mut clock);
-            let value = regs[usize::from(by.result)];
-            if is_unknown(value) { 255 } else { u8::try_from(letters.of(value)).unwrap_or(255) }
-        });
-        regs[totals + 3] = i64::from(out.level) + 1;
+        out.indicators = (first..first + count as Reg).map(|reg| value(&reg)).collect();
+        out.points = programs.criteria.iter().map(value).collect();
+        out.doubts = programs.doubts.iter().map(value).collect();
+        out.level_points = programs.levels.iter().map(value).collect();
     }
 
     fn pass<'a>(&'a mut self, policy: &'a Policy, environment: &'a Environment, person: PersonId, file: &'a [u8], role: Role) -> Pass<'a> {
@@ -435,6 +537,109 @@ impl Evaluator {
             inputs: &mut self.inputs,
             expiring: None,
         }
+    }
+}
+
+/// The household's machine, with a row in it.
+struct JudgeAtWork<'a> {
+    policy: &'a Policy,
+    environment: &'a Environment,
+    machinery: Machinery<'a>,
+}
+
+impl JudgeAtWork<'_> {
+    /// Puts one sum of another row where programs read it.
+    fn load_slot(&mut self, row: &Row, slot: u16) {
+        let value = row.values[usize::from(slot)];
+        let regs = &mut *self.machinery.regs;
+        regs[usize::from(SUMS + slot)] = value;
+        regs[usize::from(SLOTS + slot)] = row.doubt(slot).map_or(value, unknown);
+    }
+
+    /// Score, category and level, of criteria that have run; also where rights read them.
+    fn stand(&mut self, out: &mut Judgement) {
+        let programs = &self.policy.programs;
+        let Machinery { regs, bins, clock } = &mut self.machinery;
+        let sum =
+            |criteria: &[Reg]| criteria.iter().fold(0, |sum: i64, reg| sum.saturating_add(regs[usize::from(*reg)]).clamp(-LIMIT, LIMIT));
+        (out.score, out.level_score) = (sum(&programs.criteria), sum(&programs.levels));
+        let totals = usize::from(programs.totals);
+        regs[totals] = out.score;
+        regs[totals + 1] = out.level_score;
+        out.category = programs.category.as_ref().map_or(0, |category| categorise(category, regs, bins, clock));
+        regs[totals + 2] = i64::from(out.category);
+        out.level = programs.level.as_ref().map_or(255, |(by, letters)| {
+            run(&by.ops, regs, bins, clock);
+            let value = regs[usize::from(by.result)];
+            if is_unknown(value) { 255 } else { u8::try_from(letters.of(value)).unwrap_or(255) }
+        });
+        regs[totals + 3] = i64::from(out.level) + 1;
+    }
+
+    /// Decides rights of the household.
+    fn rights_of_household(&mut self, benefits: &[u16], row: &Row, household: HouseholdKey, out: &mut Vec<Entitlement>) {
+        let Some((recipient, role)) = recipient(row, household) else { return };
+        let addressee = Membership { household, role }.addressee(recipient);
+        for index in benefits {
+            let right = Question::new(self.policy, *index, 0).decide(|| Ground::Constant, &mut self.machinery, self.environment);
+            out.extend(right.map(|right| Entitlement { recipient, addressee, ..right }));
+        }
+    }
+
+    /// Decides what members claim.
+    fn claims<'c>(&mut self, claims: impl IntoIterator<Item = &'c Claim>, household: HouseholdKey, out: &mut Vec<Entitlement>) {
+        for claim in claims {
+            let question = Question::new(self.policy, claim.benefit, claim.doubt);
+            self.machinery.load(question.program, claim);
+            let right = question.decide(|| claim.ground.clone(), &mut self.machinery, self.environment);
+            let addressee = Membership { household, role: claim.role }.addressee(claim.person);
+            out.extend(right.map(|right| Entitlement { recipient: claim.person, addressee, ..right }));
+        }
+    }
+}
+
+impl RowChange {
+    /// Finds out what differs between two rows, and what rests on it.
+    fn find(&mut self, policy: &Policy, rows: [&Row; 2]) {
+        let (programs, concerns) = (&policy.programs, &policy.programs.sum_concerns);
+        self.slots.clear();
+        differing_slots(rows, &mut self.slots);
+        self.units.clear();
+        self.slots.iter().for_each(|slot| self.units.join(&concerns.units[usize::from(*slot)]));
+        let stands_anew = self.units.contains(concerns.standing());
+        let concerned = |benefit: u16| {
+            self.units.contains(concerns.right(benefit)) || stands_anew && concerns.by_standing.contains(usize::from(benefit))
+        };
+        self.rights.clear();
+        self.rights.extend(programs.household_benefits.iter().copied().filter(|benefit| concerned(*benefit)));
+        // Where others claim, or other things, all claims are compared.
+        let [before, now] = rows.map(|row| &row.claims);
+        let most = before.len().max(now.len());
+        let all = before != now;
+        self.claims.clear();
+        self.claims.extend((0..most).filter(|at| all || concerned(now[*at].benefit)));
+        self.nodes.clear();
+        let claimed = self.claims.iter().flat_map(|at| [before, now].into_iter().filter_map(|claims| claims.get(*at)));
+        let mut standing = stands_anew;
+        for benefit in self.rights.iter().copied().chain(claimed.map(|claim| claim.benefit)) {
+            self.nodes.join(&concerns.needs[concerns.right(benefit)]);
+            standing |= concerns.by_standing.contains(usize::from(benefit));
+        }
+        if standing {
+            self.nodes.join(&concerns.needs[concerns.standing()]);
+        }
+    }
+}
+
+/// Slots that two rows do not share, some of them perhaps twice.
+fn differing_slots([before, now]: [&Row; 2], slots: &mut Vec<u16>) {
+    let values = before.values.iter().zip(&now.values).enumerate();
+    slots.extend(values.filter(|(_, (before, now))| before != now).map(|(slot, _)| slot as u16));
+    if before.unknown != now.unknown {
+        let missing = |row: &Row, other: &Row| {
+            row.unknown.iter().filter(|known| !other.unknown.contains(known)).map(|known| known.0).collect::<Vec<_>>()
+        };
+        slots.extend(missing(before, now).into_iter().chain(missing(now, before)));
     }
 }
 
@@ -627,19 +832,34 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Fills the slots of a member.
-    fn fill(&self, person: PersonId, role: Role, out: &mut Contribution) {
-        let programs = &self.policy.programs;
-        out.values[0] = 1;
-        if role == Role::Head {
-            out.values[1] = person as i64;
+    /// What the person gives to their household in these slots, claims of it, and has a right to themselves.
+    fn give(
+        &mut self,
+        person: PersonId,
+        place: Membership,
+        slots: impl Iterator<Item = u16>,
+        claims: &[u16],
+        own_benefits: &[u16],
+        out: &mut Contribution,
+    ) {
+        if place.role != Role::Outside {
+            self.fill(slots, out);
+            self.claims(claims, person, place.role, false, &mut out.claims);
         }
-        for (index, slot) in programs.slots.iter().enumerate().skip(BUILT_IN_SLOTS) {
+        let addressee = place.addressee(person);
+        self.rights(own_benefits, |right| out.entitlements.push(Entitlement { recipient: person, addressee, ..right }));
+        out.entitlements.sort();
+    }
+
+    /// Fills slots of a member.
+    fn fill(&self, slots: impl Iterator<Item = u16>, out: &mut Contribution) {
+        for index in slots {
+            let slot = &self.policy.programs.slots[usize::from(index)];
             let value = self.regs[usize::from(slot.source)];
-            out.values[index] = match slot.class {
+            out.values[usize::from(index)] = match slot.class {
                 _ if is_unknown(value) => {
                     if slot.class.is_none_or(|(class, _)| class == 0) {
-                        out.unknown.push((index as u16, reason_of(value)));
+                        out.unknown.push((index, reason_of(value)));
                     }
                     0
                 }
@@ -649,10 +869,10 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Decides the person's own rights.
-    fn rights(&mut self, mut give: impl FnMut(Entitlement)) {
+    /// Decides the person's own rights, of these benefits.
+    fn rights(&mut self, benefits: &[u16], mut give: impl FnMut(Entitlement)) {
         let policy = self.policy;
-        for index in &policy.programs.own_benefits {
+        for index in benefits {
             self.grounds(*index, |pass, doubt, ground| {
                 let environment = pass.environment;
                 let right = Question::new(policy, *index, doubt).decide(ground, &mut pass.machinery(), environment);
@@ -661,10 +881,10 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// What the person claims of their household; with `all`, also what cannot come true.
-    fn claims(&mut self, person: PersonId, role: Role, all: bool, out: &mut Vec<Claim>) {
+    /// What the person claims of their household, of these benefits; with `all`, also what cannot come true.
+    fn claims(&mut self, benefits: &[u16], person: PersonId, role: Role, all: bool, out: &mut Vec<Claim>) {
         let policy = self.policy;
-        for &benefit in &policy.programs.claims {
+        for &benefit in benefits {
             let program = &policy.programs.benefits[usize::from(benefit)];
             self.grounds(benefit, |pass, doubt, ground| {
                 let mut room = std::mem::take(pass.inputs);

@@ -354,6 +354,11 @@ impl Brief {
         self.flags & DELETED != 0
     }
 
+    /// See [`Record::conflict`].
+    pub fn conflict(&self) -> bool {
+        self.flags & CONFLICT != 0
+    }
+
     /// Unpacks the fields of a record that is not deleted into the front of `out`; `file` is the one it was read of.
     pub(super) fn unpack(&self, file: &[u8], shape: Shape, out: &mut [i64]) {
         unpack(&file[self.fields as usize..], self.flags & WHOLE != 0, self.event_date, shape, &mut out[..shape.fields]);

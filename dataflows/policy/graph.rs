@@ -28,6 +28,15 @@ pub struct Code {
     pub result: Reg,
 }
 
+impl Code {
+    /// Every register from which the answer may come, with those that only this program uses.
+    pub fn reads(&self) -> Vec<Reg> {
+        let mut read = vec![self.result];
+        self.ops.iter().for_each(|op| op.reads(|reg| read.push(reg)));
+        read
+    }
+}
+
 /// What the environment puts into a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Input {
@@ -79,6 +88,8 @@ pub struct Fold {
 #[derive(Clone, Debug)]
 pub struct Node {
     dependencies: BTreeSet<usize>,
+    /// What it rests on, through whatever it needs: a person's value on the records of registers, a household's on slots.
+    sources: BTreeSet<u16>,
     stage: usize,
     work: Work,
     /// It rests on the person's role.
@@ -91,6 +102,12 @@ pub struct Node {
 enum Work {
     Scalar(Vec<Op>),
     Fold(Fold),
+}
+
+/// The slot that a register of the household's machine shows, as it is or as it was summed.
+pub fn slot_of(reg: Reg) -> Option<u16> {
+    let slots = SLOT_COUNT as Reg;
+    [SLOTS, SUMS].into_iter().find(|first| (*first..first + slots).contains(&reg)).map(|first| reg - first)
 }
 
 /// A program under construction.
@@ -242,12 +259,43 @@ impl Graph {
         let stage = needed().map(|node| node.stage + usize::from(matches!(node.work, Work::Fold(_)))).max().unwrap_or(0);
         let roles = roles || needed().any(|node| node.roles);
         let kin = kin || needed().any(|node| node.kin);
-        self.nodes.push(Node { dependencies, stage, work, roles, kin });
+        let own = match &work {
+            Work::Scalar(ops) => {
+                let mut slots = BTreeSet::new();
+                ops.iter().for_each(|op| op.reads(|reg| slots.extend(slot_of(reg))));
+                slots
+            }
+            Work::Fold(fold) => BTreeSet::from([fold.register]),
+        };
+        let sources = needed().flat_map(|node| &node.sources).copied().chain(own).collect();
+        self.nodes.push(Node { dependencies, sources, stage, work, roles, kin });
         self.nodes.len() - 1
     }
 
     /// What must run for these nodes.
     pub fn plan(&self, roots: &BTreeSet<usize>, registers: usize) -> Plan {
+        self.plan_of(&self.needed(roots), registers)
+    }
+
+    /// What must run for these nodes where only what rests on one source may have changed: first what is as it was, then what
+    /// may differ.
+    pub fn split(&self, roots: &BTreeSet<usize>, source: u16, registers: usize) -> [Plan; 2] {
+        let (differs, same) = self.needed(roots).into_iter().partition(|node| self.rests_on(*node, source));
+        [self.plan_of(&same, registers), self.plan_of(&differs, registers)]
+    }
+
+    /// Whether a node rests on the records of a register, or on a slot.
+    pub fn rests_on(&self, node: usize, source: u16) -> bool {
+        self.nodes[node].sources.contains(&source)
+    }
+
+    /// Everything on which a node rests.
+    pub fn sources(&self, node: usize) -> &BTreeSet<u16> {
+        &self.nodes[node].sources
+    }
+
+    /// These nodes and all that they need. A node has a greater index than what it needs.
+    pub fn needed(&self, roots: &BTreeSet<usize>) -> BTreeSet<usize> {
         let mut needed = BTreeSet::new();
         let mut open: Vec<usize> = roots.iter().copied().collect();
         while let Some(index) = open.pop() {
@@ -255,6 +303,19 @@ impl Graph {
                 open.extend(&self.nodes[index].dependencies);
             }
         }
+        needed
+    }
+
+    /// The program of each scalar, by node.
+    pub fn scalars(&self) -> Vec<Vec<Op>> {
+        let program = |node: &Node| match &node.work {
+            Work::Scalar(ops) => ops.clone(),
+            Work::Fold(_) => Vec::new(),
+        };
+        self.nodes.iter().map(program).collect()
+    }
+
+    fn plan_of(&self, needed: &BTreeSet<usize>, registers: usize) -> Plan {
         let mut stages = Vec::new();
         for node in needed.iter().map(|index| &self.nodes[*index]) {
             if stages.len() <= node.stage {

@@ -162,7 +162,7 @@ fn build<'p>(package: &Package, problems: &mut Problems<'p>, warnings: &mut Prob
     for register in &mut builder.compiler.registers {
         register.packing = Packing::new(register, head.person);
     }
-    builder.finish_plans();
+    builder.finish_plans(&benefits);
     let Builder { compiler, programs, .. } = builder;
     let (registers, slots) = (compiler.registers, compiler.slots.len());
     let index = |ids: Vec<&String>| ids.into_iter().cloned().zip(0..).collect();

@@ -10,6 +10,7 @@ mod benefits;
 mod bins;
 mod builder;
 mod compile;
+mod concerns;
 pub mod contents;
 pub mod costs;
 pub mod evaluate;
@@ -209,6 +210,17 @@ pub struct Contribution {
     pub entitlements: Vec<Entitlement>,
 }
 
+impl Contribution {
+    /// Forgets everything; there are so many slots.
+    pub fn clear(&mut self, slots: usize) {
+        self.values.clear();
+        self.values.resize(slots, 0);
+        self.unknown.clear();
+        self.claims.clear();
+        self.entitlements.clear();
+    }
+}
+
 /// A member's right that reads the household's values: what it needs of the member, to be decided with the row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
@@ -255,10 +267,19 @@ pub struct Row {
     pub claims: Vec<Claim>,
 }
 
+impl Row {
+    /// Why a slot is unknown, if it is: the least reason.
+    pub fn doubt(&self, slot: u16) -> Option<u16> {
+        let first = self.unknown.partition_point(|(other, ..)| *other < slot);
+        self.unknown.get(first).filter(|(other, ..)| *other == slot).map(|(_, reason, _)| *reason)
+    }
+}
+
 /// What follows from a household's row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judgement {
-    /// One value per household indicator; see [`Policy::indicators`].
+    /// One value per household indicator; see [`Policy::indicators`]. Like all points, only where they are wanted: see
+    /// [`Evaluator::judge_with_values`].
     pub indicators: Vec<i64>,
     pub points: Vec<i64>,
     /// Beside each criterion: unknown, with its reason, if the points are those of not knowing.
@@ -546,6 +567,11 @@ impl Policy {
     pub fn refusals(&self, benefit: u16, failed: u64) -> impl Iterator<Item = &str> {
         let reasons = self.benefits[usize::from(benefit)].reasons.iter().map(String::as_str).chain(["amount", "excluded"]);
         reasons.enumerate().filter(move |(index, _)| failed >> index & 1 == 1).map(|(_, reason)| reason)
+    }
+
+    /// Whether records of a register may say who belongs together, what tied people know, or that facts contradict each other.
+    pub fn concerns_composition(&self, register: u16) -> bool {
+        self.programs.concerns[usize::from(register)].composition
     }
 
     /// How much the package says.

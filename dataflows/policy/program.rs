@@ -155,6 +155,65 @@ impl Op {
     }
 }
 
+impl Op {
+    /// Calls `read` with every register that this operation reads, those of windows, fractions and classes included.
+    pub fn reads(self, mut read: impl FnMut(Reg)) {
+        match self {
+            Op::Skip(_) => {}
+            Op::Move(_, a)
+            | Op::Has(_, a)
+            | Op::Absent(_, a)
+            | Op::Neg(_, a)
+            | Op::Not(_, a)
+            | Op::Bins(_, a, _)
+            | Op::SkipIfFalse(a, _)
+            | Op::SkipIfTrue(a, _)
+            | Op::SkipIfUnknown(_, a, _)
+            | Op::Age(_, a)
+            | Op::AgeMonths(_, a)
+            | Op::Past(_, a)
+            | Op::Year(_, a)
+            | Op::Fraction(_, a) => read(a),
+            Op::FNeg(_, a) | Op::FMove(_, a) | Op::Round(_, a, _) => [a, a + 1].into_iter().for_each(read),
+            Op::MaxClass(_, base, count) | Op::MinClass(_, base, count) => (base..base + count).for_each(read),
+            Op::Within(_, a, window) => [a, window, window + 1].into_iter().for_each(read),
+            Op::AddIf(to, a, b) => [to, a, b].into_iter().for_each(read),
+            Op::Default(_, a, b)
+            | Op::Add(_, a, b)
+            | Op::Sub(_, a, b)
+            | Op::Mul(_, a, b)
+            | Op::Rem(_, a, b)
+            | Op::Min(_, a, b)
+            | Op::Max(_, a, b)
+            | Op::Eq(_, a, b)
+            | Op::Ne(_, a, b)
+            | Op::Lt(_, a, b)
+            | Op::Le(_, a, b)
+            | Op::Gt(_, a, b)
+            | Op::Ge(_, a, b)
+            | Op::And(_, a, b)
+            | Op::Or(_, a, b)
+            | Op::In(_, a, b)
+            | Op::Reached(_, a, b)
+            | Op::Active(_, a, b)
+            | Op::AddDays(_, a, b)
+            | Op::AddMonths(_, a, b) => [a, b].into_iter().for_each(read),
+            Op::FAdd(_, a, b)
+            | Op::FSub(_, a, b)
+            | Op::FMul(_, a, b)
+            | Op::FDiv(_, a, b)
+            | Op::FMin(_, a, b)
+            | Op::FMax(_, a, b)
+            | Op::FEq(_, a, b)
+            | Op::FNe(_, a, b)
+            | Op::FLt(_, a, b)
+            | Op::FLe(_, a, b)
+            | Op::FGt(_, a, b)
+            | Op::FGe(_, a, b) => [a, a + 1, b, b + 1].into_iter().for_each(read),
+        }
+    }
+}
+
 /// Bins of a criterion, an amount or a category: what is given to values from each start on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bins {

@@ -6,7 +6,7 @@
 
 use super::evaluate::{Environment, calendar};
 use super::graph::Code;
-use super::program::{Bins, Clock, Reg, Registers, is_unknown, run};
+use super::program::{Bins, Clock, Op, Reg, Registers, is_unknown, run};
 use super::{Benefit, BenefitKind, Claim, Entitlement, Period, Policy};
 use crate::model::{Date, Decision, Ground, Outcome};
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,13 @@ pub(crate) struct BenefitProgram {
     /// Of a claim: what is computed of the person.
     pub inputs: Vec<ClaimInput>,
     pub excludes: Vec<u16>,
+}
+
+impl BenefitProgram {
+    /// All that is run to decide it.
+    pub fn codes(&self) -> impl Iterator<Item = &Code> {
+        self.conditions.iter().chain([&self.amount, &self.from, &self.until, &self.proactive].into_iter().flatten())
+    }
 }
 
 /// A value of a person on which a claim rests.
@@ -66,8 +73,13 @@ pub(crate) struct Machinery<'a> {
 }
 
 impl Machinery<'_> {
+    /// Runs a program.
+    pub fn run(&mut self, ops: &[Op]) {
+        run(ops, self.regs, self.bins, self.clock);
+    }
+
     fn value(&mut self, code: &Code) -> i64 {
-        run(&code.ops, self.regs, self.bins, self.clock);
+        self.run(&code.ops);
         self.regs[usize::from(code.result)]
     }
 

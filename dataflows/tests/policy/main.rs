@@ -530,7 +530,7 @@ fn a_household_is_judged_from_its_sums() {
     assert_eq!((row.values[0], row.values[1]), (4, 7));
     let mut evaluator = Evaluator::new(policy.clone());
     let mut judgement = Judgement::default();
-    evaluator.judge(&environment, &row, HouseholdKey::family(7), &mut judgement);
+    evaluator.judge_with_values(&environment, &row, HouseholdKey::family(7), &mut judgement);
     let value = |id: &str| judgement.indicators[position(&policy, id)];
     assert_eq!((value("children"), value("per_capita"), value("most_cars"), value("any_car")), (2, 2500, 2, 1));
     assert_eq!(value("head_born"), day("1990-05-05"));
@@ -555,7 +555,7 @@ fn doubt_about_one_member_is_doubt_about_the_sum() {
     for (parent, outcomes) in [(&mother, vec![Outcome::InDoubt]), (&holder, vec![Outcome::Undetermined])] {
         let row = sum(&policy, &environment, &[(7, parent, Role::Head), (9, &child, Role::Child), (10, &child, Role::Child)]);
         let mut judgement = Judgement::default();
-        Evaluator::new(policy.clone()).judge(&environment, &row, HouseholdKey::family(7), &mut judgement);
+        Evaluator::new(policy.clone()).judge_with_values(&environment, &row, HouseholdKey::family(7), &mut judgement);
         assert_eq!(judgement.indicators[position(&policy, "per_capita")], unknown(fell_silent(&policy, "reg.pay")));
         assert_eq!(judgement.points, [10, 1], "what not knowing scores");
         assert_eq!(judgement.entitlements.iter().map(|right| right.outcome).collect::<Vec<_>>(), outcomes);
@@ -635,7 +635,7 @@ fn rights_inherit_conditions_and_exclude_each_other() {
     for expected in ["a", "b"] {
         let row = sum(&policy, &environment, &members);
         let mut judgement = Judgement::default();
-        Evaluator::new(policy.clone()).judge(&environment, &row, HouseholdKey::family(7), &mut judgement);
+        Evaluator::new(policy.clone()).judge_with_values(&environment, &row, HouseholdKey::family(7), &mut judgement);
         let family = policy.benefit("family");
         let notices = stacked(&policy, &judgement).into_iter().filter(|decision| Some(decision.benefit) != family);
         assert_eq!(notices.map(|decision| policy.benefits[usize::from(decision.benefit)].id.as_str()).collect::<Vec<_>>(), [expected]);
@@ -692,7 +692,7 @@ fn a_person_may_have_a_right_that_reads_their_household() {
     let judged = |members: &[(u64, &File, Role)]| {
         let row = sum(&policy, &environment, members);
         let mut judgement = Judgement::default();
-        Evaluator::new(policy.clone()).judge(&environment, &row, HouseholdKey::family(7), &mut judgement);
+        Evaluator::new(policy.clone()).judge_with_values(&environment, &row, HouseholdKey::family(7), &mut judgement);
         let meals = judgement.entitlements.into_iter().filter(|right| Some(right.benefit) == policy.benefit("meal"));
         let shown =
             |right: Entitlement| (right.ground, right.outcome, right.amount, right.from, right.until, right.recipient, right.addressee);
@@ -748,7 +748,7 @@ fn categories_follow_their_mode() {
         let file = (0..cars).fold(person(&policy, "1990-01-01"), car);
         let row = sum(&policy, &environment, &[(7, &file, Role::Head)]);
         let mut judgement = Judgement::default();
-        Evaluator::new(policy.clone()).judge(&environment, &row, HouseholdKey::family(7), &mut judgement);
+        Evaluator::new(policy.clone()).judge_with_values(&environment, &row, HouseholdKey::family(7), &mut judgement);
         judgement.category
     };
     assert_eq!((judged("all_or_score", 0, "10"), judged("all_or_score", 0, "90"), judged("all_or_score", 3, "10")), (2, 3, 3));
@@ -772,7 +772,7 @@ fn members_are_asked_one_by_one() {
         let (head, child, nobody) = (car(person(&policy, "1990-01-01")), person(&policy, "2020-01-01"), File::default());
         let row = sum(&policy, &environment, &[(7, &head, Role::Head), (8, &child, Role::Child), (9, &nobody, Role::Dependant)]);
         let mut judgement = Judgement::default();
-        Evaluator::new(policy.clone()).judge(&environment, &row, HouseholdKey::family(7), &mut judgement);
+        Evaluator::new(policy.clone()).judge_with_values(&environment, &row, HouseholdKey::family(7), &mut judgement);
         let silence = unknown(fell_silent(&policy, "reg.person"));
         match judgement.indicators[position(&policy, "probe")] {
             value if value == silence => -1,

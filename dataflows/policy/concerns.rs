@@ -1,0 +1,196 @@
+//! What a change concerns: which programs must run again when only the records of one register changed in a file, or only some
+//! sums of a household.
+//!
+//! An output that rests on nothing that changed is what it was, so nobody needs to compute it. What the outputs concerned rest on
+//! beside the change is computed once, for before and now together.
+
+use super::graph::{Code, Graph, Plan, slot_of};
+use super::program::{Op, Reg};
+use super::rights::BenefitProgram;
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+/// The nodes of both machines that a right needs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Needs {
+    pub person: BTreeSet<usize>,
+    pub household: BTreeSet<usize>,
+}
+
+/// What the records of one register concern, of one person.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Concern {
+    /// Who belongs together, or whether tied people know of the person.
+    pub composition: bool,
+    /// What tied people know of the person, while they do.
+    pub kin: bool,
+    /// Declared faults.
+    pub faults: Vec<u16>,
+    /// For these faults, and whether tied people know of the person: what is the same before and after the change, and what may
+    /// differ.
+    pub look_plans: [Plan; 2],
+    /// The same for what the person contributes.
+    pub plans: [Plan; 2],
+    pub slots: Vec<u16>,
+    pub own_benefits: Vec<u16>,
+    pub claims: Vec<u16>,
+}
+
+/// Outputs of a person's machine, and the nodes that they need.
+pub(crate) struct Outputs<'a> {
+    pub composition: &'a BTreeSet<usize>,
+    pub faults: &'a [usize],
+    pub kin_when: Option<usize>,
+    pub kin_fields: &'a [usize],
+    /// The node of each slot, from `first_slot` on.
+    pub slots: &'a [usize],
+    pub first_slot: usize,
+    pub own_benefits: &'a [u16],
+    pub claims: &'a [u16],
+    /// By benefit.
+    pub needs: &'a [Needs],
+    pub grounds: &'a [Option<u16>],
+}
+
+impl Concern {
+    /// Of the register of this number, out of so many.
+    pub fn new(register: u16, registers: usize, person: &Graph, outputs: &Outputs<'_>) -> Concern {
+        let rests = |node: &usize| person.rests_on(*node, register);
+        let right = |benefit: &u16| {
+            let at = usize::from(*benefit);
+            outputs.grounds[at] == Some(register) || outputs.needs[at].person.iter().any(rests)
+        };
+        let rights = |of: &[u16]| of.iter().copied().filter(right).collect::<Vec<_>>();
+        let slots: Vec<usize> = (0..outputs.slots.len()).filter(|slot| rests(&outputs.slots[*slot])).collect();
+        let (own_benefits, claims) = (rights(outputs.own_benefits), rights(outputs.claims));
+        let mut roots: BTreeSet<usize> = slots.iter().map(|slot| outputs.slots[*slot]).collect();
+        roots.extend(own_benefits.iter().chain(&claims).flat_map(|benefit| &outputs.needs[usize::from(*benefit)].person));
+        let faults: Vec<usize> = (0..outputs.faults.len()).filter(|fault| rests(&outputs.faults[*fault])).collect();
+        let kin = outputs.kin_fields.iter().any(|node| rests(node));
+        let look = faults.iter().map(|fault| outputs.faults[*fault]).chain(outputs.kin_when.filter(|_| kin)).collect();
+        Concern {
+            composition: outputs.composition.iter().chain(&outputs.kin_when).any(|node| rests(node)),
+            kin,
+            faults: faults.into_iter().map(|fault| fault as u16).collect(),
+            look_plans: person.split(&look, register, registers),
+            plans: person.split(&roots, register, registers),
+            slots: slots.into_iter().map(|slot| (slot + outputs.first_slot) as u16).collect(),
+            own_benefits,
+            claims,
+        }
+    }
+}
+
+/// A set of small numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bits(Vec<u64>);
+
+impl Bits {
+    pub fn insert(&mut self, number: usize) {
+        let word = number / 64;
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << (number % 64);
+    }
+
+    pub fn contains(&self, number: usize) -> bool {
+        self.0.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
+    }
+
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Adds all numbers of another set.
+    pub fn join(&mut self, other: &Bits) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
+    }
+
+    /// Visits, ascending, the numbers in this set of which it is true (or not) that `other` has them.
+    pub fn each(&self, other: &Bits, has: bool, mut visit: impl FnMut(usize)) {
+        for (index, word) in self.0.iter().enumerate() {
+            let other = other.0.get(index).copied().unwrap_or(0);
+            let mut bits = word & if has { other } else { !other };
+            while bits != 0 {
+                visit(index * 64 + bits.trailing_zeros() as usize);
+                bits &= bits - 1;
+            }
+        }
+    }
+}
+
+impl FromIterator<usize> for Bits {
+    fn from_iter<I: IntoIterator<Item = usize>>(numbers: I) -> Bits {
+        let mut bits = Bits::default();
+        numbers.into_iter().for_each(|number| bits.insert(number));
+        bits
+    }
+}
+
+/// What a household's sums concern. A *unit* is a node of the household's machine; the one after all nodes is the standing (score,
+/// category, level), those behind it are the rights, by benefit.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SumConcerns {
+    /// The program of each node.
+    pub nodes: Vec<Vec<Op>>,
+    /// By slot: the units that rest on it.
+    pub units: Vec<Bits>,
+    /// By unit: the nodes that it needs.
+    pub needs: Vec<Bits>,
+    /// Rights that read the standing, by benefit.
+    pub by_standing: Bits,
+}
+
+impl SumConcerns {
+    /// Of so many slots. The standing is computed by nodes, and by programs that run after them; `totals` are the registers that
+    /// then hold it.
+    pub fn new(
+        slots: usize,
+        household: &Graph,
+        (nodes, programs): (&BTreeSet<usize>, Vec<&Code>),
+        needs: &[Needs],
+        benefits: &[BenefitProgram],
+        totals: Range<Reg>,
+    ) -> SumConcerns {
+        let mut concerns = SumConcerns { nodes: household.scalars(), units: vec![Bits::default(); slots], ..SumConcerns::default() };
+        for node in 0..concerns.nodes.len() {
+            concerns.add_unit(household, &BTreeSet::from([node]), &[]);
+        }
+        let read: Vec<Reg> = programs.into_iter().flat_map(Code::reads).collect();
+        concerns.add_unit(household, nodes, &read);
+        for (benefit, (needs, program)) in needs.iter().zip(benefits).enumerate() {
+            let read: Vec<Reg> = program.codes().flat_map(Code::reads).chain(program.held).collect();
+            concerns.add_unit(household, &needs.household, &read);
+            if read.iter().any(|reg| totals.contains(reg)) {
+                concerns.by_standing.insert(benefit);
+            }
+        }
+        concerns
+    }
+
+    /// The unit of the standing.
+    pub fn standing(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The unit of a right.
+    pub fn right(&self, benefit: u16) -> usize {
+        self.nodes.len() + 1 + usize::from(benefit)
+    }
+
+    /// Adds a unit that needs these nodes and reads these registers beside.
+    fn add_unit(&mut self, household: &Graph, nodes: &BTreeSet<usize>, read: &[Reg]) {
+        let unit = self.needs.len();
+        let of_nodes = nodes.iter().flat_map(|node| household.sources(*node)).copied();
+        for slot in of_nodes.chain(read.iter().filter_map(|reg| slot_of(*reg))) {
+            if let Some(units) = self.units.get_mut(usize::from(slot)) {
+                units.insert(unit);
+            }
+        }
+        self.needs.push(household.needed(nodes).into_iter().collect());
+    }
+}
