@@ -139,9 +139,10 @@ impl PersonKind {
     pub fn parse(self, text: &str) -> Result<PersonId, &'static str> {
         match self {
             PersonKind::Iin => parse_iin(text),
+            // One person is written one way: "+7" and "007" are nobody.
             PersonKind::Integer => match text.parse::<u64>() {
-                Ok(number) if number > 0 && number < 1 << 62 => Ok(number),
-                _ => Err("not a positive integer"),
+                Ok(number) if number > 0 && number < 1 << 62 && text.starts_with(|first: char| matches!(first, '1'..='9')) => Ok(number),
+                _ => Err("not a positive integer in plain digits"),
             },
         }
     }

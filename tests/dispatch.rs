@@ -20,8 +20,9 @@ const BIRTH: u16 = 4;
 const SILENT: u16 = 5;
 const LATER: u16 = 6;
 const CARE: u16 = 7;
-const ALERT: u16 = 8;
-const BENEFITS: u16 = 8;
+const ASSUMED: u16 = 8;
+const ALERT: u16 = 9;
+const BENEFITS: u16 = 9;
 
 fn terms() -> Terms {
     let texts = |kk: &str, ru: &str| BTreeMap::from([("kk".to_string(), kk.to_string()), ("ru".to_string(), ru.to_string())]);
@@ -33,6 +34,7 @@ fn terms() -> Terms {
         debounce_days,
         priority,
         to_worker: id == "alert",
+        assumed: id == "assumed",
     };
     Terms {
         person: PersonKind::Integer,
@@ -47,6 +49,7 @@ fn terms() -> Terms {
             benefit("silent", Period::Open, false, 0, 1),
             benefit("later", Period::Open, true, 0, 2),
             benefit("care", Period::Open, true, 0, 7),
+            benefit("assumed", Period::Open, true, 0, 4),
             benefit("alert", Period::Open, false, 0, 9),
         ],
         messages: BTreeMap::from([
@@ -63,6 +66,7 @@ fn terms() -> Terms {
             ("declined".into(), texts("Бас тартуыңыз қабылданды.", "Отказ принят.")),
             ("draft".into(), texts("Әскерге шақырудан босатылдыңыз.", "Вы освобождены от призыва.")),
         ]),
+        allow_assumed: false,
     }
 }
 
@@ -356,6 +360,32 @@ fn a_right_of_one_day_says_nothing_where_two_are_asked_for() {
     world.commit();
     world.days(1);
     assert_eq!(world.kinds(), [Kind::Offer]);
+}
+
+#[test]
+fn an_amount_that_is_only_assumed_is_not_offered_unless_somebody_answers_for_it() {
+    let (mut world, right) = offered(ASSUMED);
+    world.days(40);
+    assert_eq!((world.kinds().len(), world.ledger.held_back(&right)), (0, Some(HeldBack::Assumed)));
+    assert_eq!(world.ledger.silences()[&HeldBack::Assumed], 1);
+    let mut world = World { ledger: Ledger::new(Terms { allow_assumed: true, ..terms() }), ..World::new() };
+    world.contact(1, Some(77_010_000_001), Some(1));
+    world.go_live();
+    world.hold(&right, 69_330, Outcome::Eligible, 1);
+    world.commit();
+    assert_eq!((world.kinds(), world.ledger.held_back(&right)), (vec![Kind::Offer], None));
+}
+
+/// What has no source in the package has none in dispatch: the row's own mark, or that of a parameter that the amount names.
+#[test]
+fn the_mark_of_an_amount_is_that_of_the_package() {
+    let policy = crate::registers::package("kz");
+    let terms = Terms::from(&policy);
+    let assumed = |id: &str| terms.benefit(terms.benefit_named(id).unwrap()).assumed;
+    assert!(assumed("rep_hazard_special"), "7.5 МРП are marked [assumed]");
+    assert!(assumed("loc_solid_fuel"), "SOLID_FUEL_MRP is");
+    assert!(!assumed("rep_large_family"), "[found F32], whatever else of the row is assumed");
+    assert!(!assumed("ntc_help_centre") && !terms.allow_assumed);
 }
 
 #[test]
@@ -951,6 +981,7 @@ impl Life {
                 None => told,
                 Some(HeldBack::Baseline) => world.baseline.contains_key(right),
                 Some(HeldBack::NotProactive) => decision.proactive > world.today,
+                Some(HeldBack::Assumed) => right.benefit == ASSUMED,
                 Some(HeldBack::Automatic) => right.benefit == SILENT,
                 Some(HeldBack::InDoubt) => decision.outcome == Outcome::Undetermined,
                 Some(HeldBack::NoAddressee) => decision.addressee == 0,

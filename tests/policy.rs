@@ -60,7 +60,8 @@ fn checked(package: &str) -> Value {
 fn check_counts_what_a_package_says() {
     let found = checked("us-cps");
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    let parts = ["benefits", "categories", "criteria", "indicators", "messages", "proactive", "problems", "registers", "stories"];
+    let parts =
+        ["benefits", "categories", "criteria", "indicators", "messages", "proactive", "problems", "registers", "stories", "warnings"];
     assert_eq!(keys(&found), parts);
     let is_counted = |name: &str, path: &str| path.starts_with(name) && path != EQUIVALENTS;
     let folder = |name: &str| package_texts("us-cps").unwrap().iter().filter(|(path, _)| is_counted(name, path)).count();

@@ -39,5 +39,8 @@ mod stories;
 /// What helps with writing packages: counts and costs, skeletons, one item shown, schemas, traces and mutants.
 mod policy;
 
+/// The analyst's walk is played word by word: a register, an indicator and a benefit in files, checked, told and run.
+mod walk;
+
 /// The command `batch` from outside: order, workers, compression, bad input, real input and full dumps.
 mod batch;

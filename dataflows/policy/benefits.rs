@@ -2,9 +2,9 @@
 
 use super::builder::Builder;
 use super::compile::{Scope, Type, own_scope};
-use super::expression::parse;
+use super::expression::{Expression, Kind, parse};
 use super::graph::{Block, Code, SUMS};
-use super::load::{LEVELS, Package, ROUNDINGS, described, read_expression};
+use super::load::{ASSUMED, LEVELS, Package, ROUNDINGS, described, read_expression};
 use super::program::{Op, Reg, Rounding};
 use super::rights::BenefitProgram;
 use super::source::{Entry, Node, Place, Problems, Value as Toml};
@@ -54,9 +54,10 @@ impl Builder<'_, '_, '_> {
                 !order.contains(index) && program.excludes.iter().all(|other| order.contains(other))
             };
             let Some(next) = (0..benefits.len() as u16).find(ready) else {
-                let stuck = (0..benefits.len()).find(|index| !order.contains(&(*index as u16))).unwrap_or_default();
-                let place = excludes[stuck].first().map_or(Place::default(), |(_, place)| *place);
-                self.compiler.problems.report(place, format!("`{}` excludes itself through others", benefits[stuck].id));
+                let circle = self.circle(&order);
+                let place = excludes[circle[0]].first().map_or(Place::default(), |(_, place)| *place);
+                let names: Vec<&str> = circle.iter().map(|index| benefits[*index].id.as_str()).collect();
+                self.compiler.problems.report(place, format!("`{}` excludes itself: {}", names[0], names.join(" → ")));
                 break;
             };
             order.push(next);
@@ -65,6 +66,23 @@ impl Builder<'_, '_, '_> {
         let stacked = |index: u16| excluded(index) || !self.programs.benefits[usize::from(index)].excludes.is_empty();
         let turn = |index: u16| order.iter().position(|other| *other == index).map(|turn| turn as u16).filter(|_| stacked(index));
         self.programs.stacking = (0..benefits.len() as u16).map(turn).collect();
+    }
+
+    /// Rights each of which excludes the next, the last one the first; `free` are in no such circle.
+    fn circle(&self, free: &[u16]) -> Vec<usize> {
+        let next = |index: usize| {
+            self.programs.benefits[index].excludes.iter().find(|other| !free.contains(other)).map(|other| usize::from(*other))
+        };
+        let mut path: Vec<usize> = Vec::new();
+        let mut at = (0..self.programs.benefits.len()).find(|index| !free.contains(&(*index as u16)));
+        while let Some(index) = at {
+            path.push(index);
+            if let Some(first) = path.iter().position(|other| *other == index).filter(|first| first + 1 < path.len()) {
+                return path.split_off(first);
+            }
+            at = next(index);
+        }
+        path
     }
 
     fn benefit(&mut self, name: &str, node: &Node, inherited: Option<&Node>, assignment: Option<Assignment>) -> (Benefit, BenefitProgram) {
@@ -141,6 +159,7 @@ impl Builder<'_, '_, '_> {
         }
         let mut program = BenefitProgram { conditions, ..BenefitProgram::default() };
         let unit = self.amount(node, kind, scope, &mut program);
+        let assumed = node.get("amount").is_some_and(|amount| self.is_assumed(amount));
         program.from = node.get("from").and_then(|from| self.date_code(from, scope));
         program.until = node.get("until").and_then(|until| self.date_code(until, scope));
         if let Some(staged) = staged {
@@ -174,6 +193,7 @@ impl Builder<'_, '_, '_> {
             debounce_days,
             priority,
             unit,
+            assumed,
             reasons,
         };
         (benefit, program)
@@ -311,7 +331,7 @@ impl Builder<'_, '_, '_> {
             }
         };
         let place = amount.place;
-        self.compiler.problems.only(amount, &["unit", "round", "by", "pay", "value"]);
+        self.compiler.problems.only(amount, &["source", "unit", "round", "by", "pay", "value"]);
         let unit = self.compiler.problems.required(amount, place, "unit").map(|(unit, _)| unit.to_string()).unwrap_or_default();
         let rounding = self.compiler.problems.word(amount, "round", &ROUNDINGS);
         let mut block = Block::guarded(true);
@@ -327,6 +347,15 @@ impl Builder<'_, '_, '_> {
         self.compiler.decimals = false;
         program.amount = result.map(|result| self.right_code(block, result, scope, place));
         unit
+    }
+
+    /// Whether an amount has no source: by its mark, or by that of a parameter that it names.
+    fn is_assumed(&mut self, amount: &Node) -> bool {
+        let marked = self.compiler.problems.text(amount, "source").is_some_and(|(source, _)| source.contains(ASSUMED));
+        let rates = amount.get("pay").map_or(&[][..], Node::entries).iter().map(|rate| &rate.node).chain(amount.get("value"));
+        let rates: Vec<Expression> = rates.filter_map(|rate| read_expression(self.compiler.problems, rate)).collect();
+        let assumed = |name: &str| self.compiler.parameters.iter().any(|parameter| parameter.assumed && parameter.id == name);
+        marked || rates.iter().any(|rate| rate.any(&|part| matches!(&part.kind, Kind::Name(name) if assumed(name))))
     }
 
     fn sum_of_money(&mut self, node: &Node, unit: &str, rounding: Option<Rounding>, scope: Scope<'_>, block: &mut Block) -> Option<Reg> {

@@ -36,14 +36,6 @@ pub struct Builder<'b, 'c, 'p> {
     standing: BTreeSet<usize>,
 }
 
-/// What the bins of a table stand for, in the order of their values: bounds, what they give, where that is written.
-struct Step {
-    from: i64,
-    until: i64,
-    node: Node,
-    place: Place,
-}
-
 impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
     pub fn new(compiler: Compiler<'c, 'p>, languages: &'b [String]) -> Self {
         let mut builder = Builder {
@@ -196,7 +188,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         for entry in entries {
             if let Some(points) = entry.node.get("points")
                 && points.entries().iter().all(|bin| bin.name.starts_with(|first: char| !first.is_ascii_alphabetic()))
-                && let Some(bins) = self.integer_bins(points, &Type::Int, false)
+                && let Some(bins) = self.integer_bins(points, &Type::Int)
             {
                 self.compiler.tables.insert(entry.name.clone(), bins);
             }
@@ -291,7 +283,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
     fn binned(&mut self, by: &Node, points: &Node, block: &mut Block) -> Option<Reg> {
         let value = self.binnable(by, Scope::Household, block);
         let kind = value.as_ref().map_or(Type::Int, |value| value.kind.clone());
-        let bins = self.integer_bins(points, &kind, false);
+        let bins = self.integer_bins(points, &kind);
         let (value, bins) = (value?, bins?);
         let table = self.compiler.household.bins(bins);
         let to = block.temporary();
@@ -303,6 +295,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
     pub(super) fn binnable(&mut self, by: &Node, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
         let expression = read_expression(self.compiler.problems, by)?;
         let value = self.compiler.expression(&expression, scope, block)?;
+        let value = self.compiler.settled(value, scope, block);
         if value.fraction {
             let hint = "make an indicator of it, with `round`";
             self.compiler.problems.report_with_hint(expression.place, "bins need a whole number, not a fraction", hint);
@@ -322,95 +315,6 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         let value = self.compiler.expression(&expression, Scope::Household, block)?;
         self.compiler.number(&value, expression.place)?;
         Some(self.compiler.rounded(value, rounding, expression.place, block)?.reg)
-    }
-
-    /// Bins that give integers.
-    fn integer_bins(&mut self, node: &Node, kind: &Type, gaps: bool) -> Option<Bins> {
-        self.bins(node, kind, gaps, |builder, node| match node.value {
-            Toml::Int(number) => Some(number),
-            _ => {
-                builder.compiler.problems.report(node.place, "a bin gives an integer");
-                None
-            }
-        })
-    }
-
-    /// Bins in the order of their values; gaps and overlaps are mistakes.
-    pub(super) fn bins(
-        &mut self,
-        node: &Node,
-        kind: &Type,
-        gaps: bool,
-        mut give: impl FnMut(&mut Self, &Node) -> Option<i64>,
-    ) -> Option<Bins> {
-        if !matches!(node.value, Toml::Table(_)) || node.entries().is_empty() {
-            self.compiler.problems.report(node.place, "bins are a table such as { \"..10\" = 1, \"10..\" = 2 }");
-            return None;
-        }
-        let mut steps = Vec::new();
-        for entry in node.entries() {
-            if let Some((from, until)) = self.bin(entry, kind) {
-                steps.push(Step { from, until, node: entry.node.clone(), place: entry.place });
-            }
-        }
-        if steps.len() < node.entries().len() {
-            return None;
-        }
-        steps.sort_by_key(|step| step.from);
-        self.check_bins(&steps, kind, gaps);
-        let mut bins = Bins { steps: Vec::new() };
-        for (index, step) in steps.iter().enumerate() {
-            bins.steps.push((step.from, give(self, &step.node)?));
-            if step.until != i64::MAX && steps.get(index + 1).is_none_or(|next| next.from > step.until) {
-                bins.steps.push((step.until, ABSENT));
-            }
-        }
-        Some(bins)
-    }
-
-    /// The bounds of one bin.
-    fn bin(&mut self, entry: &Entry, kind: &Type) -> Option<(i64, i64)> {
-        let name = entry.name.trim();
-        let number = |text: &str| text.trim().replace('_', "").parse::<i64>().ok();
-        let bounds = match (kind, name.split_once("..")) {
-            (Type::Bool, None) => ["false", "true"].iter().position(|word| *word == name).map(|index| (index as i64, index as i64 + 1)),
-            (Type::Enum(words), None) => words.iter().position(|word| word == name).map(|index| (index as i64, index as i64 + 1)),
-            (Type::Bool | Type::Enum(_), Some(_)) => None,
-            (_, None) => number(name).map(|value| (value, value + 1)),
-            (_, Some((from, until))) => {
-                let from = if from.trim().is_empty() { Some(i64::MIN) } else { number(from) };
-                let until = if until.trim().is_empty() { Some(i64::MAX) } else { number(until) };
-                from.zip(until).filter(|(from, until)| from < until)
-            }
-        };
-        if bounds.is_none() {
-            let hint = match kind {
-                Type::Bool => "\"true\" or \"false\"".to_string(),
-                Type::Enum(words) => format!("one of {}", words.join(", ")),
-                _ => "\"3\", \"3..7\" (3 up to but not 7), \"..3\" or \"7..\"".to_string(),
-            };
-            self.compiler.problems.report_with_hint(entry.place, format!("`{name}` is no bin of this value"), hint);
-        }
-        bounds
-    }
-
-    fn check_bins(&mut self, steps: &[Step], kind: &Type, gaps: bool) {
-        for (step, next) in steps.iter().zip(&steps[1..]) {
-            if next.from < step.until {
-                self.compiler.problems.report(next.place, "this bin overlaps the one before it in value");
-            } else if next.from > step.until && !gaps {
-                let message = format!("between this bin and the one before it in value there is a gap: {}..{}", step.until, next.from);
-                self.compiler.problems.report(next.place, message);
-            }
-        }
-        let words = match kind {
-            Type::Bool => 2,
-            Type::Enum(words) => words.len(),
-            _ => return,
-        };
-        if steps.len() < words && !gaps {
-            self.compiler.problems.report(steps[0].place, "not every value has a bin");
-        }
     }
 
     /// A program that is run on its own; what it needs of a household joins the standing.
@@ -451,7 +355,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             self.compiler.problems.report_with_hint(*place, "`unknown` is missing", "say which category not knowing gives");
         }
         let bins = match node.get("bins") {
-            Some(bins) => self.integer_bins(bins, &Type::Int, false),
+            Some(bins) => self.integer_bins(bins, &Type::Int),
             None => {
                 self.compiler.problems.report(*place, "`bins` is missing");
                 None

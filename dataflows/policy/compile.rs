@@ -1,7 +1,7 @@
 //! From expressions to programs: names, types, units and the shapes of list macros.
 
 use super::expression::{Expression, Kind};
-use super::file::opaque;
+use super::file::{ABSENT, opaque};
 use super::graph::{Block, Code, FIELDS, Graph, Input, SLOT_COUNT, SLOTS};
 use super::program::{Bins, Op, Reg, Rounding};
 use super::rights::ClaimInput;
@@ -19,8 +19,8 @@ pub enum Type {
     Enum(Rc<Vec<String>>),
     Id,
     Person,
-    /// A quoted word, which gets its meaning from what it is compared with.
-    Word(String),
+    /// A quoted word, or one of several by `?:`, kept as [`opaque`]; it gets its meaning from what it is compared with.
+    Words(Rc<Vec<String>>),
 }
 
 impl Type {
@@ -43,7 +43,7 @@ impl Type {
             Type::Bool => FieldType::Bool,
             Type::Date => FieldType::Date,
             Type::Enum(words) => FieldType::Enum(words.to_vec()),
-            Type::Id | Type::Word(_) => FieldType::Id,
+            Type::Id | Type::Words(_) => FieldType::Id,
             Type::Person => FieldType::Person,
         }
     }
@@ -54,7 +54,7 @@ impl Type {
             Type::Bool => ValueKind::Bool,
             Type::Date => ValueKind::Date,
             Type::Enum(words) => ValueKind::Enum(words.to_vec()),
-            Type::Int | Type::Id | Type::Person | Type::Word(_) => ValueKind::Int,
+            Type::Int | Type::Id | Type::Person | Type::Words(_) => ValueKind::Int,
         }
     }
 
@@ -66,7 +66,8 @@ impl Type {
             Type::Enum(words) => format!("one of {}", words.join(" | ")),
             Type::Id => "an id".into(),
             Type::Person => "a person".into(),
-            Type::Word(word) => format!("the word '{word}'"),
+            Type::Words(words) if words.len() == 1 => format!("the word '{}'", words[0]),
+            Type::Words(words) => format!("one of the words {}", words.join(" | ")),
         }
     }
 }
@@ -196,6 +197,8 @@ pub struct Compiler<'c, 'p> {
     pub parameters: &'c [Parameter],
     pub drafts: Vec<Draft>,
     pub by_name: HashMap<String, usize>,
+    /// Indicators under way, each for the one before it.
+    working: Vec<usize>,
     pub person: Graph,
     pub household: Graph,
     pub roles: Roles,
@@ -240,6 +243,7 @@ impl<'c, 'p> Compiler<'c, 'p> {
             parameters,
             drafts,
             by_name,
+            working: Vec::new(),
             person,
             household,
             roles,
@@ -275,15 +279,18 @@ impl<'c, 'p> Compiler<'c, 'p> {
             State::Done(value, node) => return Some((value.clone(), *node)),
             State::Failed => return None,
             State::Working => {
-                let id = self.drafts[index].id.clone();
-                self.problems.report(place, format!("`{id}` is computed from itself"));
+                let circle = self.working.iter().skip_while(|other| **other != index).chain([&index]);
+                let circle: Vec<&str> = circle.map(|other| self.drafts[*other].id.as_str()).collect();
+                self.problems.report(place, format!("`{}` is computed from itself: {}", circle[0], circle.join(" → ")));
                 return None;
             }
             State::Waiting => {}
         }
         self.drafts[index].state = State::Working;
+        self.working.push(index);
         let expression = self.drafts[index].value.take();
         let done = expression.and_then(|expression| self.finish_indicator(index, &expression));
+        self.working.pop();
         self.drafts[index].state = done.clone().map_or(State::Failed, |(value, node)| State::Done(value, node));
         done
     }
@@ -298,8 +305,9 @@ impl<'c, 'p> Compiler<'c, 'p> {
         block.guards += usize::from(guarded);
         let (rounding, reg) = (self.drafts[index].rounding, self.drafts[index].reg);
         let mut value = self.expression(expression, scope, &mut block)?;
-        if let Type::Word(word) = &value.kind {
-            self.problems.report(expression.place, format!("'{word}' alone says nothing; words are only compared"));
+        value = self.settled(value, scope, &mut block);
+        if let Type::Words(words) = &value.kind {
+            self.problems.report(expression.place, format!("'{}' alone says nothing; words are only compared", words[0]));
             return None;
         }
         value = self.rounded(value, rounding, expression.place, &mut block)?;
@@ -328,8 +336,8 @@ impl<'c, 'p> Compiler<'c, 'p> {
     /// An `unknown =` value as the register of a value like another.
     fn alike(&mut self, other: &Value, value: &Value, place: Place, scope: Scope<'_>) -> Option<Reg> {
         match (&other.kind, &value.kind) {
-            (Type::Word(word), Type::Enum(words)) => {
-                let index = self.word(word, words, place)?;
+            (Type::Words(one), Type::Enum(words)) => {
+                let index = self.word(&one[0], words, place)?;
                 Some(self.constant(scope, index))
             }
             (a, b) if a == b && !other.fraction => Some(other.reg),
@@ -396,7 +404,7 @@ impl<'c, 'p> Compiler<'c, 'p> {
         match &expression.kind {
             Kind::Int(number) => Some(Value::number(self.constant(scope, *number))),
             Kind::Bool(flag) => Some(Value::flag(self.constant(scope, i64::from(*flag)))),
-            Kind::Word(word) => Some(Value::new(self.constant(scope, opaque(word)), Type::Word(word.clone()))),
+            Kind::Word(word) => Some(Value::new(self.constant(scope, opaque(word)), Type::Words(Rc::new(vec![word.clone()])))),
             Kind::Decimal { numerator, denominator } => self.decimal(*numerator, *denominator, place, scope),
             Kind::List(_) => {
                 self.problems.report(place, "a list in brackets stands only to the right of `in`");
@@ -714,21 +722,53 @@ impl<'c, 'p> Compiler<'c, 'p> {
         block.ops[done] = Op::Skip(block.since(done));
         block.ops[unknown] = Op::SkipIfUnknown(to, condition, block.since(unknown));
         let (yes, no) = (yes?, no?);
-        if yes.kind != no.kind {
-            let message = format!("either {} or {}: both sides of `:` must be alike", yes.kind.describe(), no.kind.describe());
-            self.problems.report(place, message);
-            return None;
-        }
+        let kind = match (&yes.kind, &no.kind) {
+            (Type::Words(some), Type::Words(more)) => {
+                let new = more.iter().filter(|word| !some.contains(word));
+                Type::Words(Rc::new(some.iter().chain(new).cloned().collect()))
+            }
+            (Type::Words(_), words @ Type::Enum(_)) | (words @ Type::Enum(_), Type::Words(_)) => words.clone(),
+            (one, other) if one == other => one.clone(),
+            (one, other) => {
+                let message = format!("either {} or {}: both sides of `:` must be alike", one.describe(), other.describe());
+                self.problems.report(place, message);
+                return None;
+            }
+        };
         let fraction = yes.fraction || no.fraction;
         for (index, side) in [(keep_yes, &yes), (keep_no, &no)] {
-            block.ops[index] = match (fraction, side.fraction) {
-                (true, true) => Op::FMove(to, side.reg),
-                (true, false) => Op::Fraction(to, side.reg),
+            block.ops[index] = match (&side.kind, &kind) {
+                (Type::Words(some), Type::Enum(words)) => Op::Bins(to, side.reg, self.numbered(some, words, place, scope)?),
+                _ if fraction && side.fraction => Op::FMove(to, side.reg),
+                _ if fraction => Op::Fraction(to, side.reg),
                 _ => Op::Move(to, side.reg),
             };
         }
         let unit = self.common_unit(&yes, &no, place);
-        Some(Value { reg: to, fraction, unit, optional: yes.optional || no.optional, kind: yes.kind })
+        Some(Value { reg: to, fraction, unit, optional: yes.optional || no.optional, kind })
+    }
+
+    /// The table that turns words into their numbers in an enumeration.
+    fn numbered(&mut self, some: &[String], words: &[String], place: Place, scope: Scope<'_>) -> Option<u16> {
+        let mut numbers = BTreeMap::new();
+        for word in some {
+            numbers.insert(opaque(word), self.word(word, words, place)?);
+        }
+        let steps = numbers.into_iter().flat_map(|(hash, number)| [(hash, number), (hash + 1, ABSENT)]).collect();
+        Some(self.graph(scope).bins(Bins { steps }))
+    }
+
+    /// One of several words becomes a value of the enumeration of these words, in the order in which they are written.
+    pub fn settled(&mut self, value: Value, scope: Scope<'_>, block: &mut Block) -> Value {
+        match &value.kind {
+            Type::Words(words) if words.len() > 1 => {
+                let table = self.numbered(words, words, Place::default(), scope).expect("every word is one of them");
+                let to = block.temporary();
+                block.ops.push(Op::Bins(to, value.reg, table));
+                Value { reg: to, kind: Type::Enum(words.clone()), ..value }
+            }
+            _ => value,
+        }
     }
 
     /// The unit that two values share; a bare number takes the other's.
@@ -831,16 +871,14 @@ impl<'c, 'p> Compiler<'c, 'p> {
 
     fn equal(&mut self, a: Value, b: Value, positive: bool, place: Place, scope: Scope<'_>, block: &mut Block) -> Option<Value> {
         let (a, b) = match (&a.kind, &b.kind) {
-            (Type::Word(word), Type::Enum(words)) => {
-                let index = self.word(word, words, place)?;
-                (Value::number(self.constant(scope, index)), b)
+            (Type::Words(some), Type::Enum(words)) => (self.among(&a, some, words, place, scope, block)?, b),
+            (Type::Enum(words), Type::Words(some)) => {
+                let b = self.among(&b, some, words, place, scope, block)?;
+                (a, b)
             }
-            (Type::Enum(words), Type::Word(word)) => {
-                let index = self.word(word, words, place)?;
-                (a, Value::number(self.constant(scope, index)))
-            }
-            (Type::Word(_), Type::Id) | (Type::Id, Type::Word(_)) => (a, b),
-            (one, other) if one == other && !matches!(one, Type::Word(_)) => (a, b),
+            (Type::Words(_), Type::Id) | (Type::Id, Type::Words(_)) => (a, b),
+            (Type::Words(some), Type::Words(more)) if some.len() + more.len() > 2 => (a, b),
+            (one, other) if one == other && !matches!(one, Type::Words(_)) => (a, b),
             (one, other) => {
                 self.problems.report(place, format!("{} cannot be compared with {}", one.describe(), other.describe()));
                 return None;
@@ -857,6 +895,25 @@ impl<'c, 'p> Compiler<'c, 'p> {
             (true, false) => Op::FNe(to, a, b),
         });
         Some(Value::flag(to))
+    }
+
+    /// Words as values of an enumeration: one of them is a constant.
+    fn among(
+        &mut self,
+        value: &Value,
+        some: &[String],
+        words: &[String],
+        place: Place,
+        scope: Scope<'_>,
+        block: &mut Block,
+    ) -> Option<Value> {
+        if let [word] = some {
+            let index = self.word(word, words, place)?;
+            return Some(Value::number(self.constant(scope, index)));
+        }
+        let (table, to) = (self.numbered(some, words, place, scope)?, block.temporary());
+        block.ops.push(Op::Bins(to, value.reg, table));
+        Some(Value::number(to))
     }
 
     fn ordered(

@@ -14,6 +14,18 @@ pub struct Expression {
     pub kind: Kind,
 }
 
+impl Expression {
+    /// Whether something is found in it, in itself or in any part.
+    pub fn any(&self, found: &impl Fn(&Expression) -> bool) -> bool {
+        let within = match &self.kind {
+            Kind::List(items) | Kind::Call(_, items) => items.iter().any(|item| item.any(found)),
+            Kind::Method(target, _, arguments) => target.any(found) || arguments.iter().any(|argument| argument.any(found)),
+            Kind::Int(_) | Kind::Decimal { .. } | Kind::Bool(_) | Kind::Word(_) | Kind::Name(_) => false,
+        };
+        within || found(self)
+    }
+}
+
 /// What an expression is made of.
 #[derive(Clone, Debug)]
 pub enum Kind {

@@ -255,7 +255,7 @@ impl Compiler<'_, '_> {
             Some(step) => Some((self.expression(step.body, scope(step.variable), &mut map)?, step.body.place)),
             None => None,
         };
-        let value = self.fold_value(kind, taken.as_ref(), place)?;
+        let value = self.fold_value(kind, taken.as_ref())?;
         self.check_length(&filter, place);
         self.check_length(&map, place);
         let reg = self.person.keep(1);
@@ -276,7 +276,7 @@ impl Compiler<'_, '_> {
     }
 
     /// The type of a fold's result.
-    fn fold_value(&mut self, kind: FoldKind, taken: Option<&(Value, Place)>, place: Place) -> Option<Value> {
+    fn fold_value(&mut self, kind: FoldKind, taken: Option<&(Value, Place)>) -> Option<Value> {
         if let Some((taken, at)) = taken
             && taken.fraction
         {
@@ -290,17 +290,15 @@ impl Compiler<'_, '_> {
                 Some(Value { optional: false, ..taken.clone() })
             }
             (FoldKind::Max | FoldKind::Min, Some((taken, at))) => {
-                if matches!(taken.kind, Type::Bool | Type::Word(_)) {
+                if matches!(taken.kind, Type::Bool | Type::Words(_)) {
                     self.problems.report_with_hint(*at, "booleans have no greatest", "use .exists(..) or .all(..)");
                     return None;
                 }
                 Some(Value { optional: true, ..taken.clone() })
             }
             (FoldKind::Count | FoldKind::Distinct, _) => Some(Value::number(0)),
-            (FoldKind::Sum | FoldKind::Max | FoldKind::Min, None) => {
-                self.problems.report(place, "this list says nothing of its records");
-                None
-            }
+            // Taking the chain apart has told of it.
+            (FoldKind::Sum | FoldKind::Max | FoldKind::Min, None) => None,
         }
     }
 

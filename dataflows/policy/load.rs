@@ -31,6 +31,8 @@ const RESERVED: [&str; 16] = [
     "false",
     "in",
 ];
+/// The mark of what is a design choice: it has no source.
+pub const ASSUMED: &str = "[assumed]";
 pub const ROUNDINGS: [(&str, Rounding); 3] = [("down", Rounding::Down), ("up", Rounding::Up), ("nearest", Rounding::Nearest)];
 pub const LEVELS: [(&str, Level); 2] = [("person", Level::Person), ("household", Level::Household)];
 
@@ -572,10 +574,15 @@ impl Declarations<'_, '_> {
             }
             self.problems.only(&entry.node, &["title", "source", "unit", "values", "propose"]);
             let mut values = Vec::new();
+            let mut last = (Date::BEFORE_ALL, false);
             for value in self.problems.list(&entry.node, "values") {
                 self.problems.only(value, &["from", "is", "source"]);
+                let assumed = self.problems.text(value, "source").is_some_and(|(source, _)| source.contains(ASSUMED));
                 match (self.problems.date(value, "from"), self.problems.integer(value, "is")) {
-                    (Some(from), Some(is)) => values.push((from, is)),
+                    (Some(from), Some(is)) => {
+                        values.push((from, is));
+                        last = last.max((from, assumed));
+                    }
                     _ => self.problems.report(value.place, "a value has `from`, a date, and `is`, an integer"),
                 }
             }
@@ -584,7 +591,7 @@ impl Declarations<'_, '_> {
             }
             values.sort();
             let unit = self.problems.text(&entry.node, "unit").map(|(text, _)| text.to_string()).unwrap_or_default();
-            parameters.push(Parameter { id: entry.name.clone(), unit, values });
+            parameters.push(Parameter { id: entry.name.clone(), unit, values, assumed: last.1 });
         }
         parameters
     }

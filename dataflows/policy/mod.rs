@@ -7,6 +7,7 @@
 //! [`Environment`] (date, dated parameters, feeds that are heard) and the policy.
 
 mod benefits;
+mod bins;
 mod builder;
 mod compile;
 mod concerns;
@@ -21,6 +22,8 @@ mod lists;
 mod load;
 mod program;
 mod proposal;
+mod ranges;
+pub mod reach;
 mod rights;
 mod source;
 
@@ -323,6 +326,8 @@ pub struct Parameter {
     pub unit: String,
     /// From each date on, ascending.
     pub values: Vec<(Date, i64)>,
+    /// The last value is a design choice without a source.
+    pub assumed: bool,
 }
 
 impl Parameter {
@@ -421,6 +426,8 @@ pub struct Benefit {
     pub priority: i64,
     /// Unit of the amount.
     pub unit: String,
+    /// The amount rests on no source: it is marked so, or the last value of a parameter that it names is.
+    pub assumed: bool,
     /// Keys of the conditions, inherited ones first.
     pub reasons: Vec<String>,
 }

@@ -1,7 +1,10 @@
-//! `shanyraq bench`: how long a changed record takes to become a changed decision, and how long a country takes to load.
+//! `shanyraq bench`: how long a changed record takes to become a changed decision, how long a country takes to load, and what
+//! evaluation costs.
 //!
 //! Every measure is one JSON line. Latencies are taken open loop: updates arrive by a Poisson process whether or not the
 //! engine is ready, and each is timed from its scheduled arrival, so a stall is charged to everybody who waited in it.
+
+mod evaluate;
 
 use crate::commands::feeds::parse_date;
 use crate::commands::{Failure, load_policy, peak_rss_bytes, rss_bytes};
@@ -25,6 +28,8 @@ pub enum Bench {
     Rescoring(Size),
     /// From a country's records to the first decision for everybody.
     Load(Size),
+    /// Compiling the package; evaluating a person and a family, with the share of each room.
+    Evaluate(evaluate::Arguments),
 }
 
 #[derive(Args)]
@@ -61,6 +66,7 @@ pub fn bench(bench: Bench) -> Result<(), Failure> {
     match bench {
         Bench::Rescoring(size) => rescoring(&size),
         Bench::Load(size) => load(&size),
+        Bench::Evaluate(arguments) => evaluate::evaluate(&arguments),
     }
 }
 
@@ -171,8 +177,8 @@ fn life(policy: &Arc<Policy>, country: &Country, persons: usize, wanted: usize) 
     updates
 }
 
-/// Loads the population in one epoch.
-fn settle(worker: &mut Worker, house: &mut House, policy: &Policy, parts: impl Iterator<Item = Decoded>) {
+/// Loads the population in one epoch; the answer is how things stand then.
+fn settle(worker: &mut Worker, house: &mut House, policy: &Policy, parts: impl Iterator<Item = Decoded>) -> Circumstances {
     let mut heard = vec![None; policy.registers.len()];
     let mut today = Date::BEFORE_ALL;
     for mut part in parts {
@@ -183,8 +189,10 @@ fn settle(worker: &mut Worker, house: &mut House, policy: &Policy, parts: impl I
         house.submit(&mut part.updates);
         house.work(worker);
     }
-    house.set_circumstances(Circumstances { today, feeds: policy.feed_states(&heard, today) });
+    let circumstances = Circumstances { today, feeds: policy.feed_states(&heard, today) };
+    house.set_circumstances(circumstances.clone());
     house.close(worker);
+    circumstances
 }
 
 /// What an open-loop run showed.

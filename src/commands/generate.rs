@@ -216,7 +216,16 @@ mod tests {
     fn generated(threads: usize) -> PathBuf {
         let out = std::env::temp_dir().join(format!("shanyraq-generate-{}-{threads}", std::process::id()));
         let start = Date::from_ymd(2026, 1, 1).unwrap();
-        let arguments = Arguments { persons: Some(17_300), scenario: None, seed: 5, days: 12, start, history: None, out: out.clone(), threads: Some(threads) };
+        let arguments = Arguments {
+            persons: Some(17_300),
+            scenario: None,
+            seed: 5,
+            days: 12,
+            start,
+            history: None,
+            out: out.clone(),
+            threads: Some(threads),
+        };
         assert!(generate(&arguments).unwrap().births > 0);
         out
     }

@@ -254,6 +254,8 @@ pub enum HeldBack {
     /// Loaded before going live.
     Baseline,
     NotProactive,
+    /// The amount rests on no source, and nobody answers for it.
+    Assumed,
     /// Given without asking, and there is no text to tell it with.
     Automatic,
     /// Whoever has the right or would be written to is said to have two numbers: which of their records are theirs is open.
@@ -278,6 +280,7 @@ impl HeldBack {
         match self {
             HeldBack::Baseline => "baseline",
             HeldBack::NotProactive => "not_proactive",
+            HeldBack::Assumed => "assumed",
             HeldBack::Automatic => "automatic",
             HeldBack::TwoNumbers => "two_numbers",
             HeldBack::InDoubt => "in_doubt",
@@ -304,6 +307,8 @@ pub struct Consent {
 pub struct Context<'a> {
     pub today: Date,
     pub terms: &'a BenefitTerms,
+    /// See [`Terms::allow_assumed`](super::terms::Terms::allow_assumed).
+    pub allow_assumed: bool,
     /// There is a text to tell this benefit with, where it needs no consent.
     pub tellable: bool,
     pub account_known: bool,
@@ -368,6 +373,8 @@ impl Conversation {
             Ok(())
         } else if context.today < self.standing.proactive {
             Err(HeldBack::NotProactive)
+        } else if context.terms.assumed && !context.allow_assumed {
+            Err(HeldBack::Assumed)
         } else if !context.terms.consent && !context.tellable {
             Err(HeldBack::Automatic)
         } else if context.two_numbers {

@@ -550,6 +550,7 @@ impl Desk {
         Context {
             today: self.today,
             terms,
+            allow_assumed: self.terms.allow_assumed,
             tellable: self.terms.messages.contains_key(&terms.id),
             account_known: self.numbers(addressee).chain(self.numbers(right.person)).any(|number| self.accounts.contains(&number)),
             two_numbers: self.doubtful.contains(&addressee) || self.doubtful.contains(&right.person),

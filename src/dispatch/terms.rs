@@ -18,6 +18,8 @@ pub struct BenefitTerms {
     pub priority: i64,
     /// It concerns the social worker: a line on their list instead of a text.
     pub to_worker: bool,
+    /// Its amount has no source: it is not offered unless [`Terms::allow_assumed`] says so.
+    pub assumed: bool,
 }
 
 /// The package as the conversation sees it.
@@ -32,6 +34,8 @@ pub struct Terms {
     pub benefits: Vec<BenefitTerms>,
     /// By id; a notice has the id of its benefit.
     pub messages: BTreeMap<String, Texts>,
+    /// Amounts that the package only assumes may be offered: of a pretend country, or by whoever answers for them.
+    pub allow_assumed: bool,
 }
 
 impl From<&Policy> for Terms {
@@ -44,6 +48,7 @@ impl From<&Policy> for Terms {
             debounce_days: i32::try_from(benefit.debounce_days).unwrap_or(i32::MAX),
             priority: benefit.priority,
             to_worker: benefit.to_worker,
+            assumed: benefit.assumed,
         });
         Terms {
             person: policy.person,
@@ -51,6 +56,7 @@ impl From<&Policy> for Terms {
             registers: policy.registers.iter().map(|register| register.id.clone()).collect(),
             benefits: benefits.collect(),
             messages: policy.messages.clone(),
+            allow_assumed: false,
         }
     }
 }

@@ -74,6 +74,7 @@ pub fn demo(arguments: DemoArguments) -> Result<(), Failure> {
         Answers::Year2025 => Funnel::YEAR_2025,
     };
     println!("Shanyraq: a country of {} people is born …", count(u64::from(arguments.persons)));
+    println!("Nobody is real: amounts that the package only assumes are offered too, as a live dispatch does with --allow-assumed alone.");
     let births = country.born_families(arguments.days as usize);
     let family = followed(&births, &arguments).map_or_else(Family::nobody, Family::of);
     let mut show = Show {

@@ -44,7 +44,7 @@ impl Pipeline {
             intake: Intake::new(Arc::new(Schema::from(&*policy))),
             listener: Listener::new(&policy),
             engine: Engine::start(policy.clone(), 1),
-            ledger: Ledger::new(Terms::from(&*policy)),
+            ledger: Ledger::new(Terms { allow_assumed: true, ..Terms::from(&*policy) }),
             network: Network::new(seed, funnel, WEATHER),
             agency: Agency::new(seed, &assignments, REFUSED_PERMILLE),
             policy,

@@ -4,6 +4,7 @@ use super::super::{Failure, package_texts, print};
 use crate::stories::is_story;
 use dataflows::policy::contents::{Contents, Item, Sort};
 use dataflows::policy::costs::{STACKING, STRATA};
+use dataflows::policy::reach::unreached;
 use dataflows::policy::{Policy, Problem};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -13,7 +14,8 @@ pub fn check(name: &str, costs: bool) -> Result<(), Failure> {
     let texts = package_texts(name)?;
     match Policy::load(&texts) {
         Ok(policy) => {
-            policy.warnings.iter().for_each(|warning| println!("{warning}"));
+            let warnings = warnings(&policy, &texts);
+            warnings.iter().for_each(|warning| println!("{warning}"));
             if costs {
                 print(&costs_of(&Contents::read(&texts)));
             }
@@ -26,7 +28,7 @@ pub fn check(name: &str, costs: bool) -> Result<(), Failure> {
                 sum.person_indicators + sum.household_indicators,
                 sum.criteria,
                 sum.benefits,
-                policy.warnings.len()
+                warnings.len()
             );
             Ok(())
         }
@@ -37,6 +39,14 @@ pub fn check(name: &str, costs: bool) -> Result<(), Failure> {
     }
 }
 
+/// What is not wrong but looks like a mistake, in the order of the files.
+fn warnings(policy: &Policy, texts: &[(String, String)]) -> Vec<Problem> {
+    let mut warnings = policy.warnings.clone();
+    warnings.extend(unreached(texts));
+    warnings.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    warnings
+}
+
 fn failure(problems: &[Problem]) -> Failure {
     Failure::failed(format!("{} mistakes", problems.len()))
 }
@@ -44,13 +54,16 @@ fn failure(problems: &[Problem]) -> Failure {
 /// Prints one object, with mistakes or without.
 pub fn check_json(name: &str) -> Result<(), Failure> {
     let texts = package_texts(name)?;
-    let problems = Policy::load(&texts).err().unwrap_or_default();
-    println!("{}", summary(&texts, &problems));
+    let (warnings, problems) = match Policy::load(&texts) {
+        Ok(policy) => (warnings(&policy, &texts), Vec::new()),
+        Err(problems) => (Vec::new(), problems),
+    };
+    println!("{}", summary(&texts, &problems, &warnings));
     if problems.is_empty() { Ok(()) } else { Err(failure(&problems)) }
 }
 
 /// Counts of what the law speaks of: helpers are not among the indicators, notices not among what budgets pay.
-fn summary(texts: &[(String, String)], problems: &[Problem]) -> Value {
+fn summary(texts: &[(String, String)], problems: &[Problem], warnings: &[Problem]) -> Value {
     let contents = Contents::read(texts);
     let count = |sort| contents.of(sort).count();
     let (mut spheres, mut benefits) = (BTreeMap::<&str, usize>::new(), BTreeMap::<&str, usize>::new());
@@ -79,6 +92,7 @@ fn summary(texts: &[(String, String)], problems: &[Problem]) -> Value {
         "messages": count(Sort::Message),
         "stories": texts.iter().filter(|(path, _)| is_story(path)).count(),
         "problems": problems.iter().map(problem).collect::<Vec<_>>(),
+        "warnings": warnings.iter().map(problem).collect::<Vec<_>>(),
     })
 }
 

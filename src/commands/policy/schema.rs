@@ -268,7 +268,7 @@ fn level() -> Value {
 
 fn benefit() -> Value {
     let pay = table_of(BIN, expression());
-    let amount = json!({ "unit": text(), "round": rounding(), "by": expression(), "pay": pay, "value": expression() });
+    let amount = json!({ "source": text(), "unit": text(), "round": rounding(), "by": expression(), "pay": pay, "value": expression() });
     object(
         &["id", "title", "source", "of", "period"],
         with_title(json!({
