@@ -28,6 +28,8 @@ struct GivenUp {
 
 /// Records by register and key.
 type Merged = BTreeMap<(u16, String), Box<[u8]>>;
+/// A record under the number that stands, after what decides which one of a key is kept: the least stays.
+type Ranked = (Reverse<Date>, bool, PersonId, String, Box<[u8]>);
 
 /// The numbers that are given up on a day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,7 +205,7 @@ impl Aliases {
     pub fn merge<'f>(&self, policy: &Policy, files: impl Iterator<Item = (PersonId, &'f [u8])>) -> Merged {
         let files: Vec<(PersonId, &[u8])> = files.collect();
         let numbers: Vec<PersonId> = files.iter().map(|(number, _)| *number).collect();
-        let mut merged: BTreeMap<(u16, String), (Reverse<Date>, bool, PersonId, String, Box<[u8]>)> = BTreeMap::new();
+        let mut merged: BTreeMap<(u16, String), Ranked> = BTreeMap::new();
         for (number, file) in files {
             for record in file::records(file).filter(|record| !record.deleted()) {
                 let register = &policy.registers[usize::from(record.register)];

@@ -66,10 +66,10 @@ impl Concern {
         let mut roots: BTreeSet<usize> = slots.iter().map(|slot| outputs.slots[*slot]).collect();
         roots.extend(own_benefits.iter().chain(&claims).flat_map(|benefit| &outputs.needs[usize::from(*benefit)].person));
         let faults: Vec<usize> = (0..outputs.faults.len()).filter(|fault| rests(&outputs.faults[*fault])).collect();
-        let kin = outputs.kin_fields.iter().any(|node| rests(node));
+        let kin = outputs.kin_fields.iter().any(&rests);
         let look = faults.iter().map(|fault| outputs.faults[*fault]).chain(outputs.kin_when.filter(|_| kin)).collect();
         Concern {
-            composition: outputs.composition.iter().chain(&outputs.kin_when).any(|node| rests(node)),
+            composition: outputs.composition.iter().chain(&outputs.kin_when).any(rests),
             kin,
             faults: faults.into_iter().map(|fault| fault as u16).collect(),
             look_plans: person.split(&look, register, registers),

@@ -148,7 +148,6 @@ const LEFT_OUT: [&str; 12] = [
     "cannot be compared with",
     "a number is needed here",
     "a condition must be true or false",
-    "both sides of `:` must be alike",
     // Money needs no more, and sums of it saturate there instead of failing.
     "numbers lie within ±2^62",
     // Division is exact; CEL cuts off.

@@ -318,7 +318,7 @@ fn parameters_and_indicators() {
         (i, "[sex]", "[head]", "head]", "`head` cannot be the name of an indicator", ""),
         (i, "value = \"head.birth_date\"\n", "", "head_born", "`value` is missing", ""),
         (i, "classes = 4", "classes = 40", "cars]", "`classes` lies between 2 and 16", ""),
-        (i, "classes = 4", "unknown = true", ".size()\"\n[employers]", "`unknown` is a boolean, but the value is a number", ""),
+        (i, "classes = 4", "unknown = true", "size()\"\n[employers]", "`unknown` is a boolean, but the value is a number", ""),
     ]);
 }
 
