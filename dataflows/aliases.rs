@@ -177,6 +177,12 @@ impl Aliases {
         })
     }
 
+    /// Whether a text names a number that was given up in secret.
+    pub fn are_told_by(&self, policy: &Policy, text: &str) -> bool {
+        let numbers = || text.split(|letter: char| !letter.is_ascii_digit()).filter_map(|digits| policy.person.parse(digits).ok());
+        !self.is_empty() && numbers().any(|number| self.is_secret(number))
+    }
+
     /// A record with the numbers that stand in place of those given up, wherever it names people, and in its key in place of these
     /// `numbers`.
     pub fn rename(&self, policy: &Policy, record: &Record<'_>, numbers: &[PersonId]) -> Box<[u8]> {

@@ -80,8 +80,8 @@ pub fn resolve<'scope>(
         ActEvent::Aliases(worker, _) => *worker,
     };
     let room = Room::new(acts_heard.site(), "Resolver").hear(acts_heard, route);
-    let (aliases, next, again, renamed) = (Aliases::default(), None, Vec::new(), BTreeSet::new());
-    let (events,) = room.run(Resolver { policy, acts, answer, aliases, next, again, renamed });
+    let (aliases, next, again, watched) = (Aliases::default(), None, Vec::new(), BTreeSet::new());
+    let (events,) = room.run(Resolver { policy, acts, answer, aliases, next, again, watched });
     events
 }
 
@@ -144,8 +144,8 @@ struct Resolver {
     next: Option<Aliases>,
     /// Acts to be looked at again then.
     again: Vec<(u16, Box<str>)>,
-    /// Acts that name a number given up.
-    renamed: BTreeSet<(u16, Box<str>)>,
+    /// Acts that mean something else when aliases change: they name a number given up, or are in dispute.
+    watched: BTreeSet<(u16, Box<str>)>,
 }
 
 impl PerEpoch for Resolver {
@@ -174,7 +174,7 @@ impl Resolver {
         let (hash, packing) = (identity_hash(&self.policy, &new), self.policy.packing(new.register));
         let identity = Identity::of(&new, packing);
         if self.aliases.concern(&self.policy, &new) {
-            self.renamed.insert((new.register, new.key(packing).into()));
+            self.watched.insert((new.register, new.key(packing).into()));
         }
         let mut acts = self.acts.borrow_mut();
         let Some(held) = acts.find_mut(hash, |held| identity.is_of(&Record::read(held))) else {
@@ -194,13 +194,17 @@ impl Resolver {
                 file::set_conflict(held, in_dispute);
             }
         }
+        let record = Record::read(held);
+        if record.conflict() {
+            self.watched.insert((record.register, record.key(packing).into()));
+        }
         self.tell_fault(held, was, self.is_faulty(held));
     }
 
     /// Gives acts that name numbers of another meaning than before to those whom they name now.
     fn rename(&mut self, aliases: Aliases, events: &mut Vec<FileEvent>) {
         let before = std::mem::replace(&mut self.aliases, aliases);
-        let mut concerned = std::mem::take(&mut self.renamed);
+        let mut concerned = std::mem::take(&mut self.watched);
         concerned.extend(self.again.drain(..));
         let acts = self.acts.clone();
         for (register, key) in concerned {
@@ -209,17 +213,15 @@ impl Resolver {
             let Some(held) = acts.find(key_hash(register, &key), |held| identity.is_of(&Record::read(held))) else { continue };
             let (record, policy) = (Record::read(held), &self.policy);
             put(policy, &record, Share::of(policy, &before, held), Share::of(policy, &self.aliases, held), events);
-            self.tell_fault(held, record.conflict() && !before.close(policy, &record), self.is_faulty(held));
-            if self.aliases.concern(policy, &record) {
-                self.renamed.insert((register, key));
+            self.tell_fault(held, is_faulty(policy, &before, &record), self.is_faulty(held));
+            if record.conflict() || self.aliases.concern(policy, &record) {
+                self.watched.insert((register, key));
             }
         }
     }
 
-    /// Whether a dispute about an act is to be told: not about one that counts for nobody.
     fn is_faulty(&self, act: &[u8]) -> bool {
-        let record = Record::read(act);
-        record.conflict() && !self.aliases.close(&self.policy, &record)
+        is_faulty(&self.policy, &self.aliases, &Record::read(act))
     }
 
     fn tell_fault(&self, act: &[u8], was: bool, is: bool) {
@@ -230,6 +232,11 @@ impl Resolver {
             self.answer.borrow_mut().faults.push((fault, if is { 1 } else { -1 }));
         }
     }
+}
+
+/// Whether a dispute about an act is to be told: not about one that counts for nobody, or whose key would tell a secret.
+fn is_faulty(policy: &Policy, aliases: &Aliases, act: &Record<'_>) -> bool {
+    act.conflict() && !aliases.close(policy, act) && !aliases.are_told_by(policy, &act.key(policy.packing(act.register)))
 }
 
 /// What an act is to files: whose it enters, and as what.

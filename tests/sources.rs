@@ -198,7 +198,7 @@ fn a_table_becomes_records() {
             (5, "amount", "missing"),
             (8, "", "3 columns where the header has 4"),
             (9, "amount", "must be a whole number, not text"),
-            (10, "person", "not a positive integer"),
+            (10, "person", "not a positive integer in plain digits"),
         ]
     );
     assert_eq!(chunk.rejected[0].raw, b"3,2014,alms,5");

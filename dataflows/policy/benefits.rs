@@ -427,10 +427,15 @@ impl Builder<'_, '_, '_> {
         text.push(')');
         let expression = parse(&text, place, self.compiler.problems)?;
         let mut block = Block::guarded(true);
+        let own_scope = if let Scope::Claim { .. } = scope { Scope::Claim { ground: None } } else { Scope::Person };
+        // An assignment that was told of stands, however long nothing was heard of others.
+        self.compiler.despite_silence = true;
+        let value = self.compiler.expression(&expression, own_scope, &mut block);
+        self.compiler.despite_silence = false;
+        let value = value?;
         if let Scope::Claim { .. } = scope {
-            return self.compiler.expression(&expression, Scope::Claim { ground: None }, &mut block).map(|value| value.reg);
+            return Some(value.reg);
         }
-        let value = self.compiler.expression(&expression, Scope::Person, &mut block)?;
         if !matches!(scope, Scope::Household) {
             self.right.person.extend(&block.dependencies);
             return Some(value.reg);

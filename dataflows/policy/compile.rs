@@ -221,6 +221,8 @@ pub struct Compiler<'c, 'p> {
     pub decimals: bool,
     /// Whether `kin` is there; it is not while it is being declared.
     pub kin: bool,
+    /// Whether `exists` finds what is known, also of a register that cannot be relied on.
+    pub despite_silence: bool,
 }
 
 impl<'c, 'p> Compiler<'c, 'p> {
@@ -259,6 +261,7 @@ impl<'c, 'p> Compiler<'c, 'p> {
             extras: Vec::new(),
             decimals: false,
             kin: false,
+            despite_silence: false,
         }
     }
 

@@ -698,15 +698,16 @@ impl<'a> Pass<'a> {
                 continue;
             }
             self.distinct.clear();
-            for (reg, start, register) in &stage.starts {
+            for (reg, kind, register) in &stage.starts {
                 let doubt = self.environment.shared.doubts[usize::from(*register)];
-                self.regs[usize::from(*reg)] = if doubt == 0 { *start } else { doubt };
+                self.regs[usize::from(*reg)] = if doubt == 0 || *kind == FoldKind::Held { kind.start() } else { doubt };
             }
             for index in 0..self.seen.len() {
                 let record = self.seen[index];
                 let groups = &stage.groups[usize::from(record.register)];
                 if !groups.is_empty() && self.unpack(&record) {
-                    let counted = groups.iter().fold(false, |counted, group| self.fold(group) | counted);
+                    let doubted = self.environment.shared.doubts[usize::from(record.register)] != 0;
+                    let counted = groups.iter().fold(false, |counted, group| self.fold(group, doubted) | counted);
                     if counted {
                         self.expires(&record);
                     }
@@ -725,7 +726,8 @@ impl<'a> Pass<'a> {
             if self.policy.programs.founding[register] {
                 self.founding.push(record);
             }
-            if plan.registers[register] && self.environment.shared.doubts[register] == 0 && self.effective(&record) {
+            let relied_on = self.environment.shared.doubts[register] == 0 || plan.silent[register];
+            if plan.registers[register] && relied_on && self.effective(&record) {
                 self.seen.push(record);
             }
         }
@@ -779,8 +781,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Adds the record at hand to the folds of a group; whether it passed.
-    fn fold(&mut self, group: &Group) -> bool {
+    /// Adds the record at hand to the folds of a group; whether it passed. Of a doubted register only some folds take it.
+    fn fold(&mut self, group: &Group, doubted: bool) -> bool {
         let bins = &self.policy.programs.person.bins;
         let passes = match &group.filter {
             Some(filter) => {
@@ -792,12 +794,12 @@ impl<'a> Pass<'a> {
         if passes == 0 {
             return false;
         }
-        for item in &group.items {
+        for item in group.items.iter().filter(|item| !doubted || item.kind == FoldKind::Held) {
             let before = self.regs[usize::from(item.result)];
             self.regs[usize::from(item.result)] = match item.kind {
-                FoldKind::Exists if passes == 1 => 1,
+                FoldKind::Exists | FoldKind::Held if passes == 1 => 1,
                 FoldKind::All if passes == 1 => 0,
-                FoldKind::Exists if before == 1 => 1,
+                FoldKind::Exists | FoldKind::Held if before == 1 => 1,
                 FoldKind::All if before == 0 => 0,
                 _ if is_unknown(before) && before != ABSENT => before,
                 _ if is_unknown(passes) => passes.max(unknown(0)),
@@ -828,7 +830,7 @@ impl<'a> Pass<'a> {
                 self.distinct.push((item.result, value));
                 before + 1
             }
-            FoldKind::Count | FoldKind::Sum | FoldKind::Exists | FoldKind::All => before.saturating_add(value).clamp(-LIMIT, LIMIT),
+            FoldKind::Count | FoldKind::Sum | FoldKind::Exists | FoldKind::Held | FoldKind::All => before.saturating_add(value).clamp(-LIMIT, LIMIT),
         }
     }
 

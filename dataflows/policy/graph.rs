@@ -56,6 +56,8 @@ pub enum FoldKind {
     Max,
     /// One if any passes.
     Exists,
+    /// One if any passes of those that are known, also of a register that cannot be relied on.
+    Held,
     /// Zero if any passes: the filter is the negated condition.
     All,
     Distinct,
@@ -65,7 +67,7 @@ impl FoldKind {
     /// The result for no records.
     pub fn start(self) -> i64 {
         match self {
-            FoldKind::Count | FoldKind::Sum | FoldKind::Exists | FoldKind::Distinct => 0,
+            FoldKind::Count | FoldKind::Sum | FoldKind::Exists | FoldKind::Held | FoldKind::Distinct => 0,
             FoldKind::All => 1,
             FoldKind::Min | FoldKind::Max => ABSENT,
         }
@@ -324,7 +326,8 @@ impl Graph {
             stages[node.stage].add(&node.work);
         }
         let uses = |register: usize| stages.iter().any(|stage: &Stage| !stage.groups[register].is_empty());
-        Plan { registers: (0..registers).map(uses).collect(), stages }
+        let holds = |register: usize| stages.iter().any(|stage: &Stage| stage.groups[register].iter().any(Group::holds));
+        Plan { registers: (0..registers).map(uses).collect(), silent: (0..registers).map(holds).collect(), stages }
     }
 }
 
@@ -333,6 +336,8 @@ impl Graph {
 pub struct Plan {
     /// Whose records are looked at.
     pub registers: Vec<bool>,
+    /// Whose records are looked at even if the register cannot be relied on.
+    pub silent: Vec<bool>,
     pub stages: Vec<Stage>,
 }
 
@@ -342,8 +347,8 @@ pub struct Stage {
     pub scalars: Vec<Op>,
     /// By register: the folds over its records, by filter.
     pub groups: Vec<Vec<Group>>,
-    /// Where each fold's result is, what it is for no records, and the register it rests on.
-    pub starts: Vec<(Reg, i64, u16)>,
+    /// Where each fold's result is, what kind it is, and the register it rests on.
+    pub starts: Vec<(Reg, FoldKind, u16)>,
 }
 
 /// Folds over the records of one register that pass one filter.
@@ -362,6 +367,12 @@ pub struct Item {
     pub result: Reg,
 }
 
+impl Group {
+    fn holds(&self) -> bool {
+        self.items.iter().any(|item| item.kind == FoldKind::Held)
+    }
+}
+
 impl Stage {
     fn new(registers: usize) -> Self {
         Stage { scalars: Vec::new(), groups: vec![Vec::new(); registers], starts: Vec::new() }
@@ -371,7 +382,7 @@ impl Stage {
         match work {
             Work::Scalar(ops) => self.scalars.extend(ops),
             Work::Fold(fold) => {
-                self.starts.push((fold.result, fold.kind.start(), fold.register));
+                self.starts.push((fold.result, fold.kind, fold.register));
                 let item = Item { kind: fold.kind, map: fold.map.clone(), result: fold.result };
                 let groups = &mut self.groups[usize::from(fold.register)];
                 match groups.iter_mut().find(|group| group.key == fold.filter_key) {

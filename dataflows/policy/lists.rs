@@ -234,6 +234,7 @@ impl Compiler<'_, '_> {
             End::Sum => FoldKind::Sum,
             End::Max => FoldKind::Max,
             End::Min => FoldKind::Min,
+            End::Exists(_) if self.despite_silence => FoldKind::Held,
             End::Exists(_) => FoldKind::Exists,
             End::All(_) => FoldKind::All,
             End::Distinct(_) => FoldKind::Distinct,
@@ -284,7 +285,7 @@ impl Compiler<'_, '_> {
             return None;
         }
         match (kind, taken) {
-            (FoldKind::Exists | FoldKind::All, _) => Some(Value::flag(0)),
+            (FoldKind::Exists | FoldKind::Held | FoldKind::All, _) => Some(Value::flag(0)),
             (FoldKind::Sum, Some((taken, at))) => {
                 self.number(taken, *at)?;
                 Some(Value { optional: false, ..taken.clone() })

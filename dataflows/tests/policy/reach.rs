@@ -99,8 +99,8 @@ fn a_condition_that_never_holds() {
         (F, "[when]", &condition("children > MRP && children < 2 * MRP"), ""),
         (
             "indicators/all.toml",
-            "c, active(c.from, c.to)",
-            "c, active(c.from, c.to) && c.year > 2020 && c.year < 2021",
+            "k.kind == 'parent' && has(k.died)",
+            "k.kind == 'parent' && k.kind == 'spouse'",
             "no record meets this condition",
         ),
         (
