@@ -208,12 +208,12 @@ impl Rows {
         if !difference.claims.is_empty() {
             let claims = self.claims.entry(slot).or_default();
             for (claim, sign) in difference.claims {
-                match claims.iter().position(|known| *known == claim).filter(|_| sign < 0) {
-                    Some(at) => drop(claims.swap_remove(at)),
-                    None => {
-                        claims.reserve_exact(1);
-                        claims.push(claim);
-                    }
+                if sign > 0 {
+                    claims.reserve_exact(1);
+                    claims.push(claim);
+                } else {
+                    let at = claims.iter().position(|known| *known == claim).expect("only what was claimed can be claimed no longer");
+                    claims.swap_remove(at);
                 }
             }
         }

@@ -104,7 +104,13 @@ impl Machinery<'_> {
             if self.value(&input.code) == 0 && input.gate && !all {
                 return None;
             }
-            let found = &self.regs[usize::from(input.code.result)..][..input.width];
+            let found = &mut self.regs[usize::from(input.code.result)..][..input.width];
+            if let [numerator, denominator] = found
+                && is_unknown(*numerator)
+            {
+                // Nothing was divided: what stands there is left from something else.
+                *denominator = 1;
+            }
             plain &= found.iter().all(|value| *value == input.plain());
             values.extend_from_slice(found);
         }
