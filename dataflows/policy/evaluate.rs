@@ -830,7 +830,9 @@ impl<'a> Pass<'a> {
                 self.distinct.push((item.result, value));
                 before + 1
             }
-            FoldKind::Count | FoldKind::Sum | FoldKind::Exists | FoldKind::Held | FoldKind::All => before.saturating_add(value).clamp(-LIMIT, LIMIT),
+            FoldKind::Count | FoldKind::Sum | FoldKind::Exists | FoldKind::Held | FoldKind::All => {
+                before.saturating_add(value).clamp(-LIMIT, LIMIT)
+            }
         }
     }
 
