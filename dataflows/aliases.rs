@@ -262,7 +262,9 @@ mod tests {
     }
 
     /// Number and what stands for it, and the faults by kind and key.
-    fn follow(mut edges: Vec<Edge>) -> (Vec<(PersonId, PersonId)>, Vec<(FaultKind, String)>) {
+    type Followed = (Vec<(PersonId, PersonId)>, Vec<(FaultKind, String)>);
+
+    fn follow(mut edges: Vec<Edge>) -> Followed {
         edges.sort();
         let declared = Declared::follow(&edges);
         let faults = declared.faults.iter().map(|fault| (fault.kind, fault.key.to_string())).collect();

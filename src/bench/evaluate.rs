@@ -177,9 +177,12 @@ impl<'p> Bench<'p> {
     }
 }
 
+/// By slot and reason: for how many members it is unknown.
+type Unknown = BTreeMap<(u16, u16), i32>;
+
 /// The sums of every household, in the order of keys.
 fn rows(policy: &Policy, population: &Population, environment: &Environment, evaluator: &mut Evaluator) -> Vec<(HouseholdKey, Row)> {
-    let mut rows: BTreeMap<HouseholdKey, (Row, BTreeMap<(u16, u16), i32>)> = BTreeMap::new();
+    let mut rows: BTreeMap<HouseholdKey, (Row, Unknown)> = BTreeMap::new();
     let mut contribution = Contribution::default();
     for (person, place, file) in &population.people {
         evaluator.contribution(environment, *person, file, *place, &mut contribution);
@@ -189,8 +192,7 @@ fn rows(policy: &Policy, population: &Population, environment: &Environment, eva
         contribution.unknown.iter().for_each(|slot| *unknown.entry(*slot).or_default() += 1);
         row.claims.append(&mut contribution.claims);
     }
-    let counted =
-        |unknown: BTreeMap<(u16, u16), i32>| unknown.into_iter().map(|((slot, reason), members)| (slot, reason, members)).collect();
+    let counted = |unknown: Unknown| unknown.into_iter().map(|((slot, reason), members)| (slot, reason, members)).collect();
     rows.into_iter().map(|(household, (row, unknown))| (household, Row { unknown: counted(unknown), ..row })).collect()
 }
 
