@@ -1,7 +1,7 @@
 //! Room 8: decisions. What changed for each person within an epoch, with identities that do not depend on the run.
 
 use crate::indicators::Decided;
-use crate::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Ground, Outcome, PersonId, SharedAnswer};
+use crate::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Ground, Outcome, PersonId, PersonKind, SharedAnswer};
 use crate::operators::{Flow, Listed, PerEpoch, Room, Rule, StoreSize, TURN, lists, spread};
 use crate::policy::{Policy, Right};
 use std::cell::Cell;
@@ -10,11 +10,14 @@ use std::sync::Arc;
 
 /// The identity of a decision: person, benefit, ground, period, outcome and amount, by their outside names.
 pub fn decision_id(policy: &Policy, decision: &Decision) -> DecisionId {
-    let ground = ground_text(policy, &decision.ground);
+    identity(policy.person, &policy.benefits[decision.benefit as usize].id, &ground_text(policy, &decision.ground), decision)
+}
+
+/// The same, for somebody who knows these names without the policy.
+pub fn identity(people: PersonKind, benefit: &str, ground: &str, decision: &Decision) -> DecisionId {
     let text = format!(
-        "{}|{}|{ground}|{}|{}|{}",
-        policy.person.format(decision.person),
-        policy.benefits[decision.benefit as usize].id,
+        "{}|{benefit}|{ground}|{}|{}|{}",
+        people.format(decision.person),
         if decision.period == Date::NEVER { String::new() } else { decision.period.to_string() },
         decision.outcome.as_str(),
         decision.amount,
@@ -86,7 +89,7 @@ impl<Stacked: PerEpoch<Event = Listed<Right>, Outlets = Pending>> PerEpoch for N
         match self.policy.is_stacked(right.decision.benefit) {
             true => self.stacked.receive((right.decision.person, right, sign), &mut self.concluded),
             false if self.decided || sign < 0 => self.pending.push((right.decision, sign)),
-            false => self.answer.borrow_mut().changes.extend(change(&self.policy, None, Some(right.decision))),
+            false => self.answer.borrow_mut().changes.extend(change(None, Some(right.decision))),
         }
     }
 
@@ -103,7 +106,7 @@ impl<Stacked: PerEpoch<Event = Listed<Right>, Outlets = Pending>> PerEpoch for N
             debug_assert!(sign == 1 || sign == -1, "a right is there once or not at all");
             let other = rest.next_if(|(other, _)| same_right(&decision, other)).map(|(other, _)| other);
             let (before, now) = if sign > 0 { (other, Some(decision)) } else { (Some(decision), other) };
-            changes.extend(change(&self.policy, before, now).filter(|change| !(first && change.kind == ChangeKind::Refuted)));
+            changes.extend(change(before, now).filter(|change| !(first && change.kind == ChangeKind::Refuted)));
         }
         drop(rest);
         self.pending.shrink_to(TURN);
@@ -116,7 +119,7 @@ fn same_right(one: &Decision, other: &Decision) -> bool {
 }
 
 /// One right's change, if it is one: what was in doubt and still is, or is for the first time, is none.
-fn change(policy: &Policy, before: Option<Decision>, now: Option<Decision>) -> Option<Change> {
+fn change(before: Option<Decision>, now: Option<Decision>) -> Option<Change> {
     let stands = |decision: &Decision| decision.outcome != Outcome::InDoubt;
     let (stood, is_known) = (before.as_ref().is_some_and(stands), now.as_ref().is_none_or(stands));
     let (kind, decision, before) = match (before, now) {
@@ -129,5 +132,5 @@ fn change(policy: &Policy, before: Option<Decision>, now: Option<Decision>) -> O
         (Some(before), Some(_)) if stood => (ChangeKind::Doubted, before, None),
         _ => return None,
     };
-    Some(Change { kind, id: decision_id(policy, &decision), decision, before })
+    Some(Change { kind, decision, before })
 }

@@ -21,6 +21,9 @@ pub struct Difference {
     pub claims: Vec<(Claim, isize)>,
 }
 
+/// For how many rights a person there is room in the answer to a first load.
+const FIRST_RIGHTS_A_PERSON: usize = 4;
+
 /// What makes a household be judged again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Measured {
@@ -102,6 +105,11 @@ impl PerEpoch for Measurer {
     fn answer(&mut self, _: Epoch, out: &mut Said) -> bool {
         let files = self.files.clone();
         let files = &mut *files.borrow_mut();
+        if self.turns.is_first() && self.circumstances.is_none() && self.next.is_some() {
+            // A first load decides millions of rights: with room for all of them none is copied as their list grows. Room that is
+            // not used costs nothing.
+            self.answer.borrow_mut().changes.reserve(files.entries.len() * FIRST_RIGHTS_A_PERSON);
+        }
         for index in self.turns.next(files.touched()) {
             self.compare(files, files.touched_slot(index), out);
         }

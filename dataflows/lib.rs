@@ -144,12 +144,15 @@ impl House {
     }
 
     /// Everybody of this worker who has a place, by household and person.
-    pub fn members(&self) -> Vec<(HouseholdKey, PersonId, Role)> {
+    pub fn members(&self, each: impl FnMut((HouseholdKey, PersonId, Role))) {
         let files = self.files.borrow();
-        let places = files.entries.iter().map(|entry| (entry.membership.household, entry.person, entry.membership.role));
-        let mut members: Vec<_> = places.filter(|(household, ..)| *household != HouseholdKey::NONE).collect();
-        members.sort_unstable();
-        members
+        let member = |slot: &u32| {
+            let entry = &files.entries[*slot as usize];
+            (entry.membership.household, entry.person, entry.membership.role)
+        };
+        let mut slots: Vec<u32> = (0..files.entries.len() as u32).collect();
+        slots.sort_unstable_by_key(member);
+        slots.iter().map(member).filter(|(household, ..)| *household != HouseholdKey::NONE).for_each(each);
     }
 
     /// Judges every household of this worker as it stands, in the order of keys.

@@ -329,14 +329,12 @@ pub struct Decision {
 }
 
 /// The identity of a decision: a hash over person, benefit, ground, period, outcome and amount, by their outside names.
-/// Packed, so that a list of changes can become a list of decisions where it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[repr(Rust, packed(8))]
 pub struct DecisionId(pub u128);
 
 impl fmt::Display for DecisionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", { self.0 })
+        write!(f, "{:032x}", self.0)
     }
 }
 
@@ -364,7 +362,6 @@ pub enum ChangeKind {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Change {
     pub kind: ChangeKind,
-    pub id: DecisionId,
     /// As it is now; as it was, if it is no more.
     pub decision: Decision,
     /// Under [`ChangeKind::Amount`] and [`ChangeKind::Attributes`]: the decision replaced.

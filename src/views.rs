@@ -1,7 +1,7 @@
 //! The engine's rows as they are written outside: one JSON object a line, keys and names as the package gives them.
 
 use dataflows::decisions::{decision_id, ground_text};
-use dataflows::model::{ChangeKind, Date, Decision, DecisionId, Fault, HouseholdKey, Outcome, PersonId, Role};
+use dataflows::model::{ChangeKind, Date, Decision, Fault, HouseholdKey, Outcome, PersonId, Role};
 use dataflows::policy::file::ABSENT;
 use dataflows::policy::{Indicator, Judgement, Level, Policy, ValueKind, is_unknown, reason_of};
 use serde_json::{Map, Value, json};
@@ -104,7 +104,7 @@ impl Writer {
     }
 
     /// A row of the view `changes`; `None` for what changes no decision.
-    pub fn change(&self, date: Date, kind: ChangeKind, id: DecisionId, decision: &Decision) -> Option<Value> {
+    pub fn change(&self, date: Date, kind: ChangeKind, decision: &Decision) -> Option<Value> {
         let kind = match kind {
             ChangeKind::Gained => "gained",
             ChangeKind::Lost => "lost",
@@ -114,7 +114,7 @@ impl Writer {
         };
         let benefit = &self.policy.benefits[decision.benefit as usize].id;
         Some(
-            json!({"date": date.to_string(), "decision": id.to_string(), "person": self.person(decision.person), "benefit": benefit, "change": kind}),
+            json!({"date": date.to_string(), "decision": decision_id(&self.policy, decision).to_string(), "person": self.person(decision.person), "benefit": benefit, "change": kind}),
         )
     }
 

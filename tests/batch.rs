@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 /// Every view whose bytes depend on nothing but the records and the last date.
 const VIEWS: [&str; 7] = ["households", "indicators", "criteria", "categories", "decisions", "changes", "faults"];
 
-fn shanyraq<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
+pub fn shanyraq<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
     Command::new(env!("CARGO_BIN_EXE_shanyraq")).args(arguments).output().unwrap()
 }
 
@@ -26,7 +26,7 @@ fn batch(out: &Path, feed: &[PathBuf], more: &[&str]) -> Output {
 }
 
 /// The summary of a run that went well.
-fn summary(output: &Output) -> Value {
+pub fn summary(output: &Output) -> Value {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
@@ -38,7 +38,7 @@ fn failure(output: &Output, code: i32) -> String {
     message
 }
 
-fn rows(out: &Path, view: &str) -> Vec<Value> {
+pub fn rows(out: &Path, view: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(out.join(format!("{view}.ndjson"))).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -1,7 +1,7 @@
 //! What is written to whom. [`World`] is the one harness: it makes changes as the house would, feeds them to a ledger, and
 //! remembers what it did in the simplest form, so that checks need not ask the ledger what it believes.
 
-use dataflows::model::{Change, ChangeKind, Date, Decision, DecisionId, Ground, HouseholdKey, Outcome, PersonId, PersonKind, Renumbering};
+use dataflows::model::{Change, ChangeKind, Date, Decision, Ground, HouseholdKey, Outcome, PersonId, PersonKind, Renumbering};
 use dataflows::policy::Period;
 use fixtures::phones::{Ask, Funnel, Incoming, MINUTES_PER_DAY, Network, Submission, Weather};
 use proptest::prelude::*;
@@ -149,19 +149,19 @@ impl World {
         };
         let before = self.held.insert(right.clone(), decision.clone());
         if self.doubted.remove(right) {
-            self.changes.push(Change { kind: ChangeKind::Gained, id: identity(&decision), decision, before: None });
+            self.changes.push(Change { kind: ChangeKind::Gained, decision, before: None });
             return;
         }
         let kind = match &before {
             None => ChangeKind::Gained,
-            Some(before) if identity(before) != identity(&decision) => ChangeKind::Amount,
+            Some(before) if (before.outcome, before.amount) != (decision.outcome, decision.amount) => ChangeKind::Amount,
             Some(before) if *before != decision => ChangeKind::Attributes,
             Some(_) => return,
         };
         if before.is_none() {
             self.note_gain(right);
         }
-        self.changes.push(Change { kind, id: identity(&decision), decision, before: before.map(Box::new) });
+        self.changes.push(Change { kind, decision, before: before.map(Box::new) });
     }
 
     fn note_gain(&mut self, right: &RightKey) {
@@ -187,7 +187,7 @@ impl World {
         if let Some(decision) = self.held.get_mut(right)
             && self.doubted.insert(right.clone())
         {
-            let change = Change { kind: ChangeKind::Doubted, id: identity(decision), decision: decision.clone(), before: None };
+            let change = Change { kind: ChangeKind::Doubted, decision: decision.clone(), before: None };
             decision.outcome = Outcome::Undetermined;
             self.changes.push(change);
         }
@@ -233,15 +233,6 @@ fn right(person: PersonId, benefit: u16) -> RightKey {
     let ground = if benefit == BIRTH { Ground::Record(0, "act 1".into()) } else { Ground::Constant };
     let period = if benefit == INCOME { MONDAY.quarter_start() } else { Date::NEVER };
     RightKey { person, benefit, ground, period }
-}
-
-/// As the house would, over everything that makes a decision another one.
-fn identity(decision: &Decision) -> DecisionId {
-    let Decision { person, benefit, ground, period, outcome, amount, .. } = decision;
-    let text = format!("{person} {benefit} {ground:?} {} {outcome:?} {amount}", period.0);
-    DecisionId(
-        text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u128, byte| (hash ^ u128::from(byte)).wrapping_mul(0x0100_0000_01b3_0000_0001)),
-    )
 }
 
 /// A live world in which person 1 has just gained this.

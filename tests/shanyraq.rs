@@ -44,3 +44,6 @@ mod walk;
 
 /// The command `batch` from outside: order, workers, compression, bad input, real input and full dumps.
 mod batch;
+
+/// The synthetic country has the shares that are published of the real one, found by the engine in its records.
+mod calibration;

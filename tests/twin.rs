@@ -62,7 +62,7 @@ impl Run {
     fn commit(&mut self) {
         let EpochOutput { date, changes, faults, .. } = self.engine.commit();
         let writer = Writer::new(self.policy.clone());
-        let rows = changes.iter().filter_map(|change| writer.change(date, change.kind, change.id, &change.decision));
+        let rows = changes.iter().filter_map(|change| writer.change(date, change.kind, &change.decision));
         self.told = rows.map(|row| row.to_string()).collect();
         for change in changes {
             self.fold(change);

@@ -115,9 +115,8 @@ impl Population {
         timely::execute_directly(move |worker| {
             let mut house = House::build(worker, policy.clone());
             let circumstances = settle(worker, &mut house, &policy, population(&policy, country));
-            let members = house.members().into_iter();
-            let file = |person| house.file(person).map(|(file, place)| (person, place, file));
-            let people = members.filter_map(|(_, person, _)| file(person)).collect();
+            let mut people = Vec::new();
+            house.members(|(_, person, _)| people.extend(house.file(person).map(|(file, place)| (person, place, file))));
             Population { people, today: circumstances.today, feeds: circumstances.feeds }
         })
     }

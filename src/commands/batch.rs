@@ -130,7 +130,7 @@ impl Reader for Book {
         let Book { rows, outputs, rights, changes, .. } = self;
         let mut written = Ok(());
         rights.fold(output.changes, |change| {
-            let row = rows.change(output.date, change.kind, change.id, &change.decision);
+            let row = rows.change(output.date, change.kind, &change.decision);
             if let (Some(row), Ok(())) = (row, &written) {
                 *changes += 1;
                 written = outputs.write(View::Changes, &row);

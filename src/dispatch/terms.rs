@@ -1,6 +1,7 @@
 //! What the conversation needs of the policy, and nothing more.
 
-use dataflows::model::{Ground, PersonKind};
+use dataflows::decisions::identity;
+use dataflows::model::{Decision, DecisionId, Ground, PersonKind};
 use dataflows::policy::{Period, Policy, Texts};
 use std::collections::BTreeMap;
 
@@ -69,6 +70,11 @@ impl Terms {
     /// Index of the benefit with this id.
     pub fn benefit_named(&self, id: &str) -> Option<u16> {
         self.benefits.iter().position(|benefit| benefit.id == id).map(|index| index as u16)
+    }
+
+    /// The identity of a decision, as the house gives it.
+    pub fn decision_id(&self, decision: &Decision) -> DecisionId {
+        identity(self.person, &self.benefit(decision.benefit).id, &self.ground(&decision.ground), decision)
     }
 
     /// A ground as it is named outside.

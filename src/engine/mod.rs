@@ -22,7 +22,7 @@ use std::thread::JoinHandle;
 /// Commands that wait for a worker; beyond, whoever feeds it waits, so that memory stays flat.
 const COMMANDS_AHEAD: usize = 8;
 /// Rows of a view that travel together from a worker.
-const VIEW_CHUNK_ROWS: usize = 1024;
+const VIEW_CHUNK_ROWS: usize = 128;
 /// Chunks of a view that a worker may be ahead of its reader.
 const VIEW_CHUNKS_AHEAD: usize = 4;
 
@@ -57,7 +57,7 @@ enum Command {
     Aliases(Aliases, Vec<Act>),
     Rewrite(Vec<FileEvent>),
     Close,
-    Members(Sender<Vec<(HouseholdKey, PersonId, Role)>>),
+    Members(SyncSender<Vec<(HouseholdKey, PersonId, Role)>>),
     Judgements(Circumstances, SyncSender<Vec<JudgedRow>>),
     Persons(Circumstances, SyncSender<Vec<PersonRow>>),
     File(PersonId, Sender<Option<(Box<[u8]>, Membership)>>),
@@ -237,10 +237,7 @@ impl Engine {
 
     /// Everybody who has a place, by household and person.
     pub fn members(&self) -> impl Iterator<Item = (HouseholdKey, PersonId, Role)> + use<> {
-        let (sender, receiver) = channel();
-        (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Members(sender.clone())));
-        drop(sender);
-        merge(receiver.into_iter().map(Vec::into_iter).collect(), |member| *member)
+        merge(self.view(|_, to| Command::Members(to)), |member| *member)
     }
 
     /// All households, judged as they stand, in the order of keys.
@@ -361,7 +358,9 @@ fn serve(worker: &mut timely::worker::Worker, mut house: House, commands: &Recei
                 let _ = answers.send(house.close(worker));
             }
             Command::Members(to) => {
-                let _ = to.send(house.members());
+                let mut rows = Chunks { rows: Vec::new(), to };
+                house.members(|member| rows.push(member));
+                rows.flush();
             }
             Command::Judgements(now, to) => {
                 let mut rows = Chunks { rows: Vec::new(), to };

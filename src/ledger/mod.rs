@@ -95,8 +95,9 @@ impl Ledger {
         let is_loss = |change: &&Change| matches!(change.kind, ChangeKind::Lost | ChangeKind::Refuted | ChangeKind::Sealed);
         let (lost, rest): (Vec<_>, Vec<_>) = changes.iter().partition(is_loss);
         for change in lost.into_iter().chain(rest) {
-            self.link(epoch, change);
-            if let Some(step) = self.fold(change) {
+            let id = self.desk.terms().decision_id(&change.decision);
+            self.link(epoch, id, change.kind);
+            if let Some(step) = self.fold(id, change) {
                 let mut actions = self.desk.step(step);
                 // Of a number given up in secret social workers are not told either.
                 actions.retain(|action| change.kind != ChangeKind::Sealed || !matches!(action, Action::Note(_)));
@@ -195,16 +196,16 @@ impl Ledger {
         self.baseline_lost.retain(|(day, _), ()| *day >= oldest);
     }
 
-    fn link(&mut self, epoch: Epoch, change: &Change) {
+    fn link(&mut self, epoch: Epoch, id: DecisionId, kind: ChangeKind) {
         let mut bytes = self.chain.to_le_bytes().to_vec();
         bytes.extend(epoch.to_le_bytes());
-        bytes.extend(change.id.0.to_le_bytes());
-        bytes.push(change.kind as u8);
+        bytes.extend(id.0.to_le_bytes());
+        bytes.push(kind as u8);
         self.chain = xxh3_128(&bytes);
     }
 
     /// Folds a change into the decisions in force; what it means to the conversation, if it may have one.
-    fn fold(&mut self, change: &Change) -> Option<Step<'static>> {
+    fn fold(&mut self, id: DecisionId, change: &Change) -> Option<Step<'static>> {
         let right = right_of(&change.decision);
         let before = self.rights.remove(&right).and_then(|id| self.decisions.remove(&id)).or_else(|| self.doubted.remove(&right));
         match change.kind {
@@ -216,10 +217,10 @@ impl Ledger {
             Some(before) => before.baseline,
             None => !self.live || self.was_baseline(&right),
         };
-        let revision = before.as_ref().map_or(0, |before| before.revision + u32::from(before.id != change.id));
+        let revision = before.as_ref().map_or(0, |before| before.revision + u32::from(before.id != id));
         let since = before.map_or(self.today, |before| before.since);
-        self.rights.insert(right.clone(), change.id);
-        self.decisions.insert(change.id, Held { id: change.id, decision: change.decision.clone(), revision, since, baseline });
+        self.rights.insert(right.clone(), id);
+        self.decisions.insert(id, Held { id, decision: change.decision.clone(), revision, since, baseline });
         if baseline {
             return None;
         }
