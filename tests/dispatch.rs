@@ -178,7 +178,7 @@ impl World {
                 *lost = Some(self.today);
             }
             let kind = if self.doubted.remove(right) { ChangeKind::Refuted } else { ChangeKind::Lost };
-            self.changes.push(Change { kind, id: identity(&decision), decision, before: None });
+            self.changes.push(Change { kind, decision, before: None });
         }
     }
 
