@@ -27,8 +27,14 @@ mod propose;
 /// Families keep their ids when their keys change, however a date's records are cut into epochs.
 mod lineage;
 
+/// The engine and the twin told the same lines, and what both say.
+mod agreement;
+
 /// The engine held against the twin over random lives: any order, any batching, one worker and three.
 mod twin;
+
+/// Families of which every day of a year is held against the twin.
+mod year;
 
 /// The demonstration, from a birth to an assigned benefit.
 mod demo;
