@@ -22,6 +22,7 @@ const LATER: u16 = 6;
 const CARE: u16 = 7;
 const ASSUMED: u16 = 8;
 const ALERT: u16 = 9;
+const MEAL: u16 = 10;
 const BENEFITS: u16 = 9;
 
 fn terms() -> Terms {
@@ -33,6 +34,7 @@ fn terms() -> Terms {
         consent,
         debounce_days,
         priority,
+        in_kind: id == "meal",
         to_worker: id == "alert",
         assumed: id == "assumed",
     };
@@ -51,6 +53,7 @@ fn terms() -> Terms {
             benefit("care", Period::Open, true, 0, 7),
             benefit("assumed", Period::Open, true, 0, 4),
             benefit("alert", Period::Open, false, 0, 9),
+            benefit("meal", Period::Open, true, 0, 6),
         ],
         messages: BTreeMap::from([
             (
@@ -60,6 +63,7 @@ fn terms() -> Terms {
             ("repeat".into(), texts("Еске саламыз: «{benefit}». 1{tag}, 2{tag}.", "Напоминаем: «{benefit}». 1{tag}, 2{tag}.")),
             ("account".into(), texts("IBAN жіберіңіз.", "Пришлите IBAN.")),
             ("assigned".into(), texts("«{benefit}»: {amount} ₸, {from} бастап.", "«{benefit}»: {amount} ₸ с {from}.")),
+            ("assigned_in_kind".into(), texts("«{benefit}», {from} бастап.", "«{benefit}» с {from}.")),
             ("rejected".into(), texts("Бас тартылды: {reason}.", "Отказано: {reason}.")),
             ("lapsed".into(), texts("Ұсыныс жабылды.", "Предложение закрыто.")),
             ("unclear".into(), texts("Түсініксіз. «{benefit}»: 1{tag}, 2{tag}.", "Не распознан. «{benefit}»: 1{tag}, 2{tag}.")),
@@ -260,6 +264,60 @@ fn a_yes_becomes_a_case_and_the_assignment_is_told() {
     world.heard.push(Heard::Payment { person: 1, benefit: CHILD, ground: "constant".into() });
     world.commit();
     assert_eq!((world.kinds(), world.stage(&right)), (vec![Kind::Offer, Kind::Assigned], Stage::Paid));
+}
+
+#[test]
+fn of_a_meal_no_amount_is_told_and_no_account_asked_for() {
+    let mut world = World::with_person(1, 77_010_000_001);
+    world.hold(&right(1, MEAL), 0, Outcome::Eligible, 1);
+    world.commit();
+    world.reply(77_010_000_001, "Да");
+    assert_eq!(world.commit().cases_opened.len(), 1);
+    world.heard.push(Heard::Assignment { person: 1, benefit: MEAL, ground: "constant".into(), version: 1, until: Date::NEVER });
+    world.commit();
+    assert_eq!(world.last_text(), format!("«meal (ru)» с {}.", readable(MONDAY)));
+}
+
+/// Edge case E32: what was paid is not lost in silence.
+#[test]
+fn a_right_that_is_lost_while_an_agency_pays_is_told_to_the_worker_as_overpaid_once() {
+    for paid in [false, true] {
+        let (mut world, right) = offered(CHILD);
+        world.reply(77_010_000_001, "Да");
+        world.commit();
+        world.heard.push(Heard::Assignment { person: 1, benefit: CHILD, ground: "constant".into(), version: 1, until: Date::NEVER });
+        world.commit();
+        if paid {
+            world.heard.push(Heard::Payment { person: 1, benefit: CHILD, ground: "constant".into() });
+            world.commit();
+        }
+        world.lose(&right);
+        let mut notes = world.commit().notes;
+        assert!(notes.is_empty(), "it may be back within the window");
+        for _ in 0..30 {
+            world.today = Date(world.today.0 + 1);
+            notes.extend(world.commit().notes);
+        }
+        assert_eq!(notes.iter().map(|note| note.kind).collect::<Vec<_>>(), [NoteKind::Overpaid], "paid: {paid}");
+    }
+}
+
+#[test]
+fn a_right_that_ends_with_its_assignment_is_not_overpaid() {
+    let (mut world, right) = offered(CHILD);
+    world.reply(77_010_000_001, "Да");
+    world.commit();
+    let until = Date(MONDAY.0 + 10);
+    world.heard.push(Heard::Assignment { person: 1, benefit: CHILD, ground: "constant".into(), version: 1, until });
+    world.commit();
+    world.days(10);
+    world.lose(&right);
+    let mut notes = world.commit().notes;
+    for _ in 0..30 {
+        world.today = Date(world.today.0 + 1);
+        notes.extend(world.commit().notes);
+    }
+    assert!(notes.is_empty(), "{notes:?}");
 }
 
 fn readable(date: Date) -> String {

@@ -16,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const COMPOSITION: [&str; 7] = ["exists", "female", "alive", "minor", "student", "dependant", "deprived"];
 const MESSAGES: [&str; 8] = ["offer", "repeat", "account", "assigned", "rejected", "lapsed", "unclear", "declined"];
+/// Instead of `assigned`, where there is nothing to pay.
+const ASSIGNED_IN_KIND: &str = "assigned_in_kind";
 const PLACEHOLDERS: [&str; 6] = ["benefit", "amount", "from", "date", "reason", "tag"];
 
 /// Compiles the parts of a package in the order in which they rest on each other.
@@ -509,8 +511,9 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             .collect();
         let mut messages = BTreeMap::new();
         for entry in entries {
-            if !MESSAGES.contains(&entry.name.as_str()) && !notices.contains(&entry.name.as_str()) {
-                let known = MESSAGES.iter().chain(&notices).copied();
+            let known = || MESSAGES.iter().chain(&notices).copied().chain([ASSIGNED_IN_KIND]);
+            if !known().any(|known| known == entry.name) {
+                let known = known();
                 self.compiler.problems.unknown_name(entry.place, format!("there is no message `{}`", entry.name), &entry.name, known);
             }
             for text in entry.node.entries() {
@@ -524,9 +527,10 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             let texts = texts(self.compiler.problems, self.languages, entry, &format!("the message `{}`", entry.name));
             messages.insert(entry.name.clone(), texts);
         }
-        let offered = benefits.iter().any(|benefit| benefit.proactive.is_some() && benefit.kind != BenefitKind::Notice);
-        let needed = MESSAGES.iter().filter(|_| offered).chain(&notices);
-        let missing: Vec<&str> = needed.filter(|name| !messages.contains_key(**name)).copied().collect();
+        let offered = |kind| benefits.iter().any(|benefit| benefit.proactive.is_some() && benefit.kind == kind);
+        let (paid, given) = (offered(BenefitKind::Payment), offered(BenefitKind::InKind));
+        let needed = MESSAGES.iter().filter(|_| paid || given).chain(&notices).copied().chain(given.then_some(ASSIGNED_IN_KIND));
+        let missing: Vec<&str> = needed.filter(|name| !messages.contains_key(*name)).collect();
         if !missing.is_empty() {
             let place = entries.first().map_or(Place { file: u32::MAX, at: 0 }, |entry| Place { at: 0, ..entry.place });
             self.compiler.problems.report(place, format!("messages.toml has no {}", missing.join(", ")));

@@ -135,9 +135,9 @@ impl Stage {
     pub fn is_open(self) -> bool {
         self.awaits_answer() || matches!(self, Stage::WaitAccount { .. })
     }
-    /// Something was said and the matter is not settled: a lost right is waited for, then the offer withdrawn.
-    fn is_pending(self) -> bool {
-        self.is_open() || matches!(self, Stage::Consented | Stage::Case | Stage::Assigned)
+    /// Something was said, or is paid: a lost right is waited for, then the offer withdrawn and the agency's payment questioned.
+    fn ends_with_its_right(self) -> bool {
+        self.is_open() || matches!(self, Stage::Consented | Stage::Case | Stage::Assigned | Stage::Paid | Stage::AssignedOther)
     }
 }
 
@@ -233,6 +233,9 @@ pub enum NoteKind {
     /// What concerns the worker, not the family, holds; and holds no longer.
     Alert,
     AlertOver,
+    /// A right is lost that an agency still holds assigned: what it pays from here on, and for the time that the loss reaches back, is
+    /// overpaid (domain 2.3, E32).
+    Overpaid,
 }
 
 impl NoteKind {
@@ -244,6 +247,7 @@ impl NoteKind {
             NoteKind::LateReply => "late_reply",
             NoteKind::Alert => "alert",
             NoteKind::AlertOver => "alert_over",
+            NoteKind::Overpaid => "overpaid",
         }
     }
 }
@@ -396,7 +400,7 @@ impl Conversation {
     /// The next day on which a tick may do something; `None` when only news can.
     pub fn next_look(&self, terms: &BenefitTerms) -> Option<Date> {
         if let Some(lost) = self.lost {
-            return self.stage.is_pending().then(|| after_window(lost));
+            return self.stage.ends_with_its_right().then(|| after_window(lost));
         }
         match self.stage {
             Stage::Sent1 { on } | Stage::Sent2 { on } | Stage::WaitAccount { on, .. } => Some(after_window(on)),
@@ -450,8 +454,8 @@ fn held(conversation: &mut Conversation, standing: Standing, context: &Context) 
         conversation.stage = Stage::Eligible;
     }
     if let Some(lost_on) = conversation.lost.take() {
-        if context.today > after_window(lost_on) && conversation.stage.is_pending() {
-            acts.extend(withdraw(conversation));
+        if context.today > after_window(lost_on) && conversation.stage.ends_with_its_right() {
+            acts.extend(withdraw(conversation, context));
         }
         conversation.since = context.today;
         let begins_anew = match conversation.stage {
@@ -521,7 +525,7 @@ fn reachable(conversation: &mut Conversation) -> Vec<Act> {
 fn tick(conversation: &mut Conversation, context: &Context) -> Vec<Act> {
     let due = |on: Date| context.today >= after_window(on);
     if let Some(lost_on) = conversation.lost {
-        return if due(lost_on) && conversation.stage.is_pending() { withdraw(conversation) } else { Vec::new() };
+        return if due(lost_on) && conversation.stage.ends_with_its_right() { withdraw(conversation, context) } else { Vec::new() };
     }
     if !conversation.standing.certain && conversation.stage.is_open() {
         return Vec::new();
@@ -662,8 +666,11 @@ fn not_sent(conversation: &mut Conversation, kind: Kind) -> Vec<Act> {
 }
 
 /// Takes the offer back, and the case where one is open.
-fn withdraw(conversation: &mut Conversation) -> Vec<Act> {
-    let acts = if matches!(conversation.stage, Stage::Case | Stage::Assigned) { vec![Act::WithdrawCase] } else { Vec::new() };
+fn withdraw(conversation: &mut Conversation, context: &Context) -> Vec<Act> {
+    let mut acts = if matches!(conversation.stage, Stage::Case | Stage::Assigned) { vec![Act::WithdrawCase] } else { Vec::new() };
+    if context.assigned {
+        acts.push(Act::Note(NoteKind::Overpaid));
+    }
     conversation.stage = Stage::Withdrawn;
     acts
 }

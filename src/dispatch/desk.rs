@@ -626,6 +626,7 @@ fn message<'a>(terms: &'a Terms, right: &RightKey, kind: Kind) -> &'a str {
     match kind {
         Kind::Notice => &terms.benefit(right.benefit).id,
         Kind::AccountRepeat => Kind::Account.name(),
+        Kind::Assigned if terms.benefit(right.benefit).in_kind => "assigned_in_kind",
         _ => kind.name(),
     }
 }

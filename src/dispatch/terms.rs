@@ -2,7 +2,7 @@
 
 use dataflows::decisions::identity;
 use dataflows::model::{Decision, DecisionId, Ground, PersonKind};
-use dataflows::policy::{Period, Policy, Texts};
+use dataflows::policy::{BenefitKind, Period, Policy, Texts};
 use std::collections::BTreeMap;
 
 /// What the conversation needs of a benefit.
@@ -17,6 +17,8 @@ pub struct BenefitTerms {
     pub debounce_days: i32,
     /// Lower goes first.
     pub priority: i64,
+    /// A place, a meal, a service: no amount is told.
+    pub in_kind: bool,
     /// It concerns the social worker: a line on their list instead of a text.
     pub to_worker: bool,
     /// Its amount has no source: it is not offered unless [`Terms::allow_assumed`] says so.
@@ -48,6 +50,7 @@ impl From<&Policy> for Terms {
             consent: benefit.consent,
             debounce_days: i32::try_from(benefit.debounce_days).unwrap_or(i32::MAX),
             priority: benefit.priority,
+            in_kind: benefit.kind == BenefitKind::InKind,
             to_worker: benefit.to_worker,
             assumed: benefit.assumed,
         });
