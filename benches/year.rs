@@ -12,7 +12,7 @@ use std::time::Instant;
 fn main() {
     let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     let number = |index: usize, otherwise: usize| numbers.get(index).copied().unwrap_or(otherwise);
-    let (worlds, persons, days) = (number(0, 40), number(1, 160), number(2, 365));
+    let (worlds, persons, days) = (number(0, 40), number(1, 75), number(2, 365));
     let begun = Instant::now();
     let compared = year::live(year::Year { seed: number(3, 1) as u64, worlds, persons, days }, |date, compared| {
         if compared.days % 10 == 1 {

@@ -16,8 +16,9 @@ pub struct Rights {
     doubted: BTreeMap<RightKey, Change>,
 }
 
-/// How much waits before it is settled.
-const NEWER_MAX: usize = 1 << 16;
+/// How much waits before it is settled: so much, or such a part of what is settled.
+const NEWER_MIN: usize = 1 << 10;
+const NEWER_PART: usize = 32;
 
 impl Rights {
     /// Folds an epoch's changes, and tells what they mean to somebody who knows only decisions: a refuted right is lost if it
@@ -54,7 +55,7 @@ impl Rights {
             Some(decision) if comes_last => self.settled.push(decision),
             decision => {
                 self.newer.insert(right, decision);
-                if self.newer.len() > NEWER_MAX {
+                if self.newer.len() > NEWER_MIN.max(self.settled.len() / NEWER_PART) {
                     self.settle();
                 }
             }

@@ -248,7 +248,7 @@ impl Run<'_> {
             "records": sizes.records, "people": sizes.store("people").keys, "households": sizes.store("households").keys, "epochs": load.epochs,
             "decisions": decisions, "changes": book.changes, "faults": book.faults.len(),
             "read_seconds": rounded(read_seconds), "graph_seconds_beside_reading": rounded(load.graph_seconds), "write_seconds": rounded(write_seconds),
-            "file_bytes": sizes.store("files").bytes, "row_bytes": sizes.store("rows").bytes, "rss_bytes": crate::commands::rss_bytes(),
+            "file_bytes": sizes.store("files").bytes, "store_bytes": sizes.stores.values().map(|store| store.bytes).sum::<u64>(), "rss_bytes": crate::commands::rss_bytes(),
             "peak_rss_bytes": crate::commands::peak_rss_bytes(),
         });
         if !self.dumps.is_empty() {

@@ -81,7 +81,9 @@ impl Family {
     }
 
     pub fn changes(&mut self, date: Date, changes: &[Change], policy: &Policy) {
-        for change in changes.iter().filter(|change| self.begun && change.decision.person == self.mother) {
+        let benefit = |change: &Change| &policy.benefits[usize::from(change.decision.benefit)];
+        let hers = |change: &&Change| self.begun && change.decision.person == self.mother && !benefit(change).to_worker;
+        for change in changes.iter().filter(hers) {
             let what = match change.kind {
                 ChangeKind::Gained => "gained",
                 ChangeKind::Lost => "lost",
@@ -89,7 +91,7 @@ impl Family {
                 ChangeKind::Doubted => "in doubt",
                 ChangeKind::Refuted | ChangeKind::Attributes | ChangeKind::Sealed => continue,
             };
-            let benefit = &policy.benefits[usize::from(change.decision.benefit)];
+            let benefit = benefit(change);
             let before = change.before.as_ref().map_or(String::new(), |before| format!(" (was {})", grouped(before.amount)));
             self.story.push(format!("{date}  {what}: {}, {} {}{before}", title(benefit), grouped(change.decision.amount), benefit.unit));
         }
