@@ -440,7 +440,7 @@ pub fn step(mut conversation: Conversation, event: Event, context: &Context) -> 
         Event::Assigned => assigned(&mut conversation),
         Event::Refused(reason) => refused(&mut conversation, reason),
         Event::Paid => paid(&mut conversation),
-        Event::Died => died(&mut conversation),
+        Event::Died => died(&mut conversation, context),
         Event::NotSent(kind) => not_sent(&mut conversation, kind),
     };
     (conversation, acts)
@@ -651,8 +651,11 @@ fn paid(conversation: &mut Conversation) -> Vec<Act> {
     Vec::new()
 }
 
-fn died(conversation: &mut Conversation) -> Vec<Act> {
-    let acts = withdraw(conversation);
+fn died(conversation: &mut Conversation, context: &Context) -> Vec<Act> {
+    if conversation.stage == Stage::ClosedDeath {
+        return Vec::new();
+    }
+    let acts = withdraw(conversation, context);
     conversation.stage = Stage::ClosedDeath;
     acts
 }
