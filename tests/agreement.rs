@@ -128,12 +128,13 @@ impl Run {
     }
 
     /// Whether every household's row is the sum of what its members contribute, computed anew.
-    pub fn audit(&self) -> Result<(), String> {
+    pub fn audit(&mut self) -> Result<(), String> {
         let now = self.engine.circumstances();
         let environment = self.policy.environment(now.today, &now.feeds);
         let mut evaluator = Evaluator::new(self.policy.clone());
         let mut sums: BTreeMap<_, Vec<i64>> = BTreeMap::new();
-        for (household, person, role) in self.engine.members().filter(|(.., role)| *role != Role::Outside) {
+        let members: Vec<_> = self.engine.members().filter(|(.., role)| *role != Role::Outside).collect();
+        for (household, person, role) in members {
             let (file, _) = self.engine.file(person).expect("a member has a file");
             let mut contribution = Contribution::default();
             evaluator.contribution(&environment, person, &file, Membership { household, role }, &mut contribution);
@@ -152,85 +153,59 @@ impl Run {
 
     /// Whether worlds that have nothing to do with each other say together what the engine says: values, places, scores, decisions
     /// and faults.
-    pub fn agrees(&self, worlds: &[World]) -> bool {
+    pub fn agrees(&mut self, worlds: &[World]) -> bool {
         let placed = |view: &PersonView| !view.household.is_empty();
         let persons: HashMap<&str, &PersonView> =
             worlds.iter().flat_map(|world| &world.persons).filter(|(_, view)| placed(view)).map(|(id, view)| (id.as_str(), view)).collect();
-        let mut members = 0;
+        let families: HashMap<&str, &Household> = worlds.iter().flat_map(families_of).collect();
+        let Run { engine, policy, .. } = self;
+        let (mut members, mut computed, mut judged) = (0, 0, 0);
         let stands = |(household, person, role): (HouseholdKey, PersonId, Role)| {
             members += 1;
-            let view = persons.get(self.policy.person.format(person).as_str());
-            view.is_some_and(|view| view.household == household.format(self.policy.person) && view.role == role_name(role))
+            let view = persons.get(policy.person.format(person).as_str());
+            view.is_some_and(|view| view.household == household.format(policy.person) && view.role == role_name(role))
         };
-        if !self.engine.members().all(stands) || members != persons.len() {
-            return false;
-        }
-        let computed = |(person, values): (PersonId, Vec<i64>)| {
-            let view = persons.get(self.policy.person.format(person).as_str());
-            view.is_some_and(|view| self.values_are(Level::Person, &values, &view.indicators))
+        let all_stand = engine.members().all(stands);
+        let is_computed = |(person, values): (PersonId, Vec<i64>)| {
+            computed += 1;
+            let view = persons.get(policy.person.format(person).as_str());
+            view.is_some_and(|view| values_are(policy, Level::Person, &values, &view.indicators))
         };
-        let families: HashMap<&str, &Household> = worlds.iter().flat_map(families_of).collect();
-        let mut judged = 0;
-        let scored = |(household, _, judgement): JudgedRow| {
+        let all_computed = engine.person_values().all(is_computed);
+        let is_scored = |(household, _, judgement): JudgedRow| {
             judged += 1;
-            let view = families.get(household.format(self.policy.person).as_str());
-            view.is_some_and(|view| self.is_judged(&judgement, view))
+            let view = families.get(household.format(policy.person).as_str());
+            view.is_some_and(|view| is_judged(policy, &judgement, view))
         };
-        if !self.engine.person_values().all(computed) || !self.engine.judgements().all(scored) || judged != families.len() {
-            return false;
-        }
+        let all_scored = engine.judgements().all(is_scored);
+        let counts = (members, computed, judged) == (persons.len(), persons.len(), families.len());
         let decisions: BTreeSet<&DecisionView> = worlds.iter().flat_map(|world| &world.decisions).collect();
         let faults: BTreeSet<_> = worlds.iter().flat_map(|world| &world.faults).collect();
-        self.decisions.iter().eq(decisions) && self.faults.keys().eq(faults)
-    }
-
-    fn values_are(&self, level: Level, values: &[i64], expected: &BTreeMap<String, Value>) -> bool {
-        let mut of_level = self.policy.indicators.iter().filter(|indicator| indicator.level == level);
-        of_level.all(|indicator| expected.get(&indicator.id) == Some(&value(indicator, values[indicator.position], &self.policy)))
-    }
-
-    fn is_judged(&self, judgement: &Judgement, expected: &Household) -> bool {
-        let points = |criteria: &[Criterion], points: &[i64], expected: &BTreeMap<String, i64>| {
-            criteria.iter().zip(points).all(|(criterion, points)| expected.get(&criterion.id) == Some(points))
-        };
-        let level = self.policy.level_letters.get(usize::from(judgement.level)).and_then(|letter| letter.chars().next());
-        self.values_are(Level::Household, &judgement.indicators, &expected.indicators)
-            && points(&self.policy.criteria, &judgement.points, &expected.points)
-            && points(&self.policy.levels, &judgement.level_points, &expected.level_points)
-            && (Some(judgement.score), Some(judgement.level_score)) == (expected.score, expected.level_score)
-            && (i64::from(judgement.category), level) == (expected.category.unwrap_or(0), expected.level)
+        all_stand && all_computed && all_scored && counts && self.decisions.iter().eq(decisions) && self.faults.keys().eq(faults)
     }
 
     /// Everything at once, as lines that can be compared.
-    pub fn facts(&self) -> BTreeSet<String> {
+    pub fn facts(&mut self) -> BTreeSet<String> {
         let mut facts = BTreeSet::new();
-        for (household, person, role) in self.engine.members() {
-            let (person, household) = (self.policy.person.format(person), household.format(self.policy.person));
+        let Run { engine, policy, .. } = &mut *self;
+        for (household, person, role) in engine.members() {
+            let (person, household) = (policy.person.format(person), household.format(policy.person));
             facts.insert(format!("{person} lives in {household} as {}", role_name(role)));
         }
-        for (person, values) in self.engine.person_values() {
-            facts.extend(self.values(&self.policy.person.format(person), Level::Person, &values));
+        for (person, values) in engine.person_values() {
+            facts.extend(values_of(policy, &policy.person.format(person), Level::Person, &values));
         }
-        for (household, _, judgement) in self.engine.judgements() {
-            let key = household.format(self.policy.person);
-            facts.extend(self.values(&key, Level::Household, &judgement.indicators));
-            facts.extend(self.policy.criteria.iter().zip(&judgement.points).map(|(c, points)| format!("{key} {} scores {points}", c.id)));
-            facts.extend(
-                self.policy.levels.iter().zip(&judgement.level_points).map(|(c, points)| format!("{key} {} scores {points}", c.id)),
-            );
-            let level = self.policy.level_letters.get(judgement.level as usize).cloned().unwrap_or_default();
+        for (household, _, judgement) in engine.judgements() {
+            let key = household.format(policy.person);
+            facts.extend(values_of(policy, &key, Level::Household, &judgement.indicators));
+            facts.extend(policy.criteria.iter().zip(&judgement.points).map(|(c, points)| format!("{key} {} scores {points}", c.id)));
+            facts.extend(policy.levels.iter().zip(&judgement.level_points).map(|(c, points)| format!("{key} {} scores {points}", c.id)));
+            let level = policy.level_letters.get(judgement.level as usize).cloned().unwrap_or_default();
             facts.insert(format!("{key} {} {} {} {level}", judgement.score, judgement.category, judgement.level_score));
         }
         facts.extend(self.decisions.iter().map(|decision| format!("{decision:?}")));
         facts.extend(self.faults.keys().map(|fault| format!("{fault:?}")));
         facts
-    }
-
-    fn values(&self, id: &str, level: Level, values: &[i64]) -> Vec<String> {
-        let of_level = self.policy.indicators.iter().filter(|indicator| indicator.level == level);
-        of_level
-            .map(|indicator| format!("{id} {} = {:?}", indicator.id, value(indicator, values[indicator.position], &self.policy)))
-            .collect()
     }
 }
 
@@ -247,6 +222,30 @@ fn value(indicator: &Indicator, value: i64, policy: &Policy) -> Value {
         ValueKind::Date => Value::Date(Date(value as i32)),
         ValueKind::Enum(words) => Value::word(&words[value as usize]),
     }
+}
+
+fn values_of(policy: &Policy, id: &str, level: Level, values: &[i64]) -> Vec<String> {
+    let of_level = policy.indicators.iter().filter(|indicator| indicator.level == level);
+    of_level.map(|indicator| format!("{id} {} = {:?}", indicator.id, value(indicator, values[indicator.position], policy))).collect()
+}
+
+fn values_are(policy: &Policy, level: Level, values: &[i64], expected: &BTreeMap<String, Value>) -> bool {
+    let of_level = || policy.indicators.iter().filter(|indicator| indicator.level == level);
+    let is = |indicator: &Indicator| expected.get(&indicator.id) == Some(&value(indicator, values[indicator.position], policy));
+    of_level().count() == expected.len() && of_level().all(is)
+}
+
+fn is_judged(policy: &Policy, judgement: &Judgement, expected: &Household) -> bool {
+    let points = |criteria: &[Criterion], points: &[i64], expected: &BTreeMap<String, i64>| {
+        criteria.len() == expected.len()
+            && criteria.iter().zip(points).all(|(criterion, points)| expected.get(&criterion.id) == Some(points))
+    };
+    let level = policy.level_letters.get(usize::from(judgement.level)).and_then(|letter| letter.chars().next());
+    values_are(policy, Level::Household, &judgement.indicators, &expected.indicators)
+        && points(&policy.criteria, &judgement.points, &expected.points)
+        && points(&policy.levels, &judgement.level_points, &expected.level_points)
+        && (Some(judgement.score), Some(judgement.level_score)) == (expected.score, expected.level_score)
+        && (i64::from(judgement.category), level) == (expected.category.unwrap_or(0), expected.level)
 }
 
 fn role_name(role: Role) -> &'static str {

@@ -278,46 +278,81 @@ fn of_a_meal_no_amount_is_told_and_no_account_asked_for() {
     assert_eq!(world.last_text(), format!("«meal (ru)» с {}.", readable(MONDAY)));
 }
 
+/// What the worker is told from here on, over so many days.
+fn told_over(world: &mut World, days: i32) -> Vec<NoteKind> {
+    let mut told = Vec::new();
+    for _ in 0..days {
+        told.extend(world.commit().notes.iter().map(|note| note.kind));
+        world.today = Date(world.today.0 + 1);
+    }
+    told
+}
+
+/// A live world in which person 1 has agreed to this, and holds it assigned.
+fn assigned(benefit: u16, until: Date) -> (World, RightKey) {
+    let (mut world, right) = offered(benefit);
+    world.reply(77_010_000_001, "Да");
+    world.heard.push(Heard::Account { person: 1 });
+    world.commit();
+    world.heard.push(assignment(&world, &right, 1, until));
+    world.commit();
+    assert_eq!(world.stage(&right), Stage::Assigned);
+    (world, right)
+}
+
+fn assignment(world: &World, right: &RightKey, version: u64, until: Date) -> Heard {
+    let ground = world.ledger.desk().terms().ground(&right.ground).into();
+    Heard::Assignment { person: right.person, benefit: right.benefit, ground, version, until }
+}
+
+fn payment(world: &World, right: &RightKey) -> Heard {
+    Heard::Payment { person: right.person, benefit: right.benefit, ground: world.ledger.desk().terms().ground(&right.ground).into() }
+}
+
 /// Edge case E32: what was paid is not lost in silence.
 #[test]
 fn a_right_that_is_lost_while_an_agency_pays_is_told_to_the_worker_as_overpaid_once() {
     for paid in [false, true] {
-        let (mut world, right) = offered(CHILD);
-        world.reply(77_010_000_001, "Да");
-        world.commit();
-        world.heard.push(Heard::Assignment { person: 1, benefit: CHILD, ground: "constant".into(), version: 1, until: Date::NEVER });
-        world.commit();
+        let (mut world, right) = assigned(CHILD, Date::NEVER);
         if paid {
-            world.heard.push(Heard::Payment { person: 1, benefit: CHILD, ground: "constant".into() });
+            world.heard.push(payment(&world, &right));
             world.commit();
         }
         world.lose(&right);
-        let mut notes = world.commit().notes;
-        assert!(notes.is_empty(), "it may be back within the window");
-        for _ in 0..30 {
-            world.today = Date(world.today.0 + 1);
-            notes.extend(world.commit().notes);
-        }
-        assert_eq!(notes.iter().map(|note| note.kind).collect::<Vec<_>>(), [NoteKind::Overpaid], "paid: {paid}");
+        assert_eq!(told_over(&mut world, 3), [], "it may be back within the window");
+        assert_eq!(told_over(&mut world, 30), [NoteKind::Overpaid], "paid: {paid}");
+        // Nothing that comes later about the same loss tells it again.
+        world.heard.push(assignment(&world, &right, 2, Date::NEVER));
+        assert_eq!(told_over(&mut world, 10), []);
+        world.heard.push(Heard::Death { person: 1 });
+        assert_eq!(told_over(&mut world, 10), []);
     }
 }
 
 #[test]
 fn a_right_that_ends_with_its_assignment_is_not_overpaid() {
-    let (mut world, right) = offered(CHILD);
-    world.reply(77_010_000_001, "Да");
-    world.commit();
-    let until = Date(MONDAY.0 + 10);
-    world.heard.push(Heard::Assignment { person: 1, benefit: CHILD, ground: "constant".into(), version: 1, until });
-    world.commit();
+    let (mut world, right) = assigned(CHILD, Date(MONDAY.0 + 10));
     world.days(10);
     world.lose(&right);
-    let mut notes = world.commit().notes;
-    for _ in 0..30 {
-        world.today = Date(world.today.0 + 1);
-        notes.extend(world.commit().notes);
-    }
-    assert!(notes.is_empty(), "{notes:?}");
+    assert_eq!(told_over(&mut world, 30), []);
+}
+
+/// A lump sum is no longer due a year after the birth; it was when it was paid.
+#[test]
+fn what_was_given_once_is_not_overpaid_when_its_condition_passes() {
+    let (mut world, right) = assigned(BIRTH, Date::NEVER);
+    world.heard.push(payment(&world, &right));
+    world.commit();
+    world.lose(&right);
+    assert_eq!(told_over(&mut world, 30), []);
+}
+
+/// Whether anything is paid after a death only the payments tell (edge case E4).
+#[test]
+fn a_death_alone_is_not_overpaid() {
+    let (mut world, _) = assigned(CHILD, Date::NEVER);
+    world.heard.push(Heard::Death { person: 1 });
+    assert_eq!(told_over(&mut world, 30), []);
 }
 
 fn readable(date: Date) -> String {

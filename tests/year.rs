@@ -55,7 +55,7 @@ pub fn live(year: Year, mut tell: impl FnMut(Date, &Compared)) -> Compared {
             disjoint(&worlds, year);
             compared.days += 1;
             compared.lines += day.morning.len() + day.worlds.iter().map(Vec::len).sum::<usize>();
-            compare(&runs, &said, year);
+            compare(&mut runs, &said, year);
             runs[0].check_doubts(&said, Some(&stood), &format!("{year:?}"));
             runs[1].check_doubts(&said, None, &format!("{year:?}"));
             compared.people = said.iter().map(|world| world.persons.len()).sum();
@@ -98,8 +98,8 @@ fn feed(runs: &mut [Run; 2], day: &Day) -> Vec<Vec<bool>> {
 }
 
 /// Both houses say what the worlds say, and nothing of a number that was given up in secret.
-fn compare(runs: &[Run; 2], worlds: &[World], year: Year) {
-    for (run, workers) in runs.iter().zip([1, 3]) {
+fn compare(runs: &mut [Run; 2], worlds: &[World], year: Year) {
+    for (run, workers) in runs.iter_mut().zip([1, 3]) {
         if !run.agrees(worlds) {
             let (engine, twin) = (run.facts(), worlds.iter().flat_map(facts_of).collect::<BTreeSet<_>>());
             let only = |one: &BTreeSet<String>, other: &BTreeSet<String>| {

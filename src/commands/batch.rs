@@ -211,7 +211,7 @@ impl Run<'_> {
     }
 
     fn write_households(&mut self) -> Result<(), Failure> {
-        let (engine, Book { rows, outputs, .. }) = (&self.load.engine, &mut self.book);
+        let (engine, Book { rows, outputs, .. }) = (&mut self.load.engine, &mut self.book);
         if outputs.wants(View::Households) {
             let mut members: Vec<(PersonId, Role)> = Vec::new();
             let mut current = HouseholdKey::NONE;

@@ -14,6 +14,7 @@
 
 use super::terms::BenefitTerms;
 use dataflows::model::{Date, PersonId};
+use dataflows::policy::Period;
 
 /// Date steps to wait for an answer, or for a lost right to come back.
 pub const WINDOW_DAYS: i32 = 3;
@@ -233,8 +234,9 @@ pub enum NoteKind {
     /// What concerns the worker, not the family, holds; and holds no longer.
     Alert,
     AlertOver,
-    /// A right is lost that an agency still holds assigned: what it pays from here on, and for the time that the loss reaches back, is
-    /// overpaid (domain 2.3, E32).
+    /// A right that is paid again and again is lost while an agency still holds it assigned: what it pays from here on, and for the
+    /// time that the loss reaches back, is overpaid (domain 2.3, E32). What is given once was given; that its condition passes with
+    /// time takes nothing back, and is not told apart from an act that is withdrawn.
     Overpaid,
 }
 
@@ -440,7 +442,7 @@ pub fn step(mut conversation: Conversation, event: Event, context: &Context) -> 
         Event::Assigned => assigned(&mut conversation),
         Event::Refused(reason) => refused(&mut conversation, reason),
         Event::Paid => paid(&mut conversation),
-        Event::Died => died(&mut conversation, context),
+        Event::Died => died(&mut conversation),
         Event::NotSent(kind) => not_sent(&mut conversation, kind),
     };
     (conversation, acts)
@@ -627,7 +629,8 @@ fn assigned(conversation: &mut Conversation) -> Vec<Act> {
             conversation.stage = Stage::Assigned;
             conversation.text(Kind::Assigned)
         }
-        Stage::Assigned | Stage::Paid | Stage::ClosedDeath => Vec::new(),
+        // What was withdrawn is no right: it is looked at again when it is one.
+        Stage::Assigned | Stage::Paid | Stage::ClosedDeath | Stage::Withdrawn => Vec::new(),
         _ => {
             conversation.stage = Stage::AssignedOther;
             Vec::new()
@@ -651,11 +654,8 @@ fn paid(conversation: &mut Conversation) -> Vec<Act> {
     Vec::new()
 }
 
-fn died(conversation: &mut Conversation, context: &Context) -> Vec<Act> {
-    if conversation.stage == Stage::ClosedDeath {
-        return Vec::new();
-    }
-    let acts = withdraw(conversation, context);
+fn died(conversation: &mut Conversation) -> Vec<Act> {
+    let acts = stop_the_case(conversation);
     conversation.stage = Stage::ClosedDeath;
     acts
 }
@@ -668,14 +668,18 @@ fn not_sent(conversation: &mut Conversation, kind: Kind) -> Vec<Act> {
     Vec::new()
 }
 
-/// Takes the offer back, and the case where one is open.
+/// The right is lost for good: the offer is taken back, and the case where one is open.
 fn withdraw(conversation: &mut Conversation, context: &Context) -> Vec<Act> {
-    let mut acts = if matches!(conversation.stage, Stage::Case | Stage::Assigned) { vec![Act::WithdrawCase] } else { Vec::new() };
-    if context.assigned {
+    let mut acts = stop_the_case(conversation);
+    if context.assigned && context.terms.period != Period::Once {
         acts.push(Act::Note(NoteKind::Overpaid));
     }
     conversation.stage = Stage::Withdrawn;
     acts
+}
+
+fn stop_the_case(conversation: &Conversation) -> Vec<Act> {
+    if matches!(conversation.stage, Stage::Case | Stage::Assigned) { vec![Act::WithdrawCase] } else { Vec::new() }
 }
 
 fn after_window(day: Date) -> Date {

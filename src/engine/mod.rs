@@ -235,18 +235,19 @@ impl Engine {
         Circumstances { today: self.today, feeds: self.policy.feed_states(&heard, self.today) }
     }
 
-    /// Everybody who has a place, by household and person.
-    pub fn members(&self) -> impl Iterator<Item = (HouseholdKey, PersonId, Role)> + use<> {
+    /// Everybody who has a place, by household and person. Here and below nothing else can be asked while a view is read: workers wait
+    /// for its reader, and would answer nobody.
+    pub fn members(&mut self) -> impl Iterator<Item = (HouseholdKey, PersonId, Role)> + use<'_> {
         merge(self.view(|_, to| Command::Members(to)), |member| *member)
     }
 
     /// All households, judged as they stand, in the order of keys.
-    pub fn judgements(&self) -> impl Iterator<Item = JudgedRow> + use<> {
+    pub fn judgements(&mut self) -> impl Iterator<Item = JudgedRow> + use<'_> {
         merge(self.view(Command::Judgements), |(household, ..)| *household)
     }
 
     /// The person indicators of everybody who has a place, in the order of people.
-    pub fn person_values(&self) -> impl Iterator<Item = PersonRow> + use<> {
+    pub fn person_values(&mut self) -> impl Iterator<Item = PersonRow> + use<'_> {
         merge(self.view(Command::Persons), |(person, _)| *person)
     }
 

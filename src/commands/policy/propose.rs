@@ -24,7 +24,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     load.read(load.open(&arguments.feeds.feed)?, &mut Nobody)?;
     load.expect_something()?;
     load.tell_refused();
-    let sample = Sample::take(&load, &policy, proposal);
+    let sample = Sample::take(&mut load, &policy, proposal);
     let from = load.engine.today().quarter_start().add_months(3);
     let (value, source) = sample.value(&policy, proposal, from, load.engine.today())?;
     println!("  {{ from = {from}, is = {value}, source = \"{source}\" }},");
@@ -78,7 +78,7 @@ struct Sample {
 }
 
 impl Sample {
-    fn take(load: &Load, policy: &Policy, proposal: &Proposal) -> Self {
+    fn take(load: &mut Load, policy: &Policy, proposal: &Proposal) -> Self {
         /// The slot of a row that counts members.
         const MEMBERS: usize = 0;
         let position = policy.indicators[proposal.of].position;
