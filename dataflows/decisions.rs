@@ -1,4 +1,4 @@
-//! Room 8: decisions. What changed for each person within an epoch, with identities that do not depend on the run.
+//! Room 9: decisions. What changed for each person within an epoch, with identities that do not depend on the run.
 
 use crate::indicators::Decided;
 use crate::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Ground, Outcome, PersonId, PersonKind, SharedAnswer};

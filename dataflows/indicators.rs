@@ -3,9 +3,10 @@
 //! A household's row is a vector of sums, so a change of one person is one addition: what they contributed before, taken
 //! from what they contribute now. Both are computed from the files; nothing that was sent needs to be kept.
 
+use crate::dwellings::Lodged;
 use crate::model::{Date, Decision, Epoch, HouseholdKey, Membership, Outcome, PersonId, Role, SharedAnswer};
 use crate::operators::{Flow, PerEpoch, Room, Turns, spread};
-use crate::persons::{Placed, Told, concerns_everybody};
+use crate::persons::{Placed, Told, address, concerns_everybody};
 use crate::policy::{Claim, Contribution, Entitlement, Environment, Evaluator, Policy, Right};
 use crate::records::{Circumstances, Files, SharedFiles};
 use serde::{Deserialize, Serialize};
@@ -52,7 +53,7 @@ pub fn measure<'scope>(
     files: SharedFiles,
     answer: SharedAnswer,
     policy: Arc<Policy>,
-) -> (Flow<'scope, Measured>, Flow<'scope, Decided>) {
+) -> (Flow<'scope, Measured>, Flow<'scope, Decided>, Flow<'scope, Lodged>) {
     let site = told.site();
     let measurer = Measurer {
         worker: site.worker(),
@@ -65,6 +66,7 @@ pub fn measure<'scope>(
         turns: Turns::default(),
         before: Contribution::default(),
         now: Contribution::default(),
+        fields: Vec::new(),
     };
     let room = Room::new(site.clone(), "Measures").hear(told, Told::route);
     places.into_iter().fold(room, |room, places| room.hear(places, |(person, ..)| spread(*person))).run(measurer)
@@ -81,10 +83,12 @@ struct Measurer {
     turns: Turns,
     before: Contribution,
     now: Contribution,
+    /// Room for the fields of a record.
+    fields: Vec<i64>,
 }
 
 /// What the room says.
-type Said = (Vec<Measured>, Vec<Decided>);
+type Said = (Vec<Measured>, Vec<Decided>, Vec<Lodged>);
 
 impl PerEpoch for Measurer {
     type Event = Told;
@@ -130,12 +134,18 @@ impl PerEpoch for Measurer {
 
 impl Measurer {
     /// Says how much the contribution of one changed person differs from before and whether they moved, and sets when to wake them.
-    fn compare(&mut self, files: &mut Files, slot: u32, (measured, rights): &mut Said) {
+    fn compare(&mut self, files: &mut Files, slot: u32, (measured, rights, lodged): &mut Said) {
         let entry = &files.entries[slot as usize];
         let (person, is, horizon) = (entry.person, entry.membership, files.horizon(slot));
         let Some((_, environment)) = self.next.as_ref().or(self.circumstances.as_ref()) else { return };
         let (file_before, mut was) = files.before(slot);
         let only = files.only_changed(slot).filter(|_| self.next.is_none() && is.household != HouseholdKey::NONE);
+        let mut at = |environment, file| address(&self.policy, environment, person, file, &mut self.fields);
+        let may_move = self.policy.dwelling_slots > 0 && only.is_none_or(|register| self.policy.registers[usize::from(register)].is_of_addresses());
+        let before_that = self.circumstances.as_ref().map_or(environment, |(_, environment)| environment);
+        let addresses = may_move.then(|| [at(before_that, file_before), at(environment, &entry.file)]);
+        let moves = addresses.is_some_and(|[lived_at, lives_at]| lived_at != lives_at);
+        let only = only.filter(|_| !moves);
         let own_horizon = match (only, &self.circumstances) {
             (Some(register), Some(_)) => {
                 let (files_of_both, both) = ([file_before, &entry.file], [&mut self.before, &mut self.now]);
@@ -163,17 +173,33 @@ impl Measurer {
             self.answer.borrow_mut().moves.push((person, was.household, is.household));
         }
 
+        let before = (was.role != Role::Outside).then_some(&self.before);
+        let now = (is.role != Role::Outside).then_some(&self.now);
+        let mut to_household = |household, before, now| {
+            let difference = difference(&self.policy, false, before, now);
+            measured.extend(difference.map(|difference| Measured::Difference(household, difference)));
+        };
         if was.household == is.household {
-            if is.role != Role::Outside {
-                send(is.household, Some(&self.before), Some(&self.now), measured);
-            }
+            to_household(is.household, before, now);
         } else {
-            if was.role != Role::Outside {
-                send(was.household, Some(&self.before), None, measured);
-            }
-            if is.role != Role::Outside {
-                send(is.household, None, Some(&self.now), measured);
-            }
+            to_household(was.household, before, None);
+            to_household(is.household, None, now);
+        }
+        let mut to_dwelling = |side: usize, household, before, now| {
+            let difference = difference(&self.policy, true, before, now);
+            lodged.extend(difference.map(|difference| {
+                let address = addresses.map_or_else(
+                    || address(&self.policy, environment, person, &entry.file, &mut self.fields),
+                    |addresses| addresses[side],
+                );
+                Lodged { address, household, difference }
+            }));
+        };
+        if was.household == is.household && !moves {
+            to_dwelling(1, is.household, before, now);
+        } else {
+            to_dwelling(0, was.household, before, None);
+            to_dwelling(1, is.household, None, now);
         }
         if was.household == is.household {
             hand_on(is.household, &self.before.entitlements, &self.now.entitlements, rights);
@@ -201,30 +227,31 @@ fn measure_one(
     evaluator.contribution(environment, person, file, place, contribution)
 }
 
-/// Sends what a household gains by `now` and loses by `before`, unless nothing differs.
-fn send(household: HouseholdKey, before: Option<&Contribution>, now: Option<&Contribution>, measured: &mut Vec<Measured>) {
-    let values = |contribution: Option<&Contribution>, slot: usize| contribution.map_or(0, |c| c.values.get(slot).copied().unwrap_or(0));
-    let slots = [before, now].into_iter().flatten().map(|contribution| contribution.values.len()).max().unwrap_or(0);
+/// What a household (or a dwelling) gains by `now` and loses by `before`; nothing if nothing differs.
+fn difference(policy: &Policy, dwelling: bool, before: Option<&Contribution>, now: Option<&Contribution>) -> Option<Difference> {
+    let slots = if dwelling { policy.slots..policy.slots + policy.dwelling_slots } else { 0..policy.slots };
+    let first = slots.start;
     let mut difference = Difference::default();
-    for slot in 0..slots {
-        let change = values(now, slot).wrapping_sub(values(before, slot));
+    let value = |contribution: Option<&Contribution>, slot: usize| contribution.map_or(0, |c| c.values.get(slot).copied().unwrap_or(0));
+    for slot in slots.clone() {
+        let change = value(now, slot).wrapping_sub(value(before, slot));
         if change != 0 {
-            difference.values.push((slot as u16, change));
+            difference.values.push(((slot - first) as u16, change));
         }
     }
     if before.map(|contribution| &contribution.unknown) != now.map(|contribution| &contribution.unknown) {
         for (contribution, sign) in [(before, -1), (now, 1)] {
-            difference.unknown.extend(contribution.into_iter().flat_map(|c| &c.unknown).map(|&(slot, reason)| (slot, reason, sign)));
+            let unknown = contribution.into_iter().flat_map(|c| &c.unknown).filter(|(slot, _)| slots.contains(&usize::from(*slot)));
+            difference.unknown.extend(unknown.map(|&(slot, reason)| (slot - first as u16, reason, sign)));
         }
     }
     if before.map(|contribution| &contribution.claims) != now.map(|contribution| &contribution.claims) {
         for (contribution, sign) in [(before, -1), (now, 1)] {
-            difference.claims.extend(contribution.into_iter().flat_map(|c| &c.claims).map(|claim| (claim.clone(), sign)));
+            let claims = contribution.into_iter().flat_map(|c| &c.claims).filter(|claim| policy.reads_residents(claim.benefit) == dwelling);
+            difference.claims.extend(claims.map(|claim| (claim.clone(), sign)));
         }
     }
-    if difference != Difference::default() {
-        measured.push(Measured::Difference(household, difference));
-    }
+    (difference != Difference::default()).then_some(difference)
 }
 
 /// Before anything was said, nothing can be lost: what is in doubt from the first need not be told, unless others rest on it.

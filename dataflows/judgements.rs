@@ -1,4 +1,4 @@
-//! Rooms 5 to 7: criteria, categories, entitlements. What follows from a household's row.
+//! Rooms 6 to 8: criteria, categories, entitlements. What follows from a household's row.
 //!
 //! All three are pure functions of one row, the circumstances and the policy, so they share the row's one keyed store and
 //! keep nothing of their own: a touched row is judged as it was and as it is, and what differs is handed on.
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// Judges every household whose row or circumstances changed.
 pub fn judge<'scope>(
-    measured: Flow<'scope, Measured>,
+    measured: [Flow<'scope, Measured>; 2],
     rows: SharedRows,
     answer: SharedAnswer,
     policy: Arc<Policy>,
@@ -35,7 +35,8 @@ pub fn judge<'scope>(
         row_before: Row::default(),
         row: Row::default(),
     };
-    let (rights,) = Room::new(measured.site(), "Judgements").hear(measured, Measured::route).run(judge);
+    let room = Room::new(measured[0].site(), "Judgements");
+    let (rights,) = measured.into_iter().fold(room, |room, measured| room.hear(measured, Measured::route)).run(judge);
     rights
 }
 

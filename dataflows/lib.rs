@@ -14,6 +14,7 @@
 
 pub mod aliases;
 pub mod decisions;
+pub mod dwellings;
 pub mod households;
 pub mod indicators;
 pub mod judgements;
@@ -56,6 +57,7 @@ pub struct House {
     files: SharedFiles,
     rows: SharedRows,
     lists: ListSizes,
+    dwellings: Rc<Cell<StoreSize>>,
     stacked: Rc<Cell<StoreSize>>,
 }
 
@@ -68,7 +70,7 @@ impl House {
         let files: SharedFiles = Rc::new(RefCell::new(Files::new(policy.clone())));
         let rows: SharedRows = Rc::new(RefCell::new(judgements::Rows::new(policy.slots)));
         let lists = ListSizes::default();
-        let stacked = Rc::new(Cell::default());
+        let (dwellings, stacked) = (Rc::new(Cell::default()), Rc::new(Cell::default()));
         let probe = Probe::new();
         let (owned, global) = worker.dataflow_named("House", |scope| {
             let (owned_in, owned) = scope.new_input::<Vec<FileEvent>>();
@@ -78,14 +80,15 @@ impl House {
             let resolved = records::resolve(global, acts.clone(), answer.clone(), policy.clone());
             let (told, facts) = persons::look([owned, resolved], files.clone(), answer.clone(), policy.clone());
             let places = households::compose(facts, &lists);
-            let (measured, of_persons) = indicators::measure(told, places, files.clone(), answer.clone(), policy.clone());
-            let of_households = judgements::judge(measured, rows.clone(), answer.clone(), policy.clone());
+            let (measured, of_persons, lodged) = indicators::measure(told, places, files.clone(), answer.clone(), policy.clone());
+            let completed = dwellings::complete(lodged, policy.clone(), dwellings.clone());
+            let of_households = judgements::judge([measured, completed], rows.clone(), answer.clone(), policy.clone());
             let rights = [of_persons, of_households];
             let through = decisions::consolidate(rights, answer.clone(), policy.clone(), stacked.clone());
             site.leave(through).probe_with(&probe);
             (owned_in, global_in)
         });
-        House { policy, worker: worker.index() as u64, epoch: 0, owned, global, probe, answer, acts, files, rows, lists, stacked }
+        House { policy, worker: worker.index() as u64, epoch: 0, owned, global, probe, answer, acts, files, rows, lists, dwellings, stacked }
     }
 
     /// Adds updates to the open epoch. Any worker may be given any update.
@@ -226,6 +229,7 @@ impl House {
             ("households", households),
             ("rows", rows),
             ("claims", claims),
+            ("dwellings", self.dwellings.get()),
             ("stacked", self.stacked.get()),
         ];
         Sizes { records: self.files.borrow().records, stores: stores.into() }
@@ -238,7 +242,7 @@ pub struct Sizes {
     /// Records in files, tombstones included.
     pub records: u64,
     /// Every keyed store by name: of `people` (everybody of whom something is known, described or not) their packed `files`,
-    /// the global records (`acts`), composition's lists, of `households` their packed `rows`.
+    /// the global records (`acts`), composition's lists, the sums of `dwellings`, of `households` their packed `rows`.
     pub stores: BTreeMap<&'static str, StoreSize>,
 }
 

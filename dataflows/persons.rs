@@ -7,7 +7,7 @@
 use crate::model::{Date, Epoch, Fault, FaultKind, HouseholdKey, Membership, PersonId, Role, SharedAnswer};
 use crate::operators::{Flow, Listed, PerEpoch, Room, Turns, spread};
 use crate::policy::file::{self, ABSENT, Brief, NewRecord, Record};
-use crate::policy::{Composition, Environment, Evaluator, Policy, TieKind};
+use crate::policy::{Composition, Environment, Evaluator, Policy, Tie, TieKind};
 use crate::records::{Circumstances, FileEvent, Files, SharedFiles};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -185,6 +185,69 @@ struct Ties {
     seen: bool,
 }
 
+/// How long a tie is in force, as its record says.
+struct Term {
+    from: Option<i64>,
+    until: Option<i64>,
+}
+
+impl Term {
+    fn of(tie: &Tie, fields: &[i64]) -> Term {
+        let bound = |position: Option<usize>| position.map(|position| fields[position]).filter(|&date| date != ABSENT);
+        Term { from: bound(tie.from), until: bound(tie.until) }
+    }
+
+    fn is_in_force(&self, today: Date) -> bool {
+        let today = i64::from(today.0);
+        self.from.is_none_or(|date| date <= today) && self.until.is_none_or(|date| today < date)
+    }
+}
+
+/// Whom a tie joins, or a person and an address.
+fn ends(tie: &Tie, person: PersonId, fields: &[i64]) -> (i64, Option<i64>) {
+    let first = tie.first.map_or(person as i64, |position| fields[position]);
+    (first, tie.second.map(|position| fields[position]))
+}
+
+/// The dwelling of somebody who is registered nowhere is their own; codes of addresses are smaller.
+const NOWHERE: u64 = 1 << 63;
+
+/// Where a person is registered, as composition sees it: of several addresses in force the one begun last; who is registered
+/// nowhere has an address for themselves. `fields` is room to work in.
+pub fn address(policy: &Policy, environment: &Environment, person: PersonId, file: &[u8], fields: &mut Vec<i64>) -> u64 {
+    let mut latest: Option<(i64, Record<'_>, u64)> = None;
+    for record in file::records(file) {
+        let register = &policy.registers[record.register as usize];
+        let mut ties = register.ties.iter().filter(|tie| tie.kind == TieKind::Address).peekable();
+        if ties.peek().is_none() || !record.effective(environment.today) {
+            continue;
+        }
+        fields.resize(register.packed.len().max(fields.len()), ABSENT);
+        if register.retained_from(&record, fields).is_some_and(|period| environment.forgets(record.register, period)) {
+            continue;
+        }
+        record.unpack(&register.packing, fields);
+        for tie in ties {
+            let (term, ends) = (Term::of(tie, fields), ends(tie, person, fields));
+            if let (true, (first, Some(second))) = (term.is_in_force(environment.today), ends)
+                && first == person as i64
+                && second != ABSENT
+                && second != first
+            {
+                let from = term.from.unwrap_or(ABSENT);
+                let key = |record: &Record<'_>| record.key(policy.packing(record.register));
+                let later = |known: &(i64, Record<'_>, u64)| {
+                    from > known.0 || from == known.0 && (key(&record), second as u64) > (key(&known.1), known.2)
+                };
+                if latest.as_ref().is_none_or(later) {
+                    latest = Some((from, record, second as u64));
+                }
+            }
+        }
+    }
+    latest.map_or(NOWHERE | person, |(.., address)| address)
+}
+
 /// Reads files: pure, but for its buffers.
 struct Eye {
     policy: Arc<Policy>,
@@ -334,17 +397,13 @@ impl Eye {
             }
             record.unpack(&register.packing, &mut self.fields);
             for tie in &register.ties {
-                let bound = |position: Option<usize>| position.map(|position| self.fields[position]).filter(|&date| date != ABSENT);
-                let (from, until) = (bound(tie.from), bound(tie.until));
-                for date in [from, until].into_iter().flatten().filter(|&date| date > i64::from(today.0)) {
+                let term = Term::of(tie, &self.fields);
+                for date in [term.from, term.until].into_iter().flatten().filter(|&date| date > i64::from(today.0)) {
                     horizon = horizon.min(Date(date as i32));
                 }
-                let in_force = from.is_none_or(|date| date <= i64::from(today.0)) && until.is_none_or(|date| i64::from(today.0) < date);
-                if in_force {
-                    let end = |position: Option<usize>| position.map_or(person as i64, |position| self.fields[position]);
-                    let ends = (end(tie.first), tie.second.map(|position| self.fields[position]));
+                if term.is_in_force(today) {
                     away |= tie.kind == TieKind::Away;
-                    self.take_tie(tie.kind, person, ends, from.unwrap_or(ABSENT), &record);
+                    self.take_tie(tie.kind, person, ends(tie, person, &self.fields), term.from.unwrap_or(ABSENT), &record);
                 }
             }
         }

@@ -328,4 +328,5 @@ macro_rules! outlets {
 
 outlets!(A 0);
 outlets!(A 0, B 1);
+outlets!(A 0, B 1, C 2);
 outlets!(A 0, B 1, C 2, D 3);

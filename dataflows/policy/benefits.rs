@@ -1,7 +1,7 @@
 //! Building rights: what they are founded on, their conditions, what they pay, and which of them exclude each other.
 
 use super::builder::Builder;
-use super::compile::{Scope, Type, own_scope};
+use super::compile::{Group, Scope, Type, own_scope};
 use super::expression::{Expression, Kind, parse};
 use super::graph::{Block, Code, SUMS};
 use super::load::{ASSUMED, LEVELS, Package, ROUNDINGS, described, read_expression};
@@ -167,6 +167,7 @@ impl Builder<'_, '_, '_> {
         }
         program.held = assignment.and_then(|assignment| self.held(name, scope, kind, assignment, place));
         program.inputs = std::mem::take(&mut self.compiler.claim_inputs);
+        program.residents = std::mem::take(&mut self.compiler.reads_residents);
         self.right.person.append(&mut self.compiler.claim_nodes);
         self.needs.push(std::mem::take(&mut self.right));
         let index = self.programs.benefits.len() as u16;
@@ -442,6 +443,6 @@ impl Builder<'_, '_, '_> {
         }
         let source = self.compiler.person.keep(1);
         block.ops.push(Op::Move(source, value.reg));
-        Some(SUMS + self.compiler.add_slot(block, source, None, place))
+        Some(SUMS + self.compiler.add_slot(Group::Members, block, source, None, place))
     }
 }

@@ -551,7 +551,8 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         };
         let indicators: BTreeSet<usize> = compiler.drafts.iter().filter_map(done).collect();
         let person_needs = self.needs.iter().flat_map(|needs| &needs.person);
-        let contribution: BTreeSet<usize> = compiler.slot_nodes.iter().chain(person_needs).copied().collect();
+        let filled = compiler.members.nodes.iter().chain(&compiler.residents.nodes);
+        let contribution: BTreeSet<usize> = filled.chain(person_needs).copied().collect();
         let household_needs = self.needs.iter().flat_map(|needs| &needs.household);
         let decided: BTreeSet<usize> = self.standing.iter().chain(household_needs).copied().collect();
         let programs = &mut self.programs;
@@ -569,7 +570,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         let (compiler, programs) = (&mut self.compiler, &mut self.programs);
         programs.person = Machine { inputs: compiler.person.inputs(), bins: std::mem::take(&mut compiler.person.bins) };
         programs.household = Machine { inputs: compiler.household.inputs(), bins: std::mem::take(&mut compiler.household.bins) };
-        programs.slots = compiler.slots.clone();
+        programs.slots = [&compiler.members.slots[..], &compiler.residents.slots].concat();
         programs.windows = compiler.windows.clone();
         programs.years = compiler.years;
         let layout =
@@ -581,12 +582,13 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
     fn concerns(&mut self, registers: usize, benefits: &[Benefit]) {
         let (compiler, programs) = (&self.compiler, &mut self.programs);
         let grounds: Vec<Option<u16>> = benefits.iter().map(|benefit| benefit.ground_register).collect();
+        let slots = [&compiler.members.nodes[..], &compiler.residents.nodes].concat();
         let outputs = Outputs {
             composition: &self.composition,
             faults: &self.faults,
             kin_when: self.kin_when,
             kin_fields: &self.kin_fields,
-            slots: &compiler.slot_nodes,
+            slots: &slots,
             first_slot: BUILT_IN_SLOTS,
             own_benefits: &programs.own_benefits,
             claims: &programs.claims,
@@ -603,7 +605,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         let standing = category.chain(programs.level.iter().map(|(code, _)| code)).collect();
         let totals = programs.totals..programs.totals + 4;
         programs.sum_concerns = SumConcerns::new(
-            compiler.slots.len(),
+            compiler.members.slots.len(),
             &compiler.household,
             (&self.standing, standing),
             &self.needs,

@@ -2,10 +2,11 @@
 
 use super::expression::{Expression, Kind};
 use super::file::{ABSENT, opaque};
-use super::graph::{Block, Code, FIELDS, Graph, Input, SLOT_COUNT, SLOTS};
+use super::graph::{Block, Code, DWELLING_SLOT_COUNT, DWELLING_SLOTS, DWELLING_SUMS, FIELDS, Graph, Input, SLOT_COUNT, SLOTS, SUMS};
 use super::program::{Bins, Op, Reg, Rounding};
 use super::rights::ClaimInput;
 use super::source::{Place, Problems};
+use super::contents::root;
 use super::{BUILT_IN_SLOTS, FieldType, Level, Parameter, Register, ValueKind, Window};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -136,6 +137,34 @@ pub struct Slot {
     pub class: Option<(u16, u16)>,
 }
 
+/// The sums over a group of people: where they are, and what fills them.
+pub struct Sums {
+    /// What rules call the group.
+    pub group: &'static str,
+    /// Where the household's machine shows the slots, unknown values included; then as they were summed.
+    pub shown: Reg,
+    pub summed: Reg,
+    most: usize,
+    pub slots: Vec<Slot>,
+    /// How many of the slots the evaluator itself fills, and the nodes that fill the others.
+    built_in: usize,
+    pub nodes: Vec<usize>,
+    pub known: HashMap<String, (u16, Value)>,
+}
+
+impl Sums {
+    fn new(group: &'static str, [shown, summed]: [Reg; 2], most: usize, built_in: Vec<Slot>) -> Sums {
+        Sums { group, shown, summed, most, built_in: built_in.len(), slots: built_in, nodes: Vec::new(), known: HashMap::new() }
+    }
+}
+
+/// Whose sums: those of a household's members, or of everybody registered in a dwelling.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    Members,
+    Residents,
+}
+
 /// An indicator on its way.
 pub struct Draft {
     pub id: String,
@@ -205,10 +234,10 @@ pub struct Compiler<'c, 'p> {
     pub windows: Vec<Window>,
     /// Whether `today_year()` is used.
     pub years: bool,
-    pub slots: Vec<Slot>,
-    /// The node that fills each slot, from the first that is not built in.
-    pub slot_nodes: Vec<usize>,
-    pub slot_keys: HashMap<String, (u16, Value)>,
+    pub members: Sums,
+    pub residents: Sums,
+    /// The right at hand reads sums over residents.
+    pub reads_residents: bool,
     /// What the claim at hand needs of the person, and the nodes of the person machine that it needs for them.
     pub claim_inputs: Vec<ClaimInput>,
     pub claim_nodes: BTreeSet<usize>,
@@ -236,8 +265,7 @@ impl<'c, 'p> Compiler<'c, 'p> {
         let (mut person, household) = (Graph::new(), Graph::new());
         let roles = Roles { first: person.keep(7) };
         let by_name = drafts.iter().enumerate().map(|(index, draft)| (draft.id.clone(), index)).collect();
-        // Slots 0, 1 and 2 are filled by the evaluator itself.
-        let slots = vec![Slot { source: roles.first, class: None }; BUILT_IN_SLOTS];
+        let built_in = vec![Slot { source: roles.first, class: None }; BUILT_IN_SLOTS];
         Compiler {
             problems,
             warnings,
@@ -251,9 +279,9 @@ impl<'c, 'p> Compiler<'c, 'p> {
             roles,
             windows: Vec::new(),
             years: false,
-            slots,
-            slot_nodes: Vec::new(),
-            slot_keys: HashMap::new(),
+            members: Sums::new("members", [SLOTS, SUMS], SLOT_COUNT, built_in),
+            residents: Sums::new("residents", [DWELLING_SLOTS, DWELLING_SUMS], DWELLING_SLOT_COUNT, Vec::new()),
+            reads_residents: false,
             claim_inputs: Vec::new(),
             claim_nodes: BTreeSet::new(),
             folds: HashMap::new(),
@@ -434,6 +462,8 @@ impl<'c, 'p> Compiler<'c, 'p> {
                 let named = usize::from(name == "points");
                 arguments.iter().skip(named).any(|argument| self.reads(argument, level))
             }
+            // Who else is registered in a dwelling is nothing that a person's file says.
+            Kind::Method(target, ..) if root(target) == Some("residents") => level == Level::Household,
             Kind::Method(target, _, arguments) => {
                 level == Level::Person || self.reads(target, level) || arguments.iter().any(|argument| self.reads(argument, level))
             }
@@ -591,15 +621,15 @@ impl<'c, 'p> Compiler<'c, 'p> {
         let mut member = Block::default();
         let value = self.person_name(name, place, &mut member)?;
         let key = format!("head|{name}");
-        let slot = match self.slot_keys.get(&key) {
+        let slot = match self.members.known.get(&key) {
             Some((slot, _)) => *slot,
             None => {
                 let reg = self.person.keep(1);
                 member.roles = true;
                 let head = self.roles.first + 1;
                 member.ops.extend([Op::Move(reg, head), Op::SkipIfFalse(head, 1), Op::Move(reg, value.reg)]);
-                let slot = self.add_slot(member, reg, None, place);
-                self.slot_keys.insert(key, (slot, value.clone()));
+                let slot = self.add_slot(Group::Members, member, reg, None, place);
+                self.members.known.insert(key, (slot, value.clone()));
                 slot
             }
         };
@@ -612,20 +642,29 @@ impl<'c, 'p> Compiler<'c, 'p> {
     }
 
     /// Adds a slot, or one for each class, that the block's last operation fills; the answer is the first one's number.
-    pub fn add_slot(&mut self, member: Block, source: Reg, classes: Option<u16>, place: Place) -> u16 {
+    pub fn add_slot(&mut self, group: Group, member: Block, source: Reg, classes: Option<u16>, place: Place) -> u16 {
         self.check_length(&member, place);
         let node = self.person.add_scalar(member);
-        let first = self.slots.len();
+        let sums = self.sums(group);
+        let first = sums.slots.len();
         match classes {
-            None => self.slots.push(Slot { source, class: None }),
-            Some(count) => self.slots.extend((0..count).map(|class| Slot { source, class: Some((class, count)) })),
+            None => sums.slots.push(Slot { source, class: None }),
+            Some(count) => sums.slots.extend((0..count).map(|class| Slot { source, class: Some((class, count)) })),
         }
-        if self.slots.len() > SLOT_COUNT {
-            self.problems.report(place, format!("more than {SLOT_COUNT} sums over members"));
-            self.slots.truncate(SLOT_COUNT);
+        let (most, name, full) = (sums.most, sums.group, sums.slots.len() > sums.most);
+        sums.slots.truncate(most);
+        sums.nodes.resize(sums.slots.len() - sums.built_in, node);
+        if full {
+            self.problems.report(place, format!("more than {most} sums over {name}"));
         }
-        self.slot_nodes.resize(self.slots.len() - BUILT_IN_SLOTS, node);
-        first.min(SLOT_COUNT - 1) as u16
+        first.min(most - 1) as u16
+    }
+
+    pub fn sums(&mut self, group: Group) -> &mut Sums {
+        match group {
+            Group::Members => &mut self.members,
+            Group::Residents => &mut self.residents,
+        }
     }
 
     fn call(&mut self, name: &str, arguments: &[Expression], place: Place, scope: Scope<'_>, block: &mut Block) -> Option<Value> {

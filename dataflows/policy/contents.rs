@@ -16,7 +16,7 @@ pub const CATEGORY: &str = "category";
 pub const LEVEL: &str = "level";
 
 /// Names that rest on who belongs to whom.
-const COMPOSED: [&str; 7] = ["members", "head", "spouse", "child", "dependant", "adult", "counted"];
+const COMPOSED: [&str; 8] = ["members", "residents", "head", "spouse", "child", "dependant", "adult", "counted"];
 
 /// What an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -382,7 +382,7 @@ fn names<'e>(expression: &'e Expression, bound: &mut Vec<&'e str>, out: &mut BTr
             names(target, bound, out);
             match arguments.as_slice() {
                 [Expression { kind: Kind::Name(variable), .. }, body] => {
-                    let of_members = root(target) == Some("members");
+                    let of_members = matches!(root(target), Some("members" | "residents"));
                     if !of_members {
                         bound.push(variable);
                     }

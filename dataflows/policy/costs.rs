@@ -40,7 +40,7 @@ pub struct Cost {
 pub enum Class {
     /// One person's file, what tied people let know of themselves included.
     OwnFile,
-    /// A sum over members, kept by adding and taking away.
+    /// A sum over members or residents, kept by adding and taking away.
     Additive,
     /// A household's sums, as they stand.
     Row,
@@ -72,14 +72,14 @@ impl Contents {
         let parameters = self.of(Sort::Parameter).filter(|parameter| passage.reads.contains(&parameter.id));
         found.swept.extend(parameters.map(|parameter| parameter.id.clone()));
         let class = match of_people(item, passage) {
+            _ if found.members => Class::Additive,
             true => Class::OwnFile,
-            false if found.members => Class::Additive,
             false => Class::Row,
         };
-        Cost { stratum: self.stratum(item, passage), class, wakes: found.wakes, swept: found.swept }
+        Cost { stratum: self.stratum(item, passage, found.members), class, wakes: found.wakes, swept: found.swept }
     }
 
-    fn stratum(&self, item: &Item, passage: &Passage) -> usize {
+    fn stratum(&self, item: &Item, passage: &Passage, sums: bool) -> usize {
         let of_household = |id: &String| {
             let total = [SCORE, LEVEL_SCORE, CATEGORY, LEVEL].contains(&id.as_str());
             total || self.named(id).any(|read| read.sort == Sort::Indicator && read.level == Some(Level::Household))
@@ -93,7 +93,7 @@ impl Contents {
             (_, KIN) => 2,
             (_, COMPOSITION) => 3,
             (Sort::Indicator | Sort::Fault, _) if !foundations.contains(COMPOSITION) && !foundations.contains(KIN) => 1,
-            _ if reads_household => 7,
+            _ if reads_household || sums => 7,
             _ => 4,
         }
     }
@@ -130,7 +130,7 @@ impl Found {
             }
             Kind::List(items) => items.iter().for_each(|item| self.look(item)),
             Kind::Method(target, _, arguments) => {
-                self.members |= root(target) == Some("members");
+                self.members |= matches!(root(target), Some("members" | "residents"));
                 self.look(target);
                 arguments.iter().for_each(|argument| self.look(argument));
             }

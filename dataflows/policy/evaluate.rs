@@ -368,12 +368,12 @@ impl Evaluator {
         let programs = &policy.programs;
         let mut pass = self.pass(&policy, environment, person, file, place.role);
         pass.run(&programs.contribution);
-        out.clear(policy.slots);
+        out.clear(policy.slots + policy.dwelling_slots);
         if place.role != Role::Outside {
             out.values[0] = 1;
             out.values[1] = if place.role == Role::Head { person as i64 } else { 0 };
         }
-        let slots = BUILT_IN_SLOTS as u16..policy.slots as u16;
+        let slots = BUILT_IN_SLOTS as u16..(policy.slots + policy.dwelling_slots) as u16;
         pass.give(person, place, slots, &programs.claims, &programs.own_benefits, out);
         pass.clock.horizon()
     }
@@ -398,13 +398,14 @@ impl Evaluator {
         for (file, out) in files.into_iter().zip(out) {
             (pass.file, pass.clock) = (file, clock);
             pass.run(differs);
-            out.clear(policy.slots);
+            out.clear(policy.slots + policy.dwelling_slots);
             pass.give(person, place, concern.slots.iter().copied(), &concern.claims, &concern.own_benefits, out);
         }
         pass.clock.horizon()
     }
 
-    /// The truth of every condition of the rights of a person and of their household.
+    /// The truth of every condition of the rights of a person and of their household. What rests on a dwelling is unknown of a right
+    /// that the row knows no claim of, since the person's own conditions fail.
     pub fn trace(&mut self, environment: &Environment, person: PersonId, file: &[u8], role: Role, row: &Row) -> Vec<Trace> {
         let policy = self.policy.clone();
         let mut pass = self.pass(&policy, environment, person, file, role);
@@ -413,8 +414,15 @@ impl Evaluator {
         pass.claims(&policy.programs.claims, person, role, true, &mut claims);
         self.total(&policy, environment, row, &mut Judgement::default());
         let mut machinery = self.judge_at_work(&policy, environment).machinery;
-        for claim in claims {
+        for mut claim in claims {
             let question = Question::new(&policy, claim.benefit, claim.doubt);
+            if question.program.residents {
+                let same = |other: &&Claim| {
+                    (other.benefit, other.person, &other.ground) == (claim.benefit, claim.person, &claim.ground)
+                };
+                let nobody = || policy.with_dwelling(&claim, &vec![ABSENT; policy.dwelling_slots], |_| None);
+                claim = row.claims.iter().find(same).cloned().unwrap_or_else(nobody);
+            }
             machinery.load(question.program, &claim);
             traces.push(question.trace(claim.ground, &mut machinery));
         }

@@ -19,7 +19,11 @@ pub const SLOTS: Reg = FIELDS + FIELD_COUNT as Reg;
 pub const SLOT_COUNT: usize = 4096;
 /// Where the same slots are as they were summed.
 pub const SUMS: Reg = SLOTS + SLOT_COUNT as Reg;
-const LASTING: Reg = SUMS + SLOT_COUNT as Reg;
+/// Where sums over the residents of a dwelling are for the claim at hand, and how many there may be; then as they were summed.
+pub const DWELLING_SLOTS: Reg = SUMS + SLOT_COUNT as Reg;
+pub const DWELLING_SLOT_COUNT: usize = 64;
+pub const DWELLING_SUMS: Reg = DWELLING_SLOTS + DWELLING_SLOT_COUNT as Reg;
+const LASTING: Reg = DWELLING_SUMS + DWELLING_SLOT_COUNT as Reg;
 
 /// A program and where its answer will be.
 #[derive(Clone, Debug, Default)]

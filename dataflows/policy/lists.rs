@@ -1,9 +1,9 @@
-//! List macros: over a register they become folds of the person's file, over `members` they become additive slots.
+//! List macros: over a register they become folds of the person's file, over `members` or `residents` they become additive slots.
 
 use super::Level;
-use super::compile::{Compiler, Scope, Type, Value};
+use super::compile::{Compiler, Group, Scope, Type, Value};
 use super::expression::{Expression, Kind, canonical};
-use super::graph::{Block, Code, Fold, FoldKind, SLOTS, SUMS};
+use super::graph::{Block, Code, Fold, FoldKind, SLOTS};
 use super::program::{Op, Reg};
 use super::source::Place;
 
@@ -82,7 +82,16 @@ impl Compiler<'_, '_> {
         let chain = self.chain(target, name, arguments, place)?;
         match scope {
             Scope::Person | Scope::Record { lists: true, .. } => {}
-            Scope::Household if chain.root == "members" => return self.over_members(chain, place, block),
+            Scope::Household if chain.root == "members" => return self.over_group(Group::Members, chain, place, block),
+            Scope::Claim { .. } if chain.root == "residents" => {
+                self.reads_residents = true;
+                return self.over_group(Group::Residents, chain, place, block);
+            }
+            _ if chain.root == "residents" => {
+                let hint = "a housing measure is a right of the person who asks for it, and sums over those registered where they are";
+                self.problems.report_with_hint(chain.place, "`residents` is known to rights of people only", hint);
+                return None;
+            }
             Scope::Household => {
                 let hint = "make an indicator of the person from it and sum that over members";
                 self.problems.report_with_hint(
@@ -303,64 +312,70 @@ impl Compiler<'_, '_> {
         }
     }
 
-    /// A list of the household's members: slots that add up.
-    fn over_members(&mut self, chain: Chain<'_>, place: Place, block: &mut Block) -> Option<Value> {
+    /// A list of the household's members, or of the dwelling's residents: slots that add up.
+    fn over_group(&mut self, group: Group, chain: Chain<'_>, place: Place, block: &mut Block) -> Option<Value> {
         let conditions = chain.conditions();
+        let (shown, summed) = (self.sums(group).shown, self.sums(group).summed);
         match &chain.end {
             End::Distinct(_) => {
-                self.problems.report_with_hint(place, "different values of members do not add up", "count members by filter(..).size()");
+                let name = self.sums(group).group;
+                let hint = format!("count {name} by filter(..).size()");
+                self.problems.report_with_hint(place, format!("different values of {name} do not add up"), hint);
                 None
             }
-            End::Size if conditions.is_empty() => Some(Value::number(SLOTS)),
+            End::Size if conditions.is_empty() && group == Group::Members => Some(Value::number(SLOTS)),
             End::Size => {
-                let slot = self.counted(&conditions, place)?;
-                Some(Value::number(SLOTS + slot))
+                let slot = self.counted(group, &conditions, place)?;
+                Some(Value::number(shown + slot))
             }
             End::Exists(_) | End::All(_) => {
-                let slot = self.counted(&conditions, place)?;
+                let slot = self.counted(group, &conditions, place)?;
                 let zero = self.household.constant(0);
                 // One known member is enough, whatever is unknown of the others.
-                let known = self.emit(block, |to| Op::Lt(to, zero, SUMS + slot));
-                let some = self.emit(block, |to| Op::Lt(to, zero, SLOTS + slot));
+                let known = self.emit(block, |to| Op::Lt(to, zero, summed + slot));
+                let some = self.emit(block, |to| Op::Lt(to, zero, shown + slot));
                 let any = self.emit(block, |to| Op::Or(to, known.reg, some.reg));
                 Some(if matches!(chain.end, End::All(_)) { self.emit(block, |to| Op::Not(to, any.reg)) } else { any })
             }
-            End::Sum => self.summed(&chain, &conditions),
-            End::Max | End::Min => self.extreme(&chain, &conditions, place, block),
+            End::Sum => self.summed(group, &chain, &conditions),
+            End::Max | End::Min => self.extreme(group, &chain, &conditions, place, block),
         }
     }
 
     /// A slot that counts the members who meet the conditions.
-    fn counted(&mut self, conditions: &[Condition<'_, '_>], place: Place) -> Option<u16> {
+    fn counted(&mut self, group: Group, conditions: &[Condition<'_, '_>], place: Place) -> Option<u16> {
         let key = format!("{}|count", filter_key(conditions));
-        if let Some((slot, _)) = self.slot_keys.get(&key) {
+        if let Some((slot, _)) = self.sums(group).known.get(&key) {
             return Some(*slot);
         }
         let mut member = Block::default();
         let counted = self.filter(conditions, |variable| Scope::Member { variable }, &mut member)?;
         let reg = self.person.keep(1);
         member.ops.push(Op::Move(reg, counted.unwrap_or(self.roles.first)));
-        let slot = self.add_slot(member, reg, None, place);
-        self.slot_keys.insert(key, (slot, Value::number(0)));
+        let slot = self.add_slot(group, member, reg, None, place);
+        self.sums(group).known.insert(key, (slot, Value::number(0)));
         Some(slot)
     }
 
-    fn summed(&mut self, chain: &Chain<'_>, conditions: &[Condition<'_, '_>]) -> Option<Value> {
+    fn summed(&mut self, group: Group, chain: &Chain<'_>, conditions: &[Condition<'_, '_>]) -> Option<Value> {
         let step = chain.map.as_ref()?;
         let key = format!("{}|sum {}", filter_key(conditions), canonical(step.body, step.variable));
-        if let Some((slot, value)) = self.slot_keys.get(&key) {
-            return Some(Value { reg: SLOTS + slot, ..value.clone() });
+        let sums = self.sums(group);
+        let shown = sums.shown;
+        if let Some((slot, value)) = sums.known.get(&key) {
+            return Some(Value { reg: shown + slot, ..value.clone() });
         }
         let (member, reg, value) = self.member_value(step, conditions, 0)?;
         if value.kind == Type::Bool {
-            self.problems.report_with_hint(step.body.place, "booleans are not summed", "count: members.filter(m, …).size()");
+            let hint = format!("count: {}.filter(m, …).size()", chain.root);
+            self.problems.report_with_hint(step.body.place, "booleans are not summed", hint);
             return None;
         }
         self.number(&value, step.body.place)?;
-        let slot = self.add_slot(member, reg, None, step.body.place);
+        let slot = self.add_slot(group, member, reg, None, step.body.place);
         let value = Value { optional: false, ..value };
-        self.slot_keys.insert(key, (slot, value.clone()));
-        Some(Value { reg: SLOTS + slot, ..value })
+        self.sums(group).known.insert(key, (slot, value.clone()));
+        Some(Value { reg: shown + slot, ..value })
     }
 
     /// The value of a member who meets the conditions, `otherwise` of one who does not.
@@ -393,7 +408,14 @@ impl Compiler<'_, '_> {
     }
 
     /// The greatest or least class of any member: a histogram.
-    fn extreme(&mut self, chain: &Chain<'_>, conditions: &[Condition<'_, '_>], place: Place, block: &mut Block) -> Option<Value> {
+    fn extreme(
+        &mut self,
+        group: Group,
+        chain: &Chain<'_>,
+        conditions: &[Condition<'_, '_>],
+        place: Place,
+        block: &mut Block,
+    ) -> Option<Value> {
         let step = chain.map.as_ref()?;
         let classes = match &step.body.kind {
             Kind::Name(name) => name.strip_prefix(&format!("{}.", step.variable)).and_then(|name| self.classes(name)),
@@ -405,18 +427,18 @@ impl Compiler<'_, '_> {
             return None;
         };
         let key = format!("{}|classes {}", filter_key(conditions), canonical(step.body, step.variable));
-        let (slot, value) = match self.slot_keys.get(&key) {
+        let (slot, value) = match self.sums(group).known.get(&key) {
             Some((slot, value)) => (*slot, value.clone()),
             None => {
                 let (member, reg, value) = self.member_value(step, conditions, -1)?;
                 self.number(&value, step.body.place)?;
-                let slot = self.add_slot(member, reg, Some(classes), place);
-                self.slot_keys.insert(key, (slot, value.clone()));
+                let slot = self.add_slot(group, member, reg, Some(classes), place);
+                self.sums(group).known.insert(key, (slot, value.clone()));
                 (slot, value)
             }
         };
         let to = block.temporary();
-        let base = SLOTS + slot;
+        let base = self.sums(group).shown + slot;
         block.ops.push(if matches!(chain.end, End::Max) { Op::MaxClass(to, base, classes) } else { Op::MinClass(to, base, classes) });
         Some(Value { reg: to, optional: true, ..value })
     }

@@ -13,8 +13,9 @@ use crate::model::{Date, PersonKind};
 use std::collections::BTreeMap;
 
 /// Names that mean something already.
-const RESERVED: [&str; 16] = [
+const RESERVED: [&str; 17] = [
     "members",
+    "residents",
     "head",
     "spouse",
     "child",
@@ -164,7 +165,7 @@ fn build<'p>(package: &Package, problems: &mut Problems<'p>, warnings: &mut Prob
     }
     builder.finish_plans(&benefits);
     let Builder { compiler, programs, .. } = builder;
-    let (registers, slots) = (compiler.registers, compiler.slots.len());
+    let (registers, slots, dwelling_slots) = (compiler.registers, compiler.members.slots.len(), compiler.residents.slots.len());
     let index = |ids: Vec<&String>| ids.into_iter().cloned().zip(0..).collect();
     let register_index = index(registers.iter().map(|register| &register.id).collect());
     let benefit_index = index(benefits.iter().map(|benefit| &benefit.id).collect());
@@ -192,6 +193,7 @@ fn build<'p>(package: &Package, problems: &mut Problems<'p>, warnings: &mut Prob
         contact,
         story_people: Vec::new(),
         slots,
+        dwelling_slots,
         warnings: Vec::new(),
         register_index,
         benefit_index,

@@ -161,6 +161,11 @@ pub struct Register {
 }
 
 impl Register {
+    /// Whether its records say where people are registered.
+    pub fn is_of_addresses(&self) -> bool {
+        self.ties.iter().any(|tie| tie.kind == TieKind::Address)
+    }
+
     /// Positions among the packed fields of the people whom a record concerns: a number that it declares given up is nobody.
     pub fn people(&self) -> impl Iterator<Item = usize> + '_ {
         let given_up = self.alias.as_ref().map(|alias| alias.given_up);
@@ -226,7 +231,7 @@ pub struct DeclaredFault {
 /// What one member adds to the sums of their household.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contribution {
-    /// One number per slot of [`Policy::slots`]; zero where it is unknown.
+    /// One number per slot of the household ([`Policy::slots`]), then one per slot of the dwelling; zero where it is unknown.
     pub values: Vec<i64>,
     /// Slots that are unknown for this member, with the reason: see [`reason`](Policy::reason).
     pub unknown: Vec<(u16, u16)>,
@@ -256,7 +261,7 @@ pub struct Claim {
     pub ground: Ground,
     /// Unknown if the register it is founded on cannot be relied on.
     pub doubt: i64,
-    /// What it rests on; nothing if the person's own conditions hold and all else is zero.
+    /// What it rests on; nothing if the person's own conditions hold and all else is zero. See also [`Policy::with_dwelling`].
     pub inputs: Box<[i64]>,
 }
 
@@ -523,6 +528,8 @@ pub struct Policy {
     pub story_people: Vec<toml::Table>,
     /// Length of [`Row::values`]: 0 counts members, 1 is the head's number.
     pub slots: usize,
+    /// How many sums over residents there are of a dwelling; they come after the slots in what somebody contributes.
+    pub dwelling_slots: usize,
     /// What is not wrong but looks like a mistake.
     pub warnings: Vec<Problem>,
     pub(crate) register_index: HashMap<String, u16>,

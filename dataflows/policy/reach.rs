@@ -338,7 +338,7 @@ impl Bounds {
         for (name, arguments) in steps {
             let [Expression { kind: Kind::Name(variable), .. }, body] = arguments else { continue };
             let inner = match list.as_str() {
-                "members" => Scope { member: Some(variable), household: false, record: None },
+                "members" | "residents" => Scope { member: Some(variable), household: false, record: None },
                 register => Scope { record: Some((variable, register)), ..scope },
             };
             let value = self.value(body, inner, &facts);
@@ -361,7 +361,7 @@ impl Bounds {
     fn classed(&self, list: &str, body: &Expression, value: Known) -> Known {
         let name = body.to_string();
         let id = name.split_once('.').map_or("", |(_, id)| id);
-        match self.indicators.get(id).and_then(|indicator| indicator.classes).filter(|_| list == "members") {
+        match self.indicators.get(id).and_then(|indicator| indicator.classes).filter(|_| ["members", "residents"].contains(&list)) {
             Some(classes) => Known { range: value.range.lesser(&Range::one(classes - 1)), ..value },
             None => value,
         }

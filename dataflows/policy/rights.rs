@@ -5,8 +5,8 @@
 //! like a sum, and decided with the row. Which of somebody's rights rule out others is decided last, when all are known.
 
 use super::evaluate::{Environment, calendar};
-use super::graph::Code;
-use super::program::{Bins, Clock, Op, Reg, Registers, is_unknown, run};
+use super::graph::{Code, DWELLING_SLOTS, DWELLING_SUMS};
+use super::program::{Bins, Clock, Op, Reg, Registers, is_unknown, run, unknown};
 use super::{Benefit, BenefitKind, Claim, Entitlement, Period, Policy};
 use crate::model::{Date, Decision, Ground, Outcome};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ pub(crate) struct BenefitProgram {
     pub held: Option<Reg>,
     /// Of a claim: what is computed of the person.
     pub inputs: Vec<ClaimInput>,
+    /// Of a claim: it also rests on sums over those registered where the person is.
+    pub residents: bool,
     pub excludes: Vec<u16>,
 }
 
@@ -92,6 +94,10 @@ impl Machinery<'_> {
                 true => to.fill(input.plain()),
                 false => to.iter_mut().zip(&mut values).for_each(|(to, value)| *to = *value),
             }
+        }
+        for (slot, sum) in (0..).zip(values.as_slice().chunks_exact(2)) {
+            self.regs[usize::from(DWELLING_SUMS + slot)] = sum[0];
+            self.regs[usize::from(DWELLING_SLOTS + slot)] = sum[1];
         }
     }
 
@@ -220,6 +226,20 @@ pub struct Right {
 }
 
 impl Policy {
+    /// Whether a right of this benefit rests on sums over the residents of a dwelling too.
+    pub fn reads_residents(&self, benefit: u16) -> bool {
+        self.programs.benefits[usize::from(benefit)].residents
+    }
+
+    /// A claim that rests on a dwelling, with what that adds up to: each sum over its residents, then the same or why it is unknown.
+    pub fn with_dwelling(&self, claim: &Claim, sums: &[i64], doubt: impl Fn(u16) -> Option<u16>) -> Claim {
+        let program = &self.programs.benefits[usize::from(claim.benefit)];
+        let plain = program.inputs.iter().flat_map(|input| std::iter::repeat_n(input.plain(), input.width));
+        let own: Vec<i64> = if claim.inputs.is_empty() { plain.collect() } else { claim.inputs.to_vec() };
+        let shown = (0..).zip(sums).flat_map(|(slot, sum)| [*sum, doubt(slot).map_or(*sum, unknown)]);
+        Claim { inputs: own.into_iter().chain(shown).collect(), ..claim.clone() }
+    }
+
     /// Whether a right of this benefit may rule out another, or be ruled out.
     pub fn is_stacked(&self, benefit: u16) -> bool {
         self.programs.stacking[usize::from(benefit)].is_some()

@@ -1,0 +1,173 @@
+//! Room 5: dwellings. What everybody registered at one address adds up to, for the rights that rest on that (domain.md 2.2, rule 9).
+//!
+//! A second grouping beside households: a family may span dwellings, a dwelling many families. Only housing measures look at it.
+//! A claim that rests on a dwelling comes here first, is completed with the sums of the dwelling, and goes on to the household of
+//! the person who claims; so a household's row knows all that it is judged by, and nothing is sent back to anybody.
+
+use crate::indicators::{Difference, Measured};
+use crate::model::{Epoch, HouseholdKey};
+use crate::operators::{Flow, PerEpoch, Room, StoreSize, hash, spread};
+use crate::policy::{Claim, Policy};
+use hashbrown::{HashMap, HashTable};
+use serde::{Deserialize, Serialize};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A change of what somebody gives to a dwelling. What they claim of it belongs to their household.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Lodged {
+    pub address: u64,
+    pub household: HouseholdKey,
+    /// Slots are counted from the first of the dwelling.
+    pub difference: Difference,
+}
+
+/// Completes claims that rest on a dwelling, and completes them anew when its sums change.
+pub fn complete<'scope>(lodged: Flow<'scope, Lodged>, policy: Arc<Policy>, size: Rc<Cell<StoreSize>>) -> Flow<'scope, Measured> {
+    let dwellings = Dwellings {
+        width: policy.dwelling_slots,
+        policy,
+        index: HashTable::new(),
+        addresses: Vec::new(),
+        sums: Vec::new(),
+        free: Vec::new(),
+        unknown: HashMap::new(),
+        claims: HashMap::new(),
+        touched: HashMap::new(),
+        size,
+    };
+    let (completed,) = Room::new(lodged.site(), "Dwellings").hear(lodged, |lodged| spread(lodged.address)).run(dwellings);
+    completed
+}
+
+/// Claims of the residents of a dwelling, each with the household that it goes to.
+type Claims = Vec<(HouseholdKey, Claim)>;
+
+/// The keyed store of one worker's dwellings. Only those with claims are remembered as they were before an epoch.
+struct Dwellings {
+    policy: Arc<Policy>,
+    /// Sums a dwelling.
+    width: usize,
+    index: HashTable<u32>,
+    addresses: Vec<u64>,
+    sums: Vec<i64>,
+    /// Slots of nobody, where every sum is zero.
+    free: Vec<u32>,
+    /// `(slot of the sum, reason, residents)`, only for dwellings where some share is unknown.
+    unknown: HashMap<u64, Vec<(u16, u16, i32)>>,
+    claims: HashMap<u64, Claims>,
+    /// What was completed before, of every dwelling that may now complete something else.
+    touched: HashMap<u64, Claims>,
+    size: Rc<Cell<StoreSize>>,
+}
+
+impl PerEpoch for Dwellings {
+    type Event = Lodged;
+    type Outlets = (Vec<Measured>,);
+
+    fn receive(&mut self, Lodged { address, household, difference }: Lodged, _: &mut Self::Outlets) {
+        if (self.claims.contains_key(&address) || !difference.claims.is_empty()) && !self.touched.contains_key(&address) {
+            let before = self.completed(address);
+            self.touched.insert(address, before);
+        }
+        self.add(address, &difference.values);
+        for (slot, reason, change) in difference.unknown {
+            let counters = self.unknown.entry(address).or_default();
+            match counters.iter_mut().find(|known| (known.0, known.1) == (slot, reason)) {
+                Some(counter) => counter.2 += change,
+                None => counters.push((slot, reason, change)),
+            }
+            counters.retain(|(.., count)| *count != 0);
+            if counters.is_empty() {
+                self.unknown.remove(&address);
+            }
+        }
+        for (claim, sign) in difference.claims {
+            let claims = self.claims.entry(address).or_default();
+            if sign > 0 {
+                claims.push((household, claim));
+            } else {
+                let gone = claims.iter().position(|known| *known == (household, claim.clone()));
+                claims.swap_remove(gone.expect("only what was claimed can be claimed no longer"));
+            }
+        }
+    }
+
+    fn answer(&mut self, _: Epoch, (measured,): &mut Self::Outlets) -> bool {
+        for (address, mut before) in std::mem::take(&mut self.touched) {
+            let mut now = self.completed(address);
+            before.retain(|claim| match now.iter().position(|other| other == claim) {
+                Some(same) => {
+                    now.swap_remove(same);
+                    false
+                }
+                None => true,
+            });
+            measured.extend(before.into_iter().map(|claim| difference(claim, -1)));
+            measured.extend(now.into_iter().map(|claim| difference(claim, 1)));
+            if self.claims.get(&address).is_some_and(Vec::is_empty) {
+                self.claims.remove(&address);
+            }
+        }
+        self.size.set(self.measure());
+        false
+    }
+}
+
+impl Dwellings {
+    fn find(&self, address: u64) -> Option<u32> {
+        self.index.find(hash(address), |&slot| self.addresses[slot as usize] == address).copied()
+    }
+
+    /// Adds to the sums of a dwelling, which is forgotten when all are zero.
+    fn add(&mut self, address: u64, values: &[(u16, i64)]) {
+        if values.is_empty() {
+            return;
+        }
+        let slot = self.find(address).unwrap_or_else(|| self.settle(address));
+        let sums = &mut self.sums[slot as usize * self.width..][..self.width];
+        for &(position, change) in values {
+            let sum = &mut sums[usize::from(position)];
+            *sum = sum.wrapping_add(change);
+        }
+        if sums.iter().all(|sum| *sum == 0)
+            && let Ok(entry) = self.index.find_entry(hash(address), |&other| other == slot)
+        {
+            entry.remove();
+            self.free.push(slot);
+        }
+    }
+
+    /// Makes room for a dwelling.
+    fn settle(&mut self, address: u64) -> u32 {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.addresses.push(address);
+            self.sums.resize(self.sums.len() + self.width, 0);
+            self.addresses.len() as u32 - 1
+        });
+        self.addresses[slot as usize] = address;
+        let addresses = &self.addresses;
+        self.index.insert_unique(hash(address), slot, |&slot| hash(addresses[slot as usize]));
+        slot
+    }
+
+    /// The claims of a dwelling, with what it adds up to.
+    fn completed(&self, address: u64) -> Claims {
+        let nothing = vec![0; self.width];
+        let sums = self.find(address).map_or(&nothing[..], |slot| &self.sums[slot as usize * self.width..][..self.width]);
+        let counters = self.unknown.get(&address);
+        let doubt = |slot| counters.into_iter().flatten().filter(|known| known.0 == slot).map(|known| known.1).min();
+        let complete = |(household, claim): &(HouseholdKey, Claim)| (*household, self.policy.with_dwelling(claim, sums, doubt));
+        self.claims.get(&address).into_iter().flatten().map(complete).collect()
+    }
+
+    fn measure(&self) -> StoreSize {
+        let slot = size_of::<u64>() + self.width * size_of::<i64>();
+        StoreSize { keys: self.index.len() as u64, bytes: (self.addresses.capacity() * slot + self.index.allocation_size()) as u64 }
+    }
+}
+
+fn difference((household, claim): (HouseholdKey, Claim), sign: isize) -> Measured {
+    Measured::Difference(household, Difference { claims: vec![(claim, sign)], ..Difference::default() })
+}
