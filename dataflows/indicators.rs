@@ -141,7 +141,8 @@ impl Measurer {
         let (file_before, mut was) = files.before(slot);
         let only = files.only_changed(slot).filter(|_| self.next.is_none() && is.household != HouseholdKey::NONE);
         let mut at = |environment, file| address(&self.policy, environment, person, file, &mut self.fields);
-        let may_move = self.policy.dwelling_slots > 0 && only.is_none_or(|register| self.policy.registers[usize::from(register)].is_of_addresses());
+        let may_move =
+            self.policy.dwelling_slots > 0 && only.is_none_or(|register| self.policy.registers[usize::from(register)].is_of_addresses());
         let before_that = self.circumstances.as_ref().map_or(environment, |(_, environment)| environment);
         let addresses = may_move.then(|| [at(before_that, file_before), at(environment, &entry.file)]);
         let moves = addresses.is_some_and(|[lived_at, lives_at]| lived_at != lives_at);
@@ -188,10 +189,8 @@ impl Measurer {
         let mut to_dwelling = |side: usize, household, before, now| {
             let difference = difference(&self.policy, true, before, now);
             lodged.extend(difference.map(|difference| {
-                let address = addresses.map_or_else(
-                    || address(&self.policy, environment, person, &entry.file, &mut self.fields),
-                    |addresses| addresses[side],
-                );
+                let address = addresses
+                    .map_or_else(|| address(&self.policy, environment, person, &entry.file, &mut self.fields), |addresses| addresses[side]);
                 Lodged { address, household, difference }
             }));
         };

@@ -88,7 +88,21 @@ impl House {
             site.leave(through).probe_with(&probe);
             (owned_in, global_in)
         });
-        House { policy, worker: worker.index() as u64, epoch: 0, owned, global, probe, answer, acts, files, rows, lists, dwellings, stacked }
+        House {
+            policy,
+            worker: worker.index() as u64,
+            epoch: 0,
+            owned,
+            global,
+            probe,
+            answer,
+            acts,
+            files,
+            rows,
+            lists,
+            dwellings,
+            stacked,
+        }
     }
 
     /// Adds updates to the open epoch. Any worker may be given any update.

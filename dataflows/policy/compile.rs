@@ -1,12 +1,12 @@
 //! From expressions to programs: names, types, units and the shapes of list macros.
 
+use super::contents::root;
 use super::expression::{Expression, Kind};
 use super::file::{ABSENT, opaque};
 use super::graph::{Block, Code, DWELLING_SLOT_COUNT, DWELLING_SLOTS, DWELLING_SUMS, FIELDS, Graph, Input, SLOT_COUNT, SLOTS, SUMS};
 use super::program::{Bins, Op, Reg, Rounding};
 use super::rights::ClaimInput;
 use super::source::{Place, Problems};
-use super::contents::root;
 use super::{BUILT_IN_SLOTS, FieldType, Level, Parameter, Register, ValueKind, Window};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;

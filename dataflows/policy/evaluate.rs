@@ -417,9 +417,7 @@ impl Evaluator {
         for mut claim in claims {
             let question = Question::new(&policy, claim.benefit, claim.doubt);
             if question.program.residents {
-                let same = |other: &&Claim| {
-                    (other.benefit, other.person, &other.ground) == (claim.benefit, claim.person, &claim.ground)
-                };
+                let same = |other: &&Claim| (other.benefit, other.person, &other.ground) == (claim.benefit, claim.person, &claim.ground);
                 let nobody = || policy.with_dwelling(&claim, &vec![ABSENT; policy.dwelling_slots], |_| None);
                 claim = row.claims.iter().find(same).cloned().unwrap_or_else(nobody);
             }
