@@ -6,7 +6,7 @@
 
 use crate::indicators::{Difference, Measured};
 use crate::model::{Epoch, HouseholdKey};
-use crate::operators::{Flow, PerEpoch, Room, StoreSize, hash, spread};
+use crate::operators::{Flow, PerEpoch, Room, StoreSize, append, hash, spread};
 use crate::policy::{Claim, Policy};
 use hashbrown::{HashMap, HashTable};
 use serde::{Deserialize, Serialize};
@@ -142,8 +142,8 @@ impl Dwellings {
     /// Makes room for a dwelling.
     fn settle(&mut self, address: u64) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.addresses.push(address);
-            self.sums.resize(self.sums.len() + self.width, 0);
+            append(&mut self.addresses, address);
+            (0..self.width).for_each(|_| append(&mut self.sums, 0));
             self.addresses.len() as u32 - 1
         });
         self.addresses[slot as usize] = address;
@@ -163,8 +163,8 @@ impl Dwellings {
     }
 
     fn measure(&self) -> StoreSize {
-        let slot = size_of::<u64>() + self.width * size_of::<i64>();
-        StoreSize { keys: self.index.len() as u64, bytes: (self.addresses.capacity() * slot + self.index.allocation_size()) as u64 }
+        let slots = self.addresses.capacity() * size_of::<u64>() + self.sums.capacity() * size_of::<i64>();
+        StoreSize { keys: self.index.len() as u64, bytes: (slots + self.index.allocation_size()) as u64 }
     }
 }
 

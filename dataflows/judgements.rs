@@ -5,7 +5,7 @@
 
 use crate::indicators::{Decided, Difference, Measured, hand_on, leave_out_doubts};
 use crate::model::{Epoch, HouseholdKey, SharedAnswer, Standing};
-use crate::operators::{Flow, PerEpoch, Room, StoreSize, TURN, Turns, hash};
+use crate::operators::{Flow, PerEpoch, Room, StoreSize, TURN, Turns, append, hash};
 use crate::persons::concerns_everybody;
 use crate::policy::file;
 use crate::policy::{BUILT_IN_SLOTS, Claim, Environment, Evaluator, Judgement, Policy, Row};
@@ -61,8 +61,8 @@ pub struct Rows {
     packed: Vec<u8>,
     /// Counters of unknown shares, only for households that have some.
     unknown: HashMap<u32, Vec<(u16, u16, i32)>>,
-    /// What members claim, only for households where somebody does.
-    claims: HashMap<u32, Vec<Claim>>,
+    /// What members claim.
+    claims: Vec<Vec<Claim>>,
     free: Vec<u32>,
     /// Who is to be judged in this epoch, as they were before.
     changed: Vec<Changed>,
@@ -90,7 +90,7 @@ impl Rows {
             unpacked: vec![0; slots],
             packed: Vec::new(),
             unknown: HashMap::new(),
-            claims: HashMap::new(),
+            claims: Vec::new(),
             free: Vec::new(),
             changed: Vec::new(),
             touched: Vec::new(),
@@ -118,8 +118,8 @@ impl Rows {
         let each =
             |claims: &Vec<Claim>| size_of_val(claims.as_slice()) + claims.iter().map(|claim| size_of_val(&*claim.inputs)).sum::<usize>();
         let claims = StoreSize {
-            keys: self.claims.values().map(|claims| claims.len() as u64).sum(),
-            bytes: (self.claims.allocation_size() + self.claims.values().map(each).sum::<usize>()) as u64,
+            keys: self.claims.iter().map(|claims| claims.len() as u64).sum(),
+            bytes: (self.claims.capacity() * size_of::<Vec<Claim>>() + self.claims.iter().map(each).sum::<usize>()) as u64,
         };
         [size(slots), size(packed), claims]
     }
@@ -143,7 +143,7 @@ impl Rows {
         row.unknown.clear();
         row.unknown.extend(self.unknown.get(&slot).into_iter().flatten().copied());
         row.claims.clear();
-        row.claims.extend(self.claims.get(&slot).into_iter().flatten().cloned());
+        row.claims.extend_from_slice(&self.claims[slot as usize]);
     }
 
     /// Copies the row of a slot into `row`, but lends what its members claim: see [`take_back`](Self::take_back).
@@ -151,14 +151,12 @@ impl Rows {
         unpack(&self.values[slot as usize], self.slots, &mut row.values);
         row.unknown.clear();
         row.unknown.extend(self.unknown.get(&slot).into_iter().flatten().copied());
-        row.claims = self.claims.get_mut(&slot).map(std::mem::take).unwrap_or_default();
+        row.claims = std::mem::take(&mut self.claims[slot as usize]);
     }
 
     /// Takes back the claims of a row that was lent.
     fn take_back(&mut self, slot: u32, row: &mut Row) {
-        if let Some(claims) = self.claims.get_mut(&slot) {
-            *claims = std::mem::take(&mut row.claims);
-        }
+        self.claims[slot as usize] = std::mem::take(&mut row.claims);
     }
 
     fn slot(&mut self, household: HouseholdKey) -> u32 {
@@ -166,9 +164,10 @@ impl Rows {
             return slot;
         }
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.keys.push(household);
-            self.touched.push(UNTOUCHED);
-            self.values.push(Box::default());
+            append(&mut self.keys, household);
+            append(&mut self.touched, UNTOUCHED);
+            append(&mut self.values, Box::default());
+            append(&mut self.claims, Vec::new());
             self.keys.len() as u32 - 1
         });
         self.keys[slot as usize] = household;
@@ -181,7 +180,7 @@ impl Rows {
         if self.judged && self.touched[slot as usize] == UNTOUCHED {
             self.touched[slot as usize] = self.changed.len() as u32;
             let unknown = self.unknown.get(&slot).cloned().unwrap_or_default();
-            let claims = self.claims.get(&slot).cloned().unwrap_or_default();
+            let claims = self.claims[slot as usize].clone();
             self.changed.push(Changed { slot, values: self.values[slot as usize].clone(), unknown, claims });
         }
     }
@@ -206,16 +205,14 @@ impl Rows {
                 }
             }
         }
-        if !difference.claims.is_empty() {
-            let claims = self.claims.entry(slot).or_default();
-            for (claim, sign) in difference.claims {
-                if sign > 0 {
-                    claims.reserve_exact(1);
-                    claims.push(claim);
-                } else {
-                    let at = claims.iter().position(|known| *known == claim).expect("only what was claimed can be claimed no longer");
-                    claims.swap_remove(at);
-                }
+        let claims = &mut self.claims[slot as usize];
+        for (claim, sign) in difference.claims {
+            if sign > 0 {
+                claims.reserve_exact(1);
+                claims.push(claim);
+            } else {
+                let at = claims.iter().position(|known| *known == claim).expect("only what was claimed can be claimed no longer");
+                claims.swap_remove(at);
             }
         }
     }
@@ -245,9 +242,6 @@ impl Rows {
             if counters.is_empty() {
                 self.unknown.remove(&slot);
             }
-        }
-        if self.claims.get(&slot).is_some_and(Vec::is_empty) {
-            self.claims.remove(&slot);
         }
         if self.values[slot as usize].is_empty() {
             let household = self.keys[slot as usize];

@@ -32,6 +32,14 @@ pub trait PerEpoch: 'static {
 /// How many keys an operator answers for before those behind it work; lists that are longer for once give their room back.
 pub const TURN: usize = 4096;
 
+/// Appends to a list of a store. One of millions grows by an eighth, not to the double: half of it might never be filled.
+pub fn append<T>(list: &mut Vec<T>, item: T) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len().max(64) / 8);
+    }
+    list.push(item);
+}
+
 /// How far an answer that is given in parts has come.
 #[derive(Default)]
 pub struct Turns {
