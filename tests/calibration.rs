@@ -12,7 +12,7 @@ fn views(folder: &Folder, arguments: &[&str]) -> PathBuf {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let (population, views) = (country.join("population.ndjson.zst"), folder.0.join("views"));
     let [feed, out] = [&population, &views].map(|path| path.display().to_string());
-    let wanted = "households,categories,decisions";
+    let wanted = "households,criteria,categories,decisions";
     summary(&shanyraq(["batch", "--policy", "kz", "--feed", &feed, "--out", &out, "--views", wanted, "--json"]));
     views
 }
@@ -50,6 +50,38 @@ fn two_hundred_thousand_people_have_the_shares_of_the_country() {
     // The shares of the calibration run that the domain describes; five points is what its marginals leave open.
     for (category, expected) in [("1", 6.1), ("2", 10.3), ("3", 20.1), ("4", 27.7), ("5", 25.5), ("6", 10.2)] {
         within(&format!("category {category}"), expected - 5.0, share(&categories, &[category]), expected + 5.0);
+    }
+
+    // The marginals of families by which that run was made, as far as points tell them apart; three points each, four for dwellings:
+    // the rules of composition leave some grown children in families of their own, without a dwelling.
+    let mut counts = [0; 8];
+    for row in rows(&views, "criteria").into_iter().filter(|row| families.contains(row["household"].as_str().unwrap())) {
+        let points = |criterion: &str| row["points"][criterion].as_i64().unwrap();
+        let (dwellings, cars, business) = (points("c03_dwellings"), points("c07_cars"), points("c10_business"));
+        let has = [
+            points("c01_income_pc") == 0,
+            dwellings == -60,
+            dwellings >= 80,
+            cars == -25,
+            cars >= 60,
+            [20, 80].contains(&business),
+            business >= 60,
+            points("c12_overdue") < 0,
+        ];
+        counts.iter_mut().zip(has).for_each(|(count, has)| *count += usize::from(has));
+    }
+    let marginals = [
+        ("no income", 11.5, 3.0),
+        ("no dwelling", 32.0, 4.0),
+        ("two dwellings and more", 14.0, 3.0),
+        ("no car", 49.0, 3.0),
+        ("two cars and more", 13.0, 3.0),
+        ("a sole trader", 19.0, 3.0),
+        ("a founder", 6.6, 3.0),
+        ("an overdue loan", 16.0, 3.0),
+    ];
+    for ((what, expected, tolerance), count) in marginals.into_iter().zip(counts) {
+        within(what, expected - tolerance, 100.0 * count as f64 / families.len() as f64, expected + tolerance);
     }
 
     let allowance = |row: &Value| row["benefit"] == "rep_large_family" && row["outcome"] == "eligible";
