@@ -110,6 +110,7 @@ impl Builder<'_, '_, '_> {
                 "excludes",
                 "answers",
                 "to",
+                "while",
                 "when",
                 "amount",
             ],
@@ -153,6 +154,11 @@ impl Builder<'_, '_, '_> {
             Level::Person if self.reads_household(node, inherited) => Scope::Claim { ground: ground_register },
             Level::Person => own_scope(ground_register),
         };
+        let standing = node.get("while").map_or(0, |standing| standing.entries().len());
+        if let (false, Some(standing)) = (answers, node.get("while")) {
+            let hint = "put its conditions under [when]";
+            self.compiler.problems.report_with_hint(standing.place, "`while` is of applications, with `answers = true`", hint);
+        }
         let (reasons, conditions) = self.conditions(node, inherited, level, scope);
         if conditions.len() > CONDITIONS_MAX {
             self.compiler.problems.report(place, format!("a right has at most {CONDITIONS_MAX} conditions"));
@@ -187,6 +193,7 @@ impl Builder<'_, '_, '_> {
             period,
             kind,
             answers,
+            standing,
             to_worker,
             budget,
             proactive,
@@ -208,7 +215,7 @@ impl Builder<'_, '_, '_> {
         };
         let of = |table: &str, key: &str| node.get(table).and_then(|table| table.get(key));
         let whole = [node.get("from"), node.get("until"), of("proactive", "by"), of("amount", "value"), of("amount", "by")];
-        let tables = [group, node.get("when"), of("amount", "pay")];
+        let tables = [group, node.get("while"), node.get("when"), of("amount", "pay")];
         let entries = tables.into_iter().flatten().flat_map(Node::entries).map(|entry| &entry.node);
         whole.into_iter().flatten().chain(entries).any(|node| match &node.value {
             Toml::Text(text) => {
@@ -240,9 +247,9 @@ impl Builder<'_, '_, '_> {
         Code { ops: block.ops, result }
     }
 
-    /// The conditions of a right, inherited ones first.
+    /// The conditions of a right: those under which an application stands first, inherited ones next.
     fn conditions(&mut self, node: &Node, inherited: Option<&Node>, level: Level, scope: Scope<'_>) -> (Vec<String>, Vec<Code>) {
-        let mut entries: Vec<&Entry> = Vec::new();
+        let mut entries: Vec<&Entry> = node.get("while").map_or(&[][..], Node::entries).iter().collect();
         if let Some((name, place)) = self.compiler.problems.text(node, "inherit") {
             let group = inherited.and_then(|inherited| inherited.get(name));
             match group {

@@ -51,6 +51,7 @@ impl Sort {
             Sort::Category => &[&["by"], &["hard", "*", "when"]],
             Sort::Fault => &[&["when"]],
             Sort::Benefit => &[
+                &["while", "*"],
                 &["when", "*"],
                 &["from"],
                 &["until"],

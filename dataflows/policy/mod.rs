@@ -421,6 +421,8 @@ pub struct Benefit {
     pub kind: BenefitKind,
     /// The ground is an application: whoever applies is answered, with reasons if by a refusal.
     pub answers: bool,
+    /// How many of its conditions, the first ones, say that an application stands: while one is false, nothing is to be answered.
+    pub standing: usize,
     /// It concerns the social worker, who is told instead of the person.
     pub to_worker: bool,
     pub budget: String,

@@ -713,7 +713,7 @@ impl Rows<'_, '_> {
         let scope = Scope { household, record, member: None };
         let side = if household { "household" } else { "person" };
         let group = text(node, "inherit").and_then(|name| inherited?.get(name)?.get(side));
-        let entries = group.into_iter().chain(node.get("when")).flat_map(Node::entries);
+        let entries = node.get("while").into_iter().chain(group).chain(node.get("when")).flat_map(Node::entries);
         let conditions: Vec<(&str, Expression)> =
             entries.filter_map(|entry| Some((entry.name.as_str(), self.read(Some(&entry.node))?))).collect();
         let (facts, possible) = self.conditions(&conditions, scope);

@@ -139,13 +139,13 @@ impl<'a> Question<'a> {
         Question { index, benefit: &policy.benefits[at], program: &policy.programs.benefits[at], doubt }
     }
 
-    /// Decides: a condition that is false, or nothing to pay, is no right, or a refusal where an application must be answered; if
-    /// none is but something is unknown, it is in doubt.
+    /// Decides: a condition that is false, or nothing to pay, is no right, or a refusal where an application that stands must be
+    /// answered; if none is but something is unknown, it is in doubt.
     pub fn decide(&self, ground: impl FnOnce() -> Ground, machinery: &mut Machinery<'_>, environment: &Environment) -> Option<Entitlement> {
         let (mut certain, mut failed) = (!is_unknown(self.doubt), 0);
         for (index, condition) in self.program.conditions.iter().enumerate() {
             match machinery.value(condition) {
-                0 if self.benefit.answers => failed |= 1 << index,
+                0 if self.benefit.answers && index >= self.benefit.standing => failed |= 1 << index,
                 0 => return None,
                 value => certain &= !is_unknown(value),
             }

@@ -456,6 +456,7 @@ fn rights() {
         (f, "period = \"month\"", &period("excludes = [\"family\"]"), "family\"]", "`family` excludes itself: family → family", ""),
         (f, "id = \"family\"", "id = \"famly\"", "famly", "`id` is \"famly\", but the file is family.toml", "make them equal"),
         (f, "period = \"month\"", &period("answers = true"), "\nid", "`answers` needs applications to answer", "ground = a register"),
+        (f, "[when]\n", "[while]\nstands = \"true\"\n[when]\n", "[while]", "`while` is of applications, with `answers = true`", "put its"),
         (f, "[when]\n", &format!("[when]\n{many}"), "\nid", "a right has at most 62 conditions", ""),
         (f, "period = \"month\"", &period("ground = \"reg.car\""), "reg.car", "a household's right has `ground = \"constant\"`", ""),
         (f, "period = \"month\"", &period("inherit = \"cash\""), "cash", "policy.toml has no [inherit.cash]", ""),

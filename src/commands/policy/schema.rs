@@ -289,6 +289,7 @@ fn benefit() -> Value {
             "from": expression(),
             "until": expression(),
             "excludes": list_of(text()),
+            "while": expressions(),
             "when": expressions(),
             "amount": object(&["unit"], amount),
         })),
