@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use shanyraq::bench::Bench;
-use shanyraq::commands::{Failure, batch, demo, forecast, generate, policy};
+use shanyraq::commands::{Failure, batch, demo, feed, forecast, generate, policy, run};
 use std::process::ExitCode;
 
 // The system's allocator gives memory back inside merges, and a load frees what it allocates on other threads.
@@ -22,6 +22,8 @@ enum Command {
     /// Everything embedded: a synthetic country, its life, pretend phones and agency.
     Demo(demo::DemoArguments),
     Generate(generate::Arguments),
+    Run(run::RunArguments),
+    Feed(feed::FeedArguments),
     /// Feeds in, views out.
     Batch(batch::BatchArguments),
     /// What the calendar alone will change, and for how many.
@@ -35,7 +37,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().command) {
+    match start(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("shanyraq: {}", failure.message);
@@ -44,10 +46,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
+fn start(command: Command) -> Result<(), Failure> {
     match command {
         Command::Demo(arguments) => demo::demo(arguments),
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Run(arguments) => run::run(arguments),
+        Command::Feed(arguments) => feed::feed(&arguments),
         Command::Batch(arguments) => batch::batch(arguments),
         Command::Forecast(arguments) => forecast::forecast(&arguments),
         Command::Policy(command) => policy::run(&command),

@@ -53,3 +53,6 @@ mod batch;
 
 /// The synthetic country has the shares that are published of the real one, found by the engine in its records.
 mod calibration;
+
+/// The long-lived pipeline as a process: fed, killed at any moment, started again.
+mod pipeline;

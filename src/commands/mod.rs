@@ -2,10 +2,12 @@
 
 pub mod batch;
 pub mod demo;
+pub mod feed;
 pub mod feeds;
 pub mod forecast;
 pub mod generate;
 pub mod policy;
+pub mod run;
 
 use dataflows::policy::Policy;
 use include_dir::{Dir, include_dir};

@@ -5,11 +5,14 @@
 
 mod envelope;
 mod scalar;
+mod translation;
 
 pub(crate) use envelope::Envelope;
 pub use scalar::NUMBER_MAX;
 pub(crate) use scalar::{Scalar, shown};
+pub use translation::Translation;
 
+use crate::journal::entries::{self, Dictionary, Entry, FieldWords, RegisterWords, Value, Written, write_value};
 use dataflows::model::{Date, PersonId, PersonKind, Update};
 use dataflows::policy::file::{ABSENT, NewRecord, opaque};
 use dataflows::policy::{self, Field, FieldType, Policy, Register, TieKind, nearest};
@@ -42,6 +45,17 @@ impl From<&Policy> for Schema {
 }
 
 impl Schema {
+    /// What the journal needs to know of it.
+    pub fn dictionary(&self) -> Dictionary {
+        let field = |field: &Field| FieldWords { name: field.name.clone(), kind: FieldWords::kind_of(&field.kind) };
+        let register = |register: &Register| RegisterWords { id: register.id.clone(), fields: register.fields.iter().map(field).collect() };
+        let person = match self.person {
+            PersonKind::Iin => "iin",
+            PersonKind::Integer => "integer",
+        };
+        Dictionary { person: person.to_owned(), registers: self.registers.iter().map(register).collect() }
+    }
+
     /// The index of a register that feeds may write.
     pub fn register(&self, id: &str) -> Option<u16> {
         let index = self.registers.iter().position(|register| register.id == id && id != BUILT_IN)?;
@@ -92,6 +106,8 @@ pub(crate) enum Data<'a, 'b> {
     Json(Option<&'a RawValue>),
     /// Positions among the register's fields, and their values.
     Cells(&'b [(usize, Scalar<'a>)]),
+    /// As the journal has them, and what its fields are now.
+    Written(&'a [u8], &'b translation::Fields),
 }
 
 /// Checks lines against a schema. It keeps its buffers, so each thread has its own.
@@ -100,6 +116,8 @@ pub struct Intake {
     targets: HashMap<Box<str>, Target>,
     layouts: Vec<Layout>,
     sheet: Sheet,
+    /// Everything accepted, as the journal writes it, if it is to be written.
+    journal: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Copy)]
@@ -124,6 +142,8 @@ struct Sheet {
     given: Vec<bool>,
     packed: Vec<i64>,
     bytes: Vec<u8>,
+    /// The fields given, as the journal writes them.
+    written: Vec<u8>,
     phone: String,
     language: String,
 }
@@ -147,7 +167,24 @@ impl Intake {
         targets.insert(Box::from("calendar"), Target::Calendar);
         targets.insert(Box::from("heartbeat"), Target::Heartbeat);
         let layouts = (0_u16..).zip(&schema.registers).map(|(index, register)| Layout::new(&schema, index, register)).collect();
-        Intake { schema, targets, layouts, sheet: Sheet::default() }
+        Intake { schema, targets, layouts, sheet: Sheet::default(), journal: None }
+    }
+
+    /// One that also writes down what it accepts.
+    pub fn journalling(schema: Arc<Schema>) -> Self {
+        Intake { journal: Some(Vec::new()), ..Intake::new(schema) }
+    }
+
+    /// What was accepted since it was last asked, as the journal writes it.
+    pub fn take_entries(&mut self) -> Vec<u8> {
+        self.journal.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Reads what the journal has. What a later policy has no use for is rejected.
+    pub fn restore(&mut self, entry: &Written<'_>, translation: &Translation) -> Result<Decoded, Rejection> {
+        let Written { register, person, key, seq, deleted, event_date, heard, fields } = *entry;
+        let (register, names) = translation.of(register)?;
+        self.record(&Head { register, key, seq, deleted, event_date, heard, person }, Data::Written(fields, names), "")
     }
 
     /// The schema that lines are checked against.
@@ -177,7 +214,10 @@ impl Intake {
     fn check(&mut self, envelope: &Envelope<'_>, data: Data<'_, '_>, text: &str) -> Result<Decoded, Rejection> {
         let register = required_text("register", &envelope.register)?;
         match self.targets.get(register) {
-            Some(&Target::Record(register)) => self.record(register, envelope, data, text),
+            Some(&Target::Record(index)) => {
+                let head = head(index, &self.schema.registers[usize::from(index)], self.schema.person, envelope)?;
+                self.record(&head, data, text)
+            }
             Some(Target::Calendar) => self.calendar(envelope, &data),
             Some(Target::Heartbeat) => self.heartbeat(envelope, &data),
             None => Err(self.unknown_register("register", register)),
@@ -189,25 +229,34 @@ impl Intake {
         Rejection::new(field, &format!("unknown register `{}`{hint}", shown(id)))
     }
 
-    fn calendar(&self, envelope: &Envelope<'_>, data: &Data<'_, '_>) -> Result<Decoded, Rejection> {
+    fn calendar(&mut self, envelope: &Envelope<'_>, data: &Data<'_, '_>) -> Result<Decoded, Rejection> {
         if required_text("key", &envelope.key)? != "today" {
             return Err(Rejection::new("key", "must be \"today\" in a calendar record"));
         }
-        Ok(Decoded { item: Item::Calendar(announced_date(envelope, data)?), contact: None })
+        let date = announced_date(envelope, data)?;
+        self.write(&Entry::Calendar(date));
+        Ok(Decoded { item: Item::Calendar(date), contact: None })
     }
 
-    fn heartbeat(&self, envelope: &Envelope<'_>, data: &Data<'_, '_>) -> Result<Decoded, Rejection> {
+    fn write(&mut self, entry: &Entry<'_>) {
+        if let Some(journal) = &mut self.journal {
+            entry.write(journal);
+        }
+    }
+
+    fn heartbeat(&mut self, envelope: &Envelope<'_>, data: &Data<'_, '_>) -> Result<Decoded, Rejection> {
         let id = required_text("key", &envelope.key)?;
         let Some(&Target::Record(register)) = self.targets.get(id) else {
             return Err(self.unknown_register("key", id));
         };
-        Ok(Decoded { item: Item::Heartbeat { register, date: announced_date(envelope, data)? }, contact: None })
+        let date = announced_date(envelope, data)?;
+        self.write(&Entry::Heartbeat { register, date });
+        Ok(Decoded { item: Item::Heartbeat { register, date }, contact: None })
     }
 
-    fn record(&mut self, index: u16, envelope: &Envelope<'_>, data: Data<'_, '_>, text: &str) -> Result<Decoded, Rejection> {
-        let Intake { schema, layouts, sheet, .. } = self;
-        let (register, layout) = (&schema.registers[usize::from(index)], &layouts[usize::from(index)]);
-        let head = head(index, register, schema.person, envelope)?;
+    fn record(&mut self, head: &Head<'_>, data: Data<'_, '_>, text: &str) -> Result<Decoded, Rejection> {
+        let Intake { schema, layouts, sheet, journal, .. } = self;
+        let (register, layout) = (&schema.registers[usize::from(head.register)], &layouts[usize::from(head.register)]);
         sheet.clear(register);
         let mut shown = 0;
         if !head.deleted {
@@ -221,7 +270,11 @@ impl Intake {
             phone: std::mem::take(&mut sheet.phone),
             language: std::mem::take(&mut sheet.language),
         });
-        let update = Update { person: head.person, heard: head.heard, record: sheet.pack(register, &head, shown) };
+        let update = Update { person: head.person, heard: head.heard, record: sheet.pack(register, head, shown) };
+        if let Some(journal) = journal {
+            let Head { register, key, seq, deleted, event_date, heard, person } = *head;
+            Entry::Record(Written { register, person, key, seq, deleted, event_date, heard, fields: &sheet.written }).write(journal);
+        }
         Ok(Decoded { item: Item::Update(update), contact })
     }
 }
@@ -247,17 +300,30 @@ impl Sheet {
         self.given.clear();
         self.given.resize(fields, false);
         self.packed.clear();
+        self.written.clear();
         self.phone.clear();
         self.language.clear();
     }
 
     /// Reads the fields given.
     fn fill(&mut self, register: &Register, layout: &Layout, people: PersonKind, data: Data<'_, '_>, text: &str) -> Result<(), Rejection> {
-        let mut take = |position: usize, value: &Scalar<'_>| self.set(position, &register.fields[position], layout, people, value);
         match data {
-            Data::Cells(cells) => cells.iter().try_for_each(|(position, value)| take(*position, value)),
+            Data::Cells(cells) => {
+                cells.iter().try_for_each(|(position, value)| self.set(*position, &register.fields[*position], layout, people, value))
+            }
+            Data::Written(fields, names) => entries::values(fields).try_for_each(|(position, value)| match names.of(position) {
+                Some(translation::Field::Same(position)) => {
+                    self.keep(*position, layout, value);
+                    Ok(())
+                }
+                Some(translation::Field::Other(position, words)) => {
+                    self.set(*position, &register.fields[*position], layout, people, &words.scalar(value, people))
+                }
+                None => Ok(()),
+            }),
             Data::Json(None) => Ok(()),
             Data::Json(Some(data)) => {
+                let take = |position: usize, value: &Scalar<'_>| self.set(position, &register.fields[position], layout, people, value);
                 let mut reader = serde_json::Deserializer::from_str(data.get());
                 let offset = data.get().as_ptr() as usize - text.as_ptr() as usize;
                 let members = envelope::Members { fields: &register.fields, take };
@@ -276,15 +342,28 @@ impl Sheet {
         if let Scalar::Null = value {
             return Ok(());
         }
-        self.numbers[position] = scalar::number(field, value, people).map_err(|reason| Rejection::new(&field.name, &reason))?;
-        if let Scalar::Text(text) = value {
+        let number = scalar::number(field, value, people).map_err(|reason| Rejection::new(&field.name, &reason))?;
+        match value {
+            Scalar::Text(text) if matches!(field.kind, FieldType::Id | FieldType::Text) => self.keep(position, layout, Value::Text(text)),
+            _ => self.keep(position, layout, Value::Number(number)),
+        }
+        Ok(())
+    }
+
+    /// Keeps a value that is known to fit its field.
+    fn keep(&mut self, position: usize, layout: &Layout, value: Value<'_>) {
+        write_value(&mut self.written, position, value);
+        self.numbers[position] = match value {
+            Value::Number(number) => number,
+            Value::Text(text) => opaque(text),
+        };
+        if let Value::Text(text) = value {
             if layout.phone == Some(position) {
                 self.phone.push_str(text);
             } else if layout.language == Some(position) {
                 self.language.push_str(text);
             }
         }
-        Ok(())
     }
 
     /// Adds whom the record is about, and checks the record as a whole.

@@ -6,9 +6,11 @@
 
 mod lineage;
 mod outbox;
+mod store;
 
 pub use lineage::{FamilyEvent, FamilyId, Fate, Lineage, Resettled};
 pub use outbox::{Message, Outbox, Status};
+pub use store::{Page, Reader, Store, StoreFailure};
 
 use crate::dispatch::conversation::WINDOW_DAYS;
 use crate::dispatch::{Action, Case, Desk, Heard, HeldBack, Note, RightKey, Standing, Step, Terms};
@@ -124,8 +126,14 @@ impl Ledger {
     /// Hands at most `limit` waiting texts to the sender. Each is checked once more: a right that has gone since is not written
     /// about. What is handed over is not handed over again.
     pub fn submit(&mut self, limit: usize) -> Vec<Message> {
+        let waiting = self.outbox.waiting(limit);
+        self.hand_over(&waiting)
+    }
+
+    /// The same with chosen texts; those that no longer wait are left out.
+    pub fn hand_over(&mut self, texts: &[u128]) -> Vec<Message> {
         let mut handed = Vec::new();
-        for id in self.outbox.waiting(limit) {
+        for &id in texts.iter().filter(|id| self.outbox.is_waiting(**id)).collect::<Vec<_>>() {
             let (right, kind) = self.outbox.subject(id);
             let holds = self.desk.conversation(&right).is_some_and(|conversation| conversation.holds());
             if holds || !kind.needs_right() {
@@ -150,6 +158,14 @@ impl Ledger {
     }
     pub fn outbox(&self) -> &Outbox {
         &self.outbox
+    }
+    /// The texts that were entered or went on since this was last asked.
+    pub fn take_changed_texts(&mut self) -> Vec<Message> {
+        self.outbox.take_changed()
+    }
+    /// Whether people are written to.
+    pub fn is_live(&self) -> bool {
+        self.live
     }
     pub fn desk(&self) -> &Desk {
         &self.desk

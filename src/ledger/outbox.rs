@@ -46,6 +46,10 @@ pub struct Outbox {
     rows: Vec<Message>,
     by_id: HashMap<u128, usize>,
     waiting: BTreeSet<usize>,
+    /// Handed over, and not answered for.
+    submitted: BTreeSet<usize>,
+    /// Rows that were entered or changed since they were last taken.
+    changed: BTreeSet<usize>,
 }
 
 impl Outbox {
@@ -76,13 +80,32 @@ impl Outbox {
         }
         self.by_id.insert(id, self.rows.len());
         self.waiting.insert(self.rows.len());
+        self.changed.insert(self.rows.len());
         self.rows.push(Message { id, epoch, date, text, status: Status::Waiting });
         true
     }
 
     /// The oldest waiting texts.
-    pub(super) fn waiting(&self, limit: usize) -> Vec<u128> {
+    pub fn waiting(&self, limit: usize) -> Vec<u128> {
         self.waiting.iter().take(limit).map(|row| self.rows[*row].id).collect()
+    }
+
+    /// The texts that were handed over, and of which nobody has said whether they arrived.
+    pub fn unanswered(&self) -> impl Iterator<Item = &Message> {
+        self.submitted.iter().map(|row| &self.rows[*row])
+    }
+
+    /// How many texts wait, or were handed over and not answered for.
+    pub fn under_way(&self) -> usize {
+        self.waiting.len() + self.submitted.len()
+    }
+
+    pub(super) fn is_waiting(&self, id: u128) -> bool {
+        self.by_id.get(&id).is_some_and(|row| self.waiting.contains(row))
+    }
+
+    pub(super) fn take_changed(&mut self) -> Vec<Message> {
+        std::mem::take(&mut self.changed).into_iter().map(|row| self.rows[row].clone()).collect()
     }
 
     /// What a text is about.
@@ -92,6 +115,7 @@ impl Outbox {
     }
 
     pub(super) fn submit(&mut self, id: u128, today: Date) -> &Message {
+        self.submitted.insert(self.by_id[&id]);
         self.leave(id, Status::Submitted(today))
     }
 
@@ -105,12 +129,15 @@ impl Outbox {
         let status = &mut self.rows[*row].status;
         if !matches!(status, Status::Waiting | Status::Suppressed) {
             *status = if delivered { Status::Delivered } else { Status::Failed };
+            self.submitted.remove(row);
+            self.changed.insert(*row);
         }
     }
 
     fn leave(&mut self, id: u128, status: Status) -> &Message {
         let row = self.by_id[&id];
         self.waiting.remove(&row);
+        self.changed.insert(row);
         self.rows[row].status = status;
         &self.rows[row]
     }

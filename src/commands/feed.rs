@@ -1,0 +1,106 @@
+//! `shanyraq feed`: files of updates to a pipeline.
+
+use super::Failure;
+use clap::Args;
+use serde_json::Value;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// About how many bytes of lines travel together.
+const BODY_BYTES: usize = 2 << 20;
+/// Between attempts, while the pipeline has no room or is not there.
+const PAUSE: Duration = Duration::from_millis(500);
+const ATTEMPTS_MAX: u32 = 240;
+
+/// Sends files of updates (NDJSON; plain, gzip or zstd) to a pipeline, in their order.
+#[derive(Args, Clone, Debug)]
+pub struct FeedArguments {
+    /// Files of updates.
+    #[arg(required = true, num_args = 1..)]
+    pub paths: Vec<PathBuf>,
+    /// The pipeline.
+    #[arg(long, default_value = "http://127.0.0.1:7117")]
+    pub to: String,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What became of what was sent.
+#[derive(Default)]
+struct Sent {
+    accepted: u64,
+    quarantined: u64,
+    last_token: String,
+}
+
+/// Sends everything, waiting while the pipeline cannot take it. What is sent twice is known already, so a feed that was broken off is simply
+/// sent again.
+pub fn feed(arguments: &FeedArguments) -> Result<(), Failure> {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let mut sent = Sent::default();
+    for path in &arguments.paths {
+        send_file(&agent, &arguments.to, path, &mut sent)?;
+    }
+    let Sent { accepted, quarantined, last_token } = sent;
+    match arguments.json {
+        true => println!("{}", serde_json::json!({ "accepted": accepted, "quarantined": quarantined, "token": last_token })),
+        false => println!("accepted {accepted}, quarantined {quarantined}; the last token is {last_token}"),
+    }
+    match (accepted, quarantined) {
+        (0, 1..) => Err(Failure::rejected("every line was refused: the pipeline's quarantine tells why".to_owned())),
+        _ => Ok(()),
+    }
+}
+
+fn send_file(agent: &ureq::Agent, to: &str, path: &Path, sent: &mut Sent) -> Result<(), Failure> {
+    let problem = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
+    let file = File::open(path).map_err(problem)?;
+    let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
+    let reader: Box<dyn Read> = match suffix {
+        "gz" => Box::new(flate2::read::MultiGzDecoder::new(file)),
+        "zst" => Box::new(zstd::Decoder::new(file).map_err(problem)?),
+        _ => Box::new(file),
+    };
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let (mut lines, mut body) = (BufReader::with_capacity(1 << 20, reader), Vec::with_capacity(BODY_BYTES + (1 << 16)));
+    loop {
+        let read = lines.read_until(b'\n', &mut body).map_err(problem)?;
+        if !body.is_empty() && (read == 0 || body.len() >= BODY_BYTES) {
+            send(agent, to, &name, &body, sent)?;
+            body.clear();
+        }
+        if read == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn send(agent: &ureq::Agent, to: &str, name: &str, body: &[u8], sent: &mut Sent) -> Result<(), Failure> {
+    let url = format!("{to}/v1/updates");
+    let mut trouble = String::new();
+    for _ in 0..ATTEMPTS_MAX {
+        match agent.post(&url).header("x-feed", name).send(body) {
+            Ok(mut answer) => {
+                let status = answer.status();
+                let text = answer.body_mut().read_to_string().unwrap_or_default();
+                let row: Value = serde_json::from_str(&text).unwrap_or_default();
+                if status.is_success() {
+                    sent.accepted += row["accepted"].as_u64().unwrap_or(0);
+                    sent.quarantined += row["quarantined"].as_u64().unwrap_or(0);
+                    sent.last_token = row["token"].as_str().unwrap_or_default().to_owned();
+                    return Ok(());
+                }
+                trouble = format!("{status}: {}", row["error"].as_str().unwrap_or(&text));
+                if !matches!(status.as_u16(), 429 | 503) {
+                    break;
+                }
+            }
+            Err(error) => trouble = error.to_string(),
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Err(Failure::failed(format!("{url}: {trouble}")))
+}

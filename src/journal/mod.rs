@@ -1,0 +1,293 @@
+//! The journal: everything that came in, in the order in which it counts, durable before anybody is told that it arrived.
+//!
+//! ```text
+//!  journal/            0000000001.shj  0000000002.shj  …      each begins with a dictionary, then epochs
+//!  an epoch            the entries that were written and synced together; the house takes it in as one
+//! ```
+//!
+//! The journal is the truth: what the engine holds and what the ledger shows follow from it. A write that failed is cut off before the
+//! next one, so that nothing half written is ever followed by anything.
+
+pub mod disk;
+pub mod entries;
+mod segment;
+
+pub use disk::{Disk, DiskFile, Folder};
+pub use entries::{Dictionary, Entry, Own, Written};
+
+use segment::{Frame, HEADER_BYTES, Kind, PAYLOAD_MAX, check_header, continues, header, read_frame, write_frame};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+/// A segment is closed once it is as long.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+const SUFFIX: &str = ".shj";
+
+/// Bytes that nobody wrote like this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Where, in bytes from the beginning of the segment.
+    pub at: usize,
+    pub what: String,
+}
+
+/// Why a journal cannot be read or written.
+#[derive(Debug)]
+pub enum Failure {
+    Disk { segment: String, error: io::Error },
+    Damaged { segment: String, damage: Damage },
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Disk { segment, error } => write!(f, "journal {segment}: {error}"),
+            Failure::Damaged { segment, damage } => write!(f, "journal {segment}: damaged at byte {}: {}", damage.at, damage.what),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// An epoch as it was written.
+#[derive(Clone, Debug)]
+pub struct Epoch {
+    pub number: u64,
+    pub dictionary: Arc<Dictionary>,
+    /// See [`entries::entries`].
+    pub entries: Vec<u8>,
+}
+
+/// A journal open for writing.
+pub struct Journal<D: Disk> {
+    disk: D,
+    dictionary: Dictionary,
+    segment: u64,
+    file: D::File,
+    /// How much of the segment is synced.
+    length: u64,
+    /// The last epoch that is synced.
+    epoch: u64,
+    /// What was appended after `length` may be there in part.
+    torn: bool,
+    segment_bytes: u64,
+    buffer: Vec<u8>,
+}
+
+impl<D: Disk> Journal<D> {
+    /// Opens a journal, or begins one. What was torn off at its end is cut; what is damaged is refused. From here on entries are
+    /// written by this dictionary.
+    pub fn open(disk: D, dictionary: Dictionary) -> Result<Self, Failure> {
+        let last = segments(&disk)?.pop();
+        let (segment, file, length, epoch) = match last {
+            None => (1, new_segment(&disk, 1, &dictionary)?, 0, 0),
+            Some(name) => {
+                let (number, bytes) = (number_of(&name), read(&disk, &name)?);
+                let scan = scan(&name, &bytes)?;
+                match scan.dictionary {
+                    // The segment was begun, and nothing in it was ever acknowledged.
+                    None => (number, refill(&disk, &name, &dictionary)?, 0, last_epoch_before(&disk, number)?),
+                    Some(known) if *known == dictionary => {
+                        (number, disk.reopen(&name, scan.end as u64).map_err(failed(&name))?, scan.end as u64, scan.epoch)
+                    }
+                    Some(_) => (number + 1, new_segment(&disk, number + 1, &dictionary)?, 0, scan.epoch),
+                }
+            }
+        };
+        let length = length.max(opening(&dictionary).len() as u64);
+        let segment_bytes = SEGMENT_BYTES;
+        Ok(Journal { disk, dictionary, segment, file, length, epoch, torn: false, segment_bytes, buffer: Vec::new() })
+    }
+
+    /// The same journal with shorter segments.
+    pub fn with_segments_of(self, segment_bytes: u64) -> Self {
+        Journal { segment_bytes, ..self }
+    }
+
+    /// The last epoch that is written; zero before the first.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Writes entries as the next epoch and returns its number once they would outlive a loss of power. After a failure nothing of
+    /// them will ever be read, and the next call begins anew.
+    pub fn append(&mut self, entries: &[u8]) -> Result<u64, Failure> {
+        let name = name_of(self.segment);
+        if self.torn {
+            self.file = self.disk.reopen(&name, self.length).map_err(failed(&name))?;
+            self.torn = false;
+        }
+        if self.length >= self.segment_bytes {
+            self.file = new_segment(&self.disk, self.segment + 1, &self.dictionary)?;
+            self.segment += 1;
+            self.length = opening(&self.dictionary).len() as u64;
+        }
+        let name = name_of(self.segment);
+        let number = self.epoch + 1;
+        self.buffer.clear();
+        let mut parts = entries.chunks(PAYLOAD_MAX - 64).peekable();
+        if parts.peek().is_none() {
+            write_frame(&mut self.buffer, Kind::Epoch, number, &[]);
+        }
+        while let Some(part) = parts.next() {
+            let kind = if parts.peek().is_some() { Kind::Part } else { Kind::Epoch };
+            write_frame(&mut self.buffer, kind, number, part);
+        }
+        self.torn = true;
+        self.file.append(&self.buffer).map_err(failed(&name))?;
+        self.file.sync().map_err(failed(&name))?;
+        self.torn = false;
+        self.length += self.buffer.len() as u64;
+        self.epoch = number;
+        Ok(number)
+    }
+}
+
+/// Reads all epochs that were written, in order. Ends at a torn tail, and fails at damage.
+pub fn read_epochs<D: Disk>(disk: &D, mut each: impl FnMut(Epoch) -> Result<(), Failure>) -> Result<Summary, Failure> {
+    let names = segments(disk)?;
+    let mut summary = Summary::default();
+    for (index, name) in names.iter().enumerate() {
+        let bytes = read(disk, name)?;
+        let end = read_segment(name, &bytes, &mut summary, &mut each)?;
+        summary.torn_bytes = (bytes.len() - end) as u64;
+        if summary.torn_bytes > 0 && index + 1 < names.len() {
+            return Err(damaged(name, end, "a frame does not check, and segments follow"));
+        }
+        summary.segments += 1;
+        summary.bytes += end as u64;
+    }
+    Ok(summary)
+}
+
+/// What a journal holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub segments: u64,
+    pub epochs: u64,
+    pub last_epoch: u64,
+    pub bytes: u64,
+    /// At the end, of a write that was never acknowledged.
+    pub torn_bytes: u64,
+}
+
+fn read_segment(
+    name: &str,
+    bytes: &[u8],
+    summary: &mut Summary,
+    each: &mut impl FnMut(Epoch) -> Result<(), Failure>,
+) -> Result<usize, Failure> {
+    let scan = scan(name, bytes)?;
+    let Some(dictionary) = scan.dictionary else { return Ok(0) };
+    let (mut at, mut entries) = (scan.begin, Vec::new());
+    while at < scan.end {
+        let frame = read_frame(bytes, at).expect("the scan read it");
+        entries.extend_from_slice(frame.payload);
+        if frame.kind == Kind::Epoch {
+            if frame.epoch <= summary.last_epoch {
+                return Err(damaged(name, at, &format!("epoch {} follows epoch {}", frame.epoch, summary.last_epoch)));
+            }
+            (summary.epochs, summary.last_epoch) = (summary.epochs + 1, frame.epoch);
+            each(Epoch { number: frame.epoch, dictionary: dictionary.clone(), entries: std::mem::take(&mut entries) })?;
+        }
+        at = frame.end;
+    }
+    Ok(scan.end)
+}
+
+/// What is whole in a segment.
+struct Scan {
+    /// Where the first epoch begins, and the last whole one ends.
+    begin: usize,
+    end: usize,
+    /// The last whole epoch; zero if there is none.
+    epoch: u64,
+    /// None where the segment was only begun.
+    dictionary: Option<Arc<Dictionary>>,
+}
+
+fn scan(name: &str, bytes: &[u8]) -> Result<Scan, Failure> {
+    let begun = Scan { begin: 0, end: 0, epoch: 0, dictionary: None };
+    if bytes.len() < HEADER_BYTES {
+        return Ok(begun);
+    }
+    check_header(bytes).map_err(|damage| Failure::Damaged { segment: name.to_owned(), damage })?;
+    let Some(first) = read_frame(bytes, HEADER_BYTES).filter(|frame| frame.kind == Kind::Dictionary) else {
+        return if continues(bytes, HEADER_BYTES, 0) { Err(damaged(name, HEADER_BYTES, "no dictionary")) } else { Ok(begun) };
+    };
+    let dictionary = serde_json::from_slice(first.payload).map_err(|error| damaged(name, first.at, &error.to_string()))?;
+    let mut scan = Scan { begin: first.end, end: first.end, epoch: 0, dictionary: Some(Arc::new(dictionary)) };
+    let mut at = scan.end;
+    while let Some(Frame { kind, epoch, end, .. }) = read_frame(bytes, at) {
+        if kind == Kind::Epoch {
+            (scan.end, scan.epoch) = (end, epoch);
+        }
+        at = end;
+    }
+    if at < bytes.len() && continues(bytes, at, scan.epoch) {
+        return Err(damaged(name, at, "a frame does not check, and others follow"));
+    }
+    Ok(scan)
+}
+
+/// The header and the dictionary.
+fn opening(dictionary: &Dictionary) -> Vec<u8> {
+    let mut bytes = header().to_vec();
+    let json = serde_json::to_vec(dictionary).expect("a dictionary is JSON");
+    write_frame(&mut bytes, Kind::Dictionary, 0, &json);
+    bytes
+}
+
+fn new_segment<D: Disk>(disk: &D, number: u64, dictionary: &Dictionary) -> Result<D::File, Failure> {
+    let name = name_of(number);
+    let file = disk.create(&name).map_err(failed(&name))?;
+    fill(file, &name, dictionary)
+}
+
+fn refill<D: Disk>(disk: &D, name: &str, dictionary: &Dictionary) -> Result<D::File, Failure> {
+    fill(disk.reopen(name, 0).map_err(failed(name))?, name, dictionary)
+}
+
+fn fill<F: DiskFile>(mut file: F, name: &str, dictionary: &Dictionary) -> Result<F, Failure> {
+    file.append(&opening(dictionary)).map_err(failed(name))?;
+    file.sync().map_err(failed(name))?;
+    Ok(file)
+}
+
+fn last_epoch_before<D: Disk>(disk: &D, segment: u64) -> Result<u64, Failure> {
+    for name in segments(disk)?.iter().rev().filter(|name| number_of(name) < segment) {
+        let scan = scan(name, &read(disk, name)?)?;
+        if scan.epoch > 0 {
+            return Ok(scan.epoch);
+        }
+    }
+    Ok(0)
+}
+
+fn segments<D: Disk>(disk: &D) -> Result<Vec<String>, Failure> {
+    let mut names = disk.list().map_err(failed("folder"))?;
+    names.retain(|name| name.ends_with(SUFFIX));
+    Ok(names)
+}
+
+fn read<D: Disk>(disk: &D, name: &str) -> Result<Vec<u8>, Failure> {
+    disk.read(name).map_err(failed(name))
+}
+
+fn name_of(segment: u64) -> String {
+    format!("{segment:010}{SUFFIX}")
+}
+
+fn number_of(name: &str) -> u64 {
+    name.trim_end_matches(SUFFIX).parse().unwrap_or(0)
+}
+
+fn failed(segment: &str) -> impl FnOnce(io::Error) -> Failure + use<> {
+    let segment = segment.to_owned();
+    move |error| Failure::Disk { segment, error }
+}
+
+fn damaged(segment: &str, at: usize, what: &str) -> Failure {
+    Failure::Damaged { segment: segment.to_owned(), damage: Damage { at, what: what.to_owned() } }
+}

@@ -1,0 +1,262 @@
+//! The ledger as it is read outside: an SQLite file that operators can look into with SQL.
+//!
+//! An epoch is one transaction. The file is written behind the journal and never synced by itself (WAL, `synchronous=NORMAL`): whatever
+//! suffix of epochs a crash takes from it is told again from the journal. Its chain of changes must then come out as it was.
+
+use super::{Ledger, Message};
+use crate::sources::Quarantined;
+use crate::views::Writer;
+use dataflows::model::{Change, ChangeKind, Date, Epoch};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use serde_json::{Value, json};
+use std::fmt;
+use std::path::Path;
+
+/// The form of the tables; another one is another program's.
+const FORMAT: i64 = 1;
+
+const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS meta(
+        format INTEGER NOT NULL, frontier INTEGER NOT NULL, date TEXT, live INTEGER NOT NULL, chain TEXT NOT NULL, policy TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS decisions(
+        person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, decision TEXT, household TEXT, outcome TEXT, amount INTEGER,
+        \"from\" TEXT, until TEXT, reasons TEXT, policy TEXT, epoch INTEGER, PRIMARY KEY(person, benefit, ground, period)) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS changes(
+        change INTEGER PRIMARY KEY, epoch INTEGER, date TEXT, decision TEXT, person TEXT, benefit TEXT, kind TEXT);
+    CREATE INDEX IF NOT EXISTS changes_by_epoch ON changes(epoch);
+    CREATE TABLE IF NOT EXISTS outbox(
+        message TEXT PRIMARY KEY, epoch INTEGER, date TEXT, person TEXT, benefit TEXT, ground TEXT, round INTEGER, kind TEXT, phone TEXT,
+        status TEXT, text TEXT) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS quarantine(
+        line_of INTEGER PRIMARY KEY, epoch INTEGER, feed TEXT, line INTEGER, field TEXT, reason TEXT, raw BLOB);
+";
+
+/// Why the ledger's file cannot be used.
+#[derive(Debug)]
+pub enum StoreFailure {
+    Sql(rusqlite::Error),
+    /// It was written by a program that keeps other tables.
+    Format(i64),
+    /// The journal tells another story than the one that is written here.
+    Parted {
+        epoch: Epoch,
+        written: String,
+        told: String,
+    },
+}
+
+impl fmt::Display for StoreFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreFailure::Sql(error) => write!(f, "ledger: {error}"),
+            StoreFailure::Format(format) => write!(f, "ledger: of format {format}, this program keeps format {FORMAT}"),
+            StoreFailure::Parted { epoch, written, told } => {
+                write!(
+                    f,
+                    "ledger: at epoch {epoch} its chain of changes is {written}, but the journal leads to {told}: one of them was altered"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for StoreFailure {}
+
+impl From<rusqlite::Error> for StoreFailure {
+    fn from(error: rusqlite::Error) -> Self {
+        StoreFailure::Sql(error)
+    }
+}
+
+/// The file, open for one writer.
+pub struct Store {
+    connection: Connection,
+    rows: Writer,
+    policy: String,
+    /// The last epoch that is written, and the chain of changes then.
+    frontier: Epoch,
+    chain: String,
+}
+
+/// What an epoch brings to the file, beside the ledger itself.
+pub struct Page<'a> {
+    pub epoch: Epoch,
+    pub date: Date,
+    pub changes: &'a [Change],
+    pub texts: &'a [Message],
+    pub refused: &'a [Quarantined],
+}
+
+impl Store {
+    /// Opens the file, or begins it; rows are written in the names of this package.
+    pub fn open(path: &Path, rows: Writer, policy: String) -> Result<Store, StoreFailure> {
+        let connection = Connection::open(path)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.execute_batch(TABLES)?;
+        let known = connection.query_row("SELECT format, frontier, chain FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        let (frontier, chain) = match known.optional()? {
+            Some((FORMAT, frontier, chain)) => (frontier, chain),
+            Some((format, ..)) => return Err(StoreFailure::Format(format)),
+            None => {
+                connection.execute("INSERT INTO meta VALUES (?, 0, NULL, 0, '', ?)", params![FORMAT, policy])?;
+                (0, String::new())
+            }
+        };
+        Ok(Store { connection, rows, policy, frontier, chain })
+    }
+
+    /// The last epoch that is written; zero before the first.
+    pub fn frontier(&self) -> Epoch {
+        self.frontier
+    }
+
+    /// Writes what an epoch brought, once; of one that is written already it checks that the journal tells the same.
+    pub fn write(&mut self, ledger: &Ledger, page: &Page<'_>) -> Result<(), StoreFailure> {
+        let told = hex(ledger.chain());
+        if page.epoch <= self.frontier {
+            return match page.epoch == self.frontier && told != self.chain {
+                true => Err(StoreFailure::Parted { epoch: page.epoch, written: self.chain.clone(), told }),
+                false => Ok(()),
+            };
+        }
+        let (rows, transaction) = (&self.rows, self.connection.transaction()?);
+        write_changes(&transaction, rows, &self.policy, page)?;
+        write_texts(&transaction, rows, page.texts)?;
+        write_refused(&transaction, page)?;
+        transaction.prepare_cached("UPDATE meta SET frontier = ?, date = ?, live = ?, chain = ?, policy = ?")?.execute(params![
+            page.epoch,
+            page.date.to_string(),
+            ledger.is_live(),
+            told,
+            self.policy
+        ])?;
+        transaction.commit()?;
+        (self.frontier, self.chain) = (page.epoch, told);
+        Ok(())
+    }
+}
+
+fn write_changes(transaction: &Transaction<'_>, rows: &Writer, policy: &str, page: &Page<'_>) -> Result<(), StoreFailure> {
+    let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut remove = transaction.prepare_cached("DELETE FROM decisions WHERE person = ? AND benefit = ? AND ground = ? AND period = ?")?;
+    let mut tell =
+        transaction.prepare_cached("INSERT INTO changes(epoch, date, decision, person, benefit, kind) VALUES (?, ?, ?, ?, ?, ?)")?;
+    for change in page.changes {
+        let row = rows.decision(&change.decision);
+        let text = |name: &str| row[name].as_str();
+        let period = text("period").unwrap_or_default();
+        match change.kind {
+            ChangeKind::Gained | ChangeKind::Amount | ChangeKind::Attributes => {
+                let (amount, reasons) = (row["amount"].as_i64(), row["reasons"].to_string());
+                let dates = (text("from"), text("until"));
+                enter.execute(params![
+                    text("person"),
+                    text("benefit"),
+                    text("ground"),
+                    period,
+                    text("decision"),
+                    text("household"),
+                    text("outcome"),
+                    amount,
+                    dates.0,
+                    dates.1,
+                    reasons,
+                    policy,
+                    page.epoch
+                ])?;
+            }
+            ChangeKind::Lost | ChangeKind::Doubted | ChangeKind::Refuted | ChangeKind::Sealed => {
+                remove.execute(params![text("person"), text("benefit"), text("ground"), period])?;
+            }
+        }
+        if let Some(told) = rows.change(page.date, change.kind, &change.decision) {
+            let kind = told["change"].as_str();
+            tell.execute(params![page.epoch, page.date.to_string(), text("decision"), text("person"), text("benefit"), kind])?;
+        }
+    }
+    Ok(())
+}
+
+fn write_texts(transaction: &Transaction<'_>, rows: &Writer, texts: &[Message]) -> Result<(), StoreFailure> {
+    let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    for Message { id, epoch, date, text, status } in texts {
+        let (person, benefit, ground) = rows.right(text.right.person, text.right.benefit, &text.right.ground);
+        let (kind, phone) = (text.kind.name(), text.phone.to_string());
+        enter.execute(params![
+            hex(*id),
+            epoch,
+            date.to_string(),
+            person,
+            benefit,
+            ground,
+            text.round,
+            kind,
+            phone,
+            status.name(),
+            text.body
+        ])?;
+    }
+    Ok(())
+}
+
+fn write_refused(transaction: &Transaction<'_>, page: &Page<'_>) -> Result<(), StoreFailure> {
+    let mut enter =
+        transaction.prepare_cached("INSERT INTO quarantine(epoch, feed, line, field, reason, raw) VALUES (?, ?, ?, ?, ?, ?)")?;
+    for Quarantined { file, line, field, reason, raw } in page.refused {
+        enter.execute(params![page.epoch, &**file, line, field, reason, raw])?;
+    }
+    Ok(())
+}
+
+fn hex(number: u128) -> String {
+    format!("{number:032x}")
+}
+
+/// The file as others read it, beside its writer.
+pub struct Reader(Connection);
+
+impl Reader {
+    pub fn open(path: &Path) -> Result<Reader, StoreFailure> {
+        Ok(Reader(Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?))
+    }
+
+    /// All decisions in force, as rows of the view `decisions`.
+    pub fn decisions(&self, mut each: impl FnMut(Value) -> bool) -> Result<(), StoreFailure> {
+        let mut query = self.0.prepare("SELECT * FROM decisions")?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let text = |name: &str| row.get::<_, Option<String>>(name);
+            let reasons = text("reasons")?.and_then(|reasons| serde_json::from_str::<Value>(&reasons).ok());
+            let goes_on = each(json!({
+                "decision": text("decision")?, "person": text("person")?, "household": text("household")?, "benefit": text("benefit")?,
+                "ground": text("ground")?, "period": text("period")?.filter(|period| !period.is_empty()), "outcome": text("outcome")?,
+                "amount": row.get::<_, i64>("amount")?, "from": text("from")?, "until": text("until")?, "reasons": reasons,
+                "policy": text("policy")?,
+            }));
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes after the one of this number, as rows of the view `changes`, each with its number as `token`; at most so many.
+    pub fn changes(&self, after: i64, limit: usize) -> Result<Vec<Value>, StoreFailure> {
+        let mut query = self
+            .0
+            .prepare_cached("SELECT change, date, decision, person, benefit, kind FROM changes WHERE change > ? ORDER BY change LIMIT ?")?;
+        let row = |row: &rusqlite::Row<'_>| {
+            let text = |at: usize| row.get::<_, String>(at);
+            Ok(
+                json!({ "token": row.get::<_, i64>(0)?, "date": text(1)?, "decision": text(2)?, "person": text(3)?, "benefit": text(4)?, "change": text(5)? }),
+            )
+        };
+        Ok(query.query_map(params![after, limit as i64], row)?.collect::<Result<_, _>>()?)
+    }
+
+    /// How many changes an epoch brought.
+    pub fn changed_in(&self, epoch: Epoch) -> Result<u64, StoreFailure> {
+        Ok(self.0.query_row("SELECT count(*) FROM changes WHERE epoch = ?", [epoch], |row| row.get(0))?)
+    }
+}

@@ -1,0 +1,203 @@
+//! The conductor: takes durable epochs through the engine and the ledger, one at a time, and says how far that has come.
+
+use super::messenger::Errand;
+use super::progress::Progress;
+use super::scribe::{Scribe, Submission};
+use super::{Failure, Network, Setup};
+use crate::dispatch::{Heard, Listener, Terms};
+use crate::engine::Engine;
+use crate::intake::{Contact, Decoded, Intake, Item, Schema, Translation};
+use crate::journal::entries::{Entry, entries};
+use crate::journal::{self, Dictionary, Disk, Own, read_epochs};
+use crate::ledger::{Ledger, Message, Page, Resettled, Store, StoreFailure};
+use crate::sources::Quarantined;
+use dataflows::model::{Epoch, Update};
+use dataflows::policy::Policy;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::thread::JoinHandle;
+
+/// Texts that are on their way at a time.
+const TEXTS_ON_THE_WAY: usize = 64;
+
+/// Everything behind the journal.
+pub(super) struct Conductor {
+    engine: Engine,
+    intake: Intake,
+    listener: Listener,
+    ledger: Ledger,
+    store: Store,
+    progress: Arc<Progress>,
+    /// Whether anybody takes texts.
+    hands_over: bool,
+    /// Intents are on their way to the journal.
+    intending: bool,
+    /// What the numbers of the segment told last mean now.
+    translation: Option<(Arc<Dictionary>, Translation)>,
+}
+
+impl Conductor {
+    pub fn new(policy: Arc<Policy>, schema: Arc<Schema>, store: Store, progress: Arc<Progress>, setup: &Setup) -> Self {
+        Conductor {
+            intake: Intake::new(schema),
+            listener: Listener::new(&policy),
+            ledger: Ledger::new(Terms { allow_assumed: setup.allow_assumed, ..Terms::from(&*policy) }),
+            engine: Engine::start(policy, setup.workers),
+            store,
+            progress,
+            hands_over: setup.network != Network::Nowhere,
+            intending: false,
+            translation: None,
+        }
+    }
+
+    /// Tells everything that the journal holds, as it was told before. Nothing is handed over meanwhile.
+    pub fn tell_again<D: Disk>(&mut self, disk: &D) -> Result<(), Failure> {
+        let mut failure = None;
+        read_epochs(disk, |epoch| {
+            if failure.is_none() {
+                let submission = self.restore(&epoch);
+                failure = self.epoch(epoch.number, submission).err();
+            }
+            Ok(())
+        })?;
+        failure.map_or(Ok(()), |failure| Err(Failure::Ledger(failure)))
+    }
+
+    /// An epoch as it came in.
+    fn restore(&mut self, epoch: &journal::Epoch) -> Submission {
+        let mut submission = Submission::default();
+        if self.translation.as_ref().is_none_or(|(of, _)| !Arc::ptr_eq(of, &epoch.dictionary)) {
+            self.translation = Some((epoch.dictionary.clone(), Translation::new(self.intake.schema(), &epoch.dictionary)));
+        }
+        let (_, translation) = self.translation.as_ref().expect("just made");
+        for entry in entries(&epoch.entries) {
+            match entry {
+                Entry::Record(record) => match self.intake.restore(&record, translation) {
+                    Ok(Decoded { item, contact }) => {
+                        submission.items.push(item);
+                        submission.contacts.extend(contact);
+                    }
+                    Err(rejection) => submission.refused.push(Quarantined {
+                        file: Arc::from("journal"),
+                        line: 0,
+                        field: rejection.field,
+                        reason: rejection.reason,
+                        raw: record.key.as_bytes().to_vec(),
+                    }),
+                },
+                Entry::Calendar(date) => submission.items.push(Item::Calendar(date)),
+                Entry::Heartbeat { register, date } => {
+                    submission.items.extend(translation.register(register).map(|register| Item::Heartbeat { register, date }));
+                }
+                Entry::Own(own) => submission.own.push(own),
+                Entry::Refused { feed, line, field, reason, raw } => submission.refused.push(Quarantined {
+                    file: Arc::from(feed),
+                    line,
+                    field: field.to_owned(),
+                    reason: reason.to_owned(),
+                    raw: raw.to_vec(),
+                }),
+            }
+        }
+        submission
+    }
+
+    /// One epoch through engine and ledger; the texts to hand over now.
+    fn epoch(&mut self, epoch: Epoch, submission: Submission) -> Result<Vec<Message>, StoreFailure> {
+        let Submission { items, contacts, own, refused, .. } = submission;
+        let mut heard: Vec<Heard> = contacts.iter().map(|contact| self.contact(contact)).collect();
+        let mut updates: Vec<Update> = Vec::with_capacity(items.len());
+        for item in items {
+            match item {
+                Item::Update(update) => {
+                    heard.extend(self.listener.hear(&update));
+                    updates.push(update);
+                }
+                Item::Calendar(date) => self.engine.set_date(date),
+                Item::Heartbeat { register, date } => self.engine.hear(register, date),
+            }
+        }
+        self.engine.submit(updates);
+        let output = self.engine.commit();
+        debug_assert_eq!(output.epoch, epoch, "an epoch of the journal is an epoch of the engine");
+        heard.extend(output.renumbered.iter().copied().map(Heard::Renumbered));
+        heard.extend(own.iter().filter_map(news));
+        let resettled = Resettled { standings: &output.standings, moves: &output.moves };
+        self.ledger.apply(epoch, output.date, resettled, &output.changes, &heard);
+        let mut handed = Vec::new();
+        for own in &own {
+            match own {
+                Own::Live => self.ledger.go_live(),
+                Own::Intents(texts) => handed.extend(self.ledger.hand_over(texts)),
+                Own::Receipt { .. } | Own::Reply { .. } => {}
+            }
+        }
+        let texts = self.ledger.take_changed_texts();
+        let page = Page { epoch, date: output.date, changes: &output.changes, texts: &texts, refused: &refused };
+        self.store.write(&self.ledger, &page)?;
+        self.progress.change(|standing| {
+            (standing.epoch, standing.date) = (epoch, output.date);
+            (standing.live, standing.texts) = (self.ledger.is_live(), self.ledger.outbox().rows().len() as u64);
+            standing.texts_under_way = self.ledger.outbox().under_way() as u64;
+        });
+        Ok(handed)
+    }
+
+    fn contact(&self, Contact { person, seq, phone, language }: &Contact) -> Heard {
+        self.listener.contact(*person, *seq, phone, language)
+    }
+
+    /// Goes on with what comes from the scribe, until it comes no more.
+    pub fn start(mut self, epochs: Receiver<(Epoch, Submission)>, scribe: Scribe, messenger: Sender<Errand>) -> JoinHandle<()> {
+        let conduct = move || {
+            self.resume(&messenger);
+            self.intend(&scribe, false);
+            for (epoch, submission) in epochs {
+                let intents = submission.own.iter().any(|own| matches!(own, Own::Intents(_)));
+                match self.epoch(epoch, submission) {
+                    Ok(handed) => handed.into_iter().for_each(|message| hand(&messenger, message)),
+                    Err(failure) => {
+                        self.progress.change(|standing| standing.failure = Some(failure.to_string()));
+                        scribe.close();
+                        return;
+                    }
+                }
+                self.intend(&scribe, intents);
+            }
+        };
+        std::thread::Builder::new().name("conductor".to_owned()).spawn(conduct).expect("a thread can be started")
+    }
+
+    /// Hands over again what was handed over when the process ended: the network knows what it was given already.
+    fn resume(&self, messenger: &Sender<Errand>) {
+        self.ledger.outbox().unanswered().for_each(|message| hand(messenger, message.clone()));
+    }
+
+    /// Says in the journal which texts are handed over next.
+    fn intend(&mut self, scribe: &Scribe, intents_came: bool) {
+        self.intending &= !intents_came;
+        if self.intending || !self.hands_over {
+            return;
+        }
+        let waiting = self.ledger.outbox().waiting(TEXTS_ON_THE_WAY);
+        if !waiting.is_empty() {
+            // The answer is the epoch itself. Where there is no room epochs are coming, and the next one asks again.
+            self.intending = scribe.offer(Submission::of_own(Own::Intents(waiting)));
+        }
+    }
+}
+
+fn hand(messenger: &Sender<Errand>, message: Message) {
+    // A messenger that is gone goes with the pipeline; the next start hands over what was not answered for.
+    let _ = messenger.send(Errand { message });
+}
+
+/// What an entry of the pipeline's own says to the conversations.
+fn news(own: &Own) -> Option<Heard> {
+    match own {
+        Own::Receipt { message, delivered } => Some(Heard::Receipt { message: *message, delivered: *delivered }),
+        Own::Reply { id, phone, text } => Some(Heard::Reply { id: *id, phone: *phone, text: text.as_str().into() }),
+        Own::Live | Own::Intents(_) => None,
+    }
+}

@@ -1,0 +1,127 @@
+//! The long-lived pipeline in one process.
+//!
+//! ```text
+//!  doors (HTTP) ─► scribe ─────────────► conductor ───────────────────► messenger ─► network
+//!  decode, refuse   one group of          engine, ledger, its file:      hands texts over, again
+//!                   submissions = one     one epoch at a time            and again until the network
+//!                   epoch, synced         │                              says what became of them
+//!                      ▲                  │                                   │
+//!                      └──────────────────┴─── intents, receipts, replies ────┘
+//! ```
+//!
+//! A submission is acknowledged once its epoch is synced; what follows from it is known once the ledger has passed that epoch. Everything
+//! after the journal is a function of the journal: a start tells it again, and the ledger's file checks that it leads to the same.
+
+mod conductor;
+mod messenger;
+mod progress;
+mod scribe;
+
+pub use messenger::Network;
+pub use progress::{Progress, Standing};
+pub use scribe::{Acknowledgement, Scribe, Submission, Unavailable};
+
+use crate::intake::Schema;
+use crate::journal::{self, Folder, Journal};
+use crate::ledger::{Store, StoreFailure};
+use conductor::Conductor;
+use dataflows::policy::Policy;
+use messenger::Messenger;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+
+/// Epochs that may be durable before the engine has taken them in; beyond, the scribe waits, and with it the doors.
+const EPOCHS_AHEAD: usize = 4;
+
+/// Why a pipeline does not start.
+#[derive(Debug)]
+pub enum Failure {
+    Folder { path: PathBuf, error: io::Error },
+    Journal(journal::Failure),
+    Ledger(StoreFailure),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Folder { path, error } => write!(f, "{}: {error}", path.display()),
+            Failure::Journal(failure) => failure.fmt(f),
+            Failure::Ledger(failure) => failure.fmt(f),
+        }
+    }
+}
+
+impl From<journal::Failure> for Failure {
+    fn from(failure: journal::Failure) -> Self {
+        Failure::Journal(failure)
+    }
+}
+
+impl From<StoreFailure> for Failure {
+    fn from(failure: StoreFailure) -> Self {
+        Failure::Ledger(failure)
+    }
+}
+
+/// Where a pipeline keeps what.
+pub fn journal_folder(data: &Path) -> PathBuf {
+    data.join("journal")
+}
+
+pub fn ledger_file(data: &Path) -> PathBuf {
+    data.join("ledger.db")
+}
+
+/// A pipeline at work.
+pub struct Pipeline {
+    pub scribe: Scribe,
+    pub progress: Arc<Progress>,
+    pub schema: Arc<Schema>,
+    pub ledger_file: PathBuf,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// How a pipeline is set up.
+pub struct Setup {
+    pub data: PathBuf,
+    pub workers: usize,
+    pub network: Network,
+    /// Amounts that the package only assumes may be offered.
+    pub allow_assumed: bool,
+}
+
+impl Pipeline {
+    /// Opens the data folder, tells the journal again, and goes on from there. Returns once everything written has been told; texts that
+    /// were handed over and not answered for are then handed over again.
+    pub fn start(policy: Arc<Policy>, setup: Setup) -> Result<Pipeline, Failure> {
+        let folder = |path: PathBuf| Folder::open(&path).map_err(|error| Failure::Folder { path, error });
+        let disk = folder(journal_folder(&setup.data))?;
+        let schema = Arc::new(Schema::from(&*policy));
+        let version = format!("{}@{}", policy.id, policy.version);
+        let ledger_file = ledger_file(&setup.data);
+        let store = Store::open(&ledger_file, crate::views::Writer::new(policy.clone()), version)?;
+        let progress = Arc::new(Progress::default());
+        let mut conductor = Conductor::new(policy, schema.clone(), store, progress.clone(), &setup);
+        conductor.tell_again(&disk)?;
+        let journal = Journal::open(disk, schema.dictionary())?;
+
+        let (epochs_in, epochs) = sync_channel(EPOCHS_AHEAD);
+        let (scribe, scribe_thread) = Scribe::start(journal, epochs_in);
+        let (messenger, messenger_thread) = Messenger::start(setup.network, scribe.clone());
+        let conductor_thread = conductor.start(epochs, scribe.clone(), messenger);
+        let threads = vec![scribe_thread, conductor_thread, messenger_thread];
+        Ok(Pipeline { scribe, progress, schema, ledger_file, threads })
+    }
+
+    /// Takes in nothing more, and returns once everything taken in is in the ledger and nothing is being handed over.
+    pub fn stop(self) {
+        self.scribe.close();
+        for thread in self.threads {
+            thread.join().expect("no thread of the pipeline panics");
+        }
+    }
+}

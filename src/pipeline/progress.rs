@@ -1,0 +1,60 @@
+//! How far the ledger has come, for all who wait for it.
+
+use dataflows::model::{Date, Epoch};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What the ledger has reached.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    pub epoch: Epoch,
+    pub date: Date,
+    pub live: bool,
+    /// Texts decided on so far, and those of them that wait or were not answered for.
+    pub texts: u64,
+    pub texts_under_way: u64,
+    /// Why the pipeline takes in nothing more, if so.
+    pub failure: Option<String>,
+}
+
+/// Shared between the conductor, who moves it, and everybody who waits.
+pub struct Progress {
+    standing: Mutex<Standing>,
+    moved: Condvar,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        let standing = Standing { epoch: 0, date: Date::BEFORE_ALL, live: false, texts: 0, texts_under_way: 0, failure: None };
+        Progress { standing: Mutex::new(standing), moved: Condvar::new() }
+    }
+}
+
+impl Progress {
+    pub fn standing(&self) -> Standing {
+        self.lock().clone()
+    }
+
+    pub(super) fn change(&self, change: impl FnOnce(&mut Standing)) {
+        change(&mut self.lock());
+        self.moved.notify_all();
+    }
+
+    /// Waits until the ledger has passed an epoch, so long at the most; whether it has.
+    pub fn wait_for(&self, epoch: Epoch, at_most: Duration) -> bool {
+        let until = Instant::now() + at_most;
+        let mut standing = self.lock();
+        while standing.epoch < epoch {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            standing = self.moved.wait_timeout(standing, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

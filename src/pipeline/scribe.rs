@@ -1,0 +1,159 @@
+//! The scribe: gathers what waits at the doors into one epoch, writes and syncs it, and only then says that it arrived.
+//!
+//! While one epoch is being synced the next gathers: under load groups grow by themselves, and alone a submission waits for one sync. A
+//! date begins an epoch, so that what changed on a day is never netted with what changed on another.
+
+use crate::intake::{Contact, Item};
+use crate::journal::{Disk, Entry, Journal, Own};
+use crate::sources::Quarantined;
+use dataflows::model::Epoch;
+use std::fmt;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// Bytes of entries that one epoch gathers, unless a single submission brings more.
+const EPOCH_BYTES: usize = 4 << 20;
+/// Submissions that may wait; beyond, doors wait.
+const SUBMISSIONS_AHEAD: usize = 64;
+
+/// What comes in together.
+#[derive(Default)]
+pub struct Submission {
+    /// Everything below, as the journal writes it.
+    pub entries: Vec<u8>,
+    pub items: Vec<Item>,
+    pub contacts: Vec<Contact>,
+    pub own: Vec<Own>,
+    pub refused: Vec<Quarantined>,
+    /// It begins with a date, and thereby an epoch.
+    pub dated: bool,
+}
+
+impl Submission {
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What the pipeline itself did or heard.
+    pub fn of_own(own: Own) -> Submission {
+        let mut entries = Vec::new();
+        Entry::Own(own.clone()).write(&mut entries);
+        Submission { entries, own: vec![own], ..Submission::default() }
+    }
+
+    /// Adds another's; both become one epoch.
+    pub(super) fn append(&mut self, mut other: Submission) {
+        self.entries.append(&mut other.entries);
+        self.items.append(&mut other.items);
+        self.contacts.append(&mut other.contacts);
+        self.own.append(&mut other.own);
+        self.refused.append(&mut other.refused);
+    }
+}
+
+/// A submission that would outlive a loss of power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledgement {
+    pub epoch: Epoch,
+}
+
+/// Nothing is taken in: why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable(pub String);
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The answer to a submission, once there is one.
+pub struct Answer(Receiver<Result<Acknowledgement, Unavailable>>);
+
+impl Answer {
+    pub fn wait(self) -> Result<Acknowledgement, Unavailable> {
+        self.0.recv().unwrap_or_else(|_| Err(closed()))
+    }
+}
+
+type Reply = Sender<Result<Acknowledgement, Unavailable>>;
+
+type Door = SyncSender<(Submission, Reply)>;
+
+/// The way to the scribe.
+#[derive(Clone)]
+pub struct Scribe {
+    /// Taken away when the pipeline closes.
+    door: Arc<Mutex<Option<Door>>>,
+}
+
+impl Scribe {
+    /// Starts the thread that writes; epochs go on to `epochs` in their order.
+    pub(super) fn start<D: Disk>(journal: Journal<D>, epochs: SyncSender<(Epoch, Submission)>) -> (Scribe, JoinHandle<()>) {
+        let (door, submissions) = sync_channel(SUBMISSIONS_AHEAD);
+        let write = move || write(journal, &submissions, &epochs);
+        let thread = std::thread::Builder::new().name("scribe".to_owned()).spawn(write).expect("a thread can be started");
+        (Scribe { door: Arc::new(Mutex::new(Some(door))) }, thread)
+    }
+
+    /// Hands in a submission and waits until it is durable.
+    pub fn submit(&self, submission: Submission) -> Result<Acknowledgement, Unavailable> {
+        self.send(submission)?.wait()
+    }
+
+    /// Hands in a submission; the answer comes once it is durable.
+    pub fn send(&self, submission: Submission) -> Result<Answer, Unavailable> {
+        let door = self.door.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (reply, answer) = channel();
+        door.ok_or_else(closed)?.send((submission, reply)).map_err(|_| closed())?;
+        Ok(Answer(answer))
+    }
+
+    /// The same without waiting for room: false if there is none.
+    pub(super) fn offer(&self, submission: Submission) -> bool {
+        let door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+        door.as_ref().is_some_and(|door| door.try_send((submission, channel().0)).is_ok())
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// Takes in nothing more; what was taken in is written.
+    pub(super) fn close(&self) {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+fn closed() -> Unavailable {
+    Unavailable("the pipeline is stopping".to_owned())
+}
+
+fn write<D: Disk>(mut journal: Journal<D>, submissions: &Receiver<(Submission, Reply)>, epochs: &SyncSender<(Epoch, Submission)>) {
+    let mut next = None;
+    while let Some((mut group, reply)) = next.take().or_else(|| submissions.recv().ok()) {
+        let mut replies = vec![reply];
+        while group.entries.len() < EPOCH_BYTES
+            && let Ok((submission, reply)) = submissions.try_recv()
+        {
+            if submission.dated {
+                next = Some((submission, reply));
+                break;
+            }
+            group.append(submission);
+            replies.push(reply);
+        }
+        let written = journal.append(&group.entries);
+        let answer = written.as_ref().map(|epoch| Acknowledgement { epoch: *epoch }).map_err(|failure| Unavailable(failure.to_string()));
+        for reply in replies {
+            // Whoever went away will ask again, and be told that it is a duplicate.
+            let _ = reply.send(answer.clone());
+        }
+        if let Ok(epoch) = written
+            && epochs.send((epoch, group)).is_err()
+        {
+            return;
+        }
+    }
+}

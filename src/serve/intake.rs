@@ -1,0 +1,135 @@
+//! The door for updates: a body of lines, answered once they are durable.
+
+use super::{Doors, Refusal, Shared, aside};
+use crate::intake::{Decoded, Intake, Item, Schema};
+use crate::journal::Entry;
+use crate::pipeline::Submission;
+use crate::sources::Quarantined;
+use axum::Json;
+use axum::body::{Body, to_bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use serde_json::{Value, json};
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
+
+/// The longest body, as it comes and unpacked.
+const BODY_BYTES_MAX: usize = 64 << 20;
+/// Bytes of bodies that are taken in at a time.
+const ROOM_BYTES: usize = 256 << 20;
+/// Room is given by this unit.
+const ROOM_UNIT: usize = 4 << 10;
+/// Whoever sends may say who they are.
+const FEED: &str = "x-feed";
+
+/// Room for bodies.
+pub(super) struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Room(Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT)))
+    }
+}
+
+/// Decoders that nobody uses at the moment.
+pub(super) struct Decoders {
+    schema: Arc<Schema>,
+    idle: Mutex<Vec<Intake>>,
+}
+
+impl Decoders {
+    pub fn new(schema: Arc<Schema>) -> Self {
+        Decoders { schema, idle: Mutex::default() }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Intake) -> T) -> T {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut intake = idle.unwrap_or_else(|| Intake::journalling(self.schema.clone()));
+        let done = work(&mut intake);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(intake);
+        done
+    }
+}
+
+/// `POST /v1/updates`.
+pub(super) async fn updates(State(doors): Shared, headers: HeaderMap, body: Body) -> Result<Json<Value>, Refusal> {
+    doors.inner()?;
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let too_long = || Refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {BODY_BYTES_MAX} bytes"));
+    let bytes = announced.unwrap_or(BODY_BYTES_MAX);
+    if bytes > BODY_BYTES_MAX {
+        return Err(too_long());
+    }
+    let room = doors.room.0.clone().try_acquire_many_owned(bytes.div_ceil(ROOM_UNIT).max(1) as u32);
+    let room = room.map_err(|_| Refusal(StatusCode::TOO_MANY_REQUESTS, "no room for this body at the moment".to_owned()))?;
+    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("body: {error}")))?;
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let (encoding, feed) = (text(header::CONTENT_ENCODING.as_str()), text(FEED));
+    aside(move || {
+        let _room = room;
+        take(&doors, &encoding, if feed.is_empty() { "http" } else { &feed }, &body)
+    })
+    .await
+}
+
+fn take(doors: &Arc<Doors>, encoding: &str, feed: &str, body: &[u8]) -> Result<Json<Value>, Refusal> {
+    let inner = doors.inner()?;
+    let lines = unpacked(encoding, body).map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("body: {error}")))?;
+    let parts = inner.decoders.with(|intake| decode(intake, feed, lines.as_deref().unwrap_or(body)));
+    let count = |each: fn(&Submission) -> usize| parts.iter().map(each).sum::<usize>();
+    let (accepted, quarantined) = (count(|part| part.items.len()), count(|part| part.refused.len()));
+    let answers = parts.into_iter().map(|part| inner.scribe.send(part)).collect::<Result<Vec<_>, _>>()?;
+    let mut epoch = 0;
+    for answer in answers {
+        epoch = answer.wait()?.epoch;
+    }
+    Ok(Json(json!({ "epoch": epoch, "accepted": accepted, "quarantined": quarantined, "token": epoch.to_string() })))
+}
+
+/// The body's lines, if it was packed.
+fn unpacked(encoding: &str, body: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    let reader: Box<dyn Read + '_> = match encoding {
+        "" | "identity" => return Ok(None),
+        "gzip" => Box::new(flate2::read::MultiGzDecoder::new(body)),
+        "zstd" => Box::new(zstd::Decoder::new(body)?),
+        other => return Err(io::Error::other(format!("content-encoding `{other}` is neither gzip nor zstd"))),
+    };
+    let mut lines = Vec::new();
+    reader.take(BODY_BYTES_MAX as u64 + 1).read_to_end(&mut lines)?;
+    if lines.len() > BODY_BYTES_MAX {
+        return Err(io::Error::other(format!("unpacked longer than {BODY_BYTES_MAX} bytes")));
+    }
+    Ok(Some(lines))
+}
+
+/// Every line, accepted or refused: one submission, and another from each date on.
+fn decode(intake: &mut Intake, feed: &str, body: &[u8]) -> Vec<Submission> {
+    let (mut parts, mut submission) = (Vec::new(), Submission::default());
+    let name: Arc<str> = Arc::from(feed);
+    for (line, bytes) in (1..).zip(body.split(|byte| *byte == b'\n')) {
+        let raw = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        if raw.trim_ascii().is_empty() {
+            continue;
+        }
+        match intake.decode(raw) {
+            Ok(Decoded { item, contact }) => {
+                if matches!(item, Item::Calendar(_)) {
+                    let dated = Submission { dated: true, ..Submission::default() };
+                    parts.push(std::mem::replace(&mut submission, dated));
+                }
+                submission.entries.append(&mut intake.take_entries());
+                submission.items.push(item);
+                submission.contacts.extend(contact);
+            }
+            Err(rejection) => {
+                let (field, reason) = (rejection.field, rejection.reason);
+                Entry::Refused { feed, line, field: &field, reason: &reason, raw }.write(&mut submission.entries);
+                submission.refused.push(Quarantined { file: name.clone(), line, field, reason, raw: raw.to_vec() });
+            }
+        }
+    }
+    parts.push(submission);
+    parts.retain(|part| !part.is_empty());
+    parts
+}

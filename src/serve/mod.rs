@@ -1,0 +1,226 @@
+//! The doors of a pipeline: HTTP on one address.
+//!
+//! What comes in is answered once it is durable; what goes out is read from the ledger's file, never from the engine. Bodies that are being
+//! taken in are bounded together: whoever comes when there is no room is asked to come again.
+
+mod intake;
+
+use crate::journal::Own;
+use crate::ledger::{Reader, StoreFailure};
+use crate::pipeline::{Pipeline, Progress, Scribe, Submission, Unavailable};
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::mpsc::channel;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// The longest that anybody waits for a completion in one request.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Changes in one answer.
+const CHANGES_MAX: usize = 10_000;
+/// Rows of an export that are ready before somebody reads them, by the chunk.
+const EXPORT_CHUNKS_AHEAD: usize = 4;
+const EXPORT_CHUNK_BYTES: usize = 64 << 10;
+
+/// What the doors know.
+pub struct Doors {
+    /// Set once the pipeline has caught up.
+    inner: OnceLock<Inner>,
+    room: intake::Room,
+}
+
+struct Inner {
+    scribe: Scribe,
+    progress: Arc<Progress>,
+    ledger_file: PathBuf,
+    decoders: intake::Decoders,
+}
+
+type Shared = State<Arc<Doors>>;
+
+impl Doors {
+    /// Closed until [`Doors::open`].
+    pub fn closed() -> Arc<Doors> {
+        Arc::new(Doors { inner: OnceLock::new(), room: intake::Room::default() })
+    }
+
+    /// The pipeline has caught up.
+    pub fn open(&self, pipeline: &Pipeline) {
+        let inner = Inner {
+            scribe: pipeline.scribe.clone(),
+            progress: pipeline.progress.clone(),
+            ledger_file: pipeline.ledger_file.clone(),
+            decoders: intake::Decoders::new(pipeline.schema.clone()),
+        };
+        assert!(self.inner.set(inner).is_ok(), "doors open once");
+    }
+
+    fn inner(&self) -> Result<&Inner, Refusal> {
+        self.inner.get().ok_or_else(|| Refusal(StatusCode::SERVICE_UNAVAILABLE, "still catching up with the journal".to_owned()))
+    }
+}
+
+/// All routes.
+pub fn router(doors: Arc<Doors>) -> Router {
+    Router::new()
+        .route("/v1/updates", post(intake::updates))
+        .route("/v1/completion/{token}", get(completion))
+        .route("/v1/changes", get(changes))
+        .route("/v1/export/decisions", get(export_decisions))
+        .route("/v1/status", get(status))
+        .route("/v1/replies", post(reply))
+        .route("/v1/dispatch/live", post(live))
+        .route("/healthz", get(healthy))
+        .route("/readyz", get(ready))
+        .with_state(doors)
+}
+
+/// An answer that is no success, with the reason as JSON.
+pub(crate) struct Refusal(StatusCode, String);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let Refusal(status, error) = self;
+        let mut headers = HeaderMap::new();
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+        }
+        (status, headers, Json(json!({ "error": error }))).into_response()
+    }
+}
+
+impl From<Unavailable> for Refusal {
+    fn from(unavailable: Unavailable) -> Self {
+        Refusal(StatusCode::SERVICE_UNAVAILABLE, unavailable.to_string())
+    }
+}
+
+impl From<StoreFailure> for Refusal {
+    fn from(failure: StoreFailure) -> Self {
+        Refusal(StatusCode::INTERNAL_SERVER_ERROR, failure.to_string())
+    }
+}
+
+/// Does what blocks where blocking hurts nobody.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+    }
+}
+
+#[derive(Deserialize)]
+struct Wait {
+    wait: Option<String>,
+}
+
+/// 200 once everything that a submission led to is in the ledger, 202 before.
+async fn completion(State(doors): Shared, Path(token): Path<String>, Query(Wait { wait }): Query<Wait>) -> Result<Response, Refusal> {
+    let epoch: u64 = token.parse().map_err(|_| Refusal(StatusCode::BAD_REQUEST, format!("`{token}` is not a token that was given")))?;
+    let wait = wait.map_or(Ok(Duration::ZERO), |wait| seconds(&wait))?;
+    aside(move || {
+        let inner = doors.inner()?;
+        if !inner.progress.wait_for(epoch, wait.min(WAIT_MAX)) {
+            return Ok((StatusCode::ACCEPTED, Json(json!({ "token": token, "complete": false }))).into_response());
+        }
+        let changed = Reader::open(&inner.ledger_file)?.changed_in(epoch)?;
+        Ok(Json(json!({ "token": token, "complete": true, "epoch": epoch, "changed": changed })).into_response())
+    })
+    .await
+}
+
+/// `5s` or `5`.
+fn seconds(text: &str) -> Result<Duration, Refusal> {
+    let number = text.strip_suffix('s').unwrap_or(text);
+    number.parse().map(Duration::from_secs).map_err(|_| Refusal(StatusCode::BAD_REQUEST, format!("wait: `{text}` is not like 5s")))
+}
+
+#[derive(Deserialize)]
+struct After {
+    after: Option<i64>,
+}
+
+/// Changes after a token, in their order; each has its own token to go on from.
+async fn changes(State(doors): Shared, Query(After { after }): Query<After>) -> Result<Response, Refusal> {
+    aside(move || {
+        let rows = Reader::open(&doors.inner()?.ledger_file)?.changes(after.unwrap_or(0), CHANGES_MAX)?;
+        let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+        Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
+    })
+    .await
+}
+
+/// The rows of the view `decisions`, of one moment of the ledger.
+async fn export_decisions(State(doors): Shared) -> Result<Response, Refusal> {
+    let file = doors.inner()?.ledger_file.clone();
+    let reader = aside(move || Ok(Reader::open(&file)?)).await?;
+    let (rows, chunks) = channel::<Result<Vec<u8>, Infallible>>(EXPORT_CHUNKS_AHEAD);
+    tokio::task::spawn_blocking(move || {
+        let mut chunk = Vec::with_capacity(EXPORT_CHUNK_BYTES);
+        let read = reader.decisions(|row: Value| {
+            chunk.extend_from_slice(row.to_string().as_bytes());
+            chunk.push(b'\n');
+            chunk.len() < EXPORT_CHUNK_BYTES || rows.blocking_send(Ok(std::mem::take(&mut chunk))).is_ok()
+        });
+        if read.is_ok() {
+            // Whoever asked may have gone.
+            let _ = rows.blocking_send(Ok(chunk));
+        }
+    });
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(ReceiverStream::new(chunks))).into_response())
+}
+
+async fn status(State(doors): Shared) -> Result<Json<Value>, Refusal> {
+    let standing = doors.inner()?.progress.standing();
+    Ok(Json(
+        json!({ "epoch": standing.epoch, "date": standing.date.to_string(), "live": standing.live, "texts": standing.texts, "texts_under_way": standing.texts_under_way,
+                    "failure": standing.failure }),
+    ))
+}
+
+#[derive(Deserialize)]
+struct Incoming {
+    /// The network's name for the reply, the same when it delivers twice: 32 hexadecimal digits at most.
+    id: String,
+    phone: String,
+    text: String,
+}
+
+/// What somebody wrote back.
+async fn reply(State(doors): Shared, Json(Incoming { id, phone, text }): Json<Incoming>) -> Result<Json<Value>, Refusal> {
+    let bad = |field: &str| Refusal(StatusCode::BAD_REQUEST, format!("{field}: not as expected"));
+    let id = u128::from_str_radix(&id, 16).map_err(|_| bad("id"))?;
+    let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
+    let phone = digits.parse().map_err(|_| bad("phone"))?;
+    submit(doors, Own::Reply { id, phone, text }).await
+}
+
+/// From here on people are written to.
+async fn live(State(doors): Shared) -> Result<Json<Value>, Refusal> {
+    submit(doors, Own::Live).await
+}
+
+async fn submit(doors: Arc<Doors>, own: Own) -> Result<Json<Value>, Refusal> {
+    let epoch = aside(move || Ok(doors.inner()?.scribe.submit(Submission::of_own(own))?.epoch)).await?;
+    Ok(Json(json!({ "epoch": epoch, "token": epoch.to_string() })))
+}
+
+async fn healthy() -> &'static str {
+    "ok"
+}
+
+async fn ready(State(doors): Shared) -> Result<&'static str, Refusal> {
+    match doors.inner()?.progress.standing().failure {
+        None => Ok("ready"),
+        Some(failure) => Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, failure)),
+    }
+}

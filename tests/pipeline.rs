@@ -1,0 +1,226 @@
+use crate::batch::{rows, shanyraq, summary};
+use crate::folder::Folder;
+use dataflows::model::Date;
+use fixtures::country::Country;
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::{Rng, SeedableRng};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// A process of a test, killed with it.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// The pretend gateway, and the log of what it took.
+struct Gateway {
+    _process: Process,
+    address: String,
+    log: PathBuf,
+}
+
+impl Gateway {
+    fn start(folder: &Folder, name: &str) -> Gateway {
+        let log = folder.0.join(name);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pretend-gateway"));
+        let mut child = command.arg("127.0.0.1:0").arg(&log).stdout(Stdio::piped()).spawn().unwrap();
+        let mut address = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        Gateway { _process: Process(child), address: format!("http://{}/", address.trim()), log }
+    }
+
+    /// What arrived, each as often as it did.
+    fn taken(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// A pipeline in a process of its own, that can be killed and started again.
+struct Running {
+    process: Process,
+    url: String,
+    data: PathBuf,
+    gateway: String,
+}
+
+impl Running {
+    fn start(data: &Path, gateway: &str) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shanyraq"));
+        command.args(["run", "--policy", "kz", "--listen", "127.0.0.1:0", "--allow-assumed", "--smsc", gateway]);
+        let mut child = command.arg("--data").arg(data).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let first = lines.next().unwrap().unwrap();
+        let url = first.split(' ').next_back().unwrap().to_owned();
+        assert!(url.starts_with("http://127.0.0.1:"), "{first}");
+        // What else it says must go somewhere.
+        std::thread::spawn(move || lines.for_each(drop));
+        let running = Running { process: Process(child), url, data: data.to_owned(), gateway: gateway.to_owned() };
+        running.insist("GET", "/readyz", b"").unwrap();
+        running
+    }
+
+    /// As a power failure would end it.
+    fn kill(&mut self) {
+        self.process.0.kill().unwrap();
+        self.process.0.wait().unwrap();
+    }
+
+    fn start_again(&mut self) {
+        *self = Running::start(&self.data, &self.gateway);
+    }
+
+    fn call(&self, method: &str, path: &str, body: &[u8]) -> Result<(u16, String), String> {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let url = format!("{}{path}", self.url);
+        let answer = match method {
+            "GET" => agent.get(&url).call(),
+            _ => agent.post(&url).header("content-type", "application/json").send(body),
+        };
+        let mut answer = answer.map_err(|error| error.to_string())?;
+        let text = answer.body_mut().with_config().limit(1 << 30).read_to_string().map_err(|error| error.to_string())?;
+        Ok((answer.status().as_u16(), text))
+    }
+
+    /// Asks until there is an answer that is one: a pipeline that catches up says to come again.
+    fn insist(&self, method: &str, path: &str, body: &[u8]) -> Result<Value, String> {
+        loop {
+            match self.call(method, path, body)? {
+                (200, text) => return Ok(serde_json::from_str(&text).unwrap_or(Value::Null)),
+                (202 | 429 | 503, _) => {}
+                (status, text) => panic!("{path}: {status} {text}"),
+            }
+        }
+    }
+
+    fn token(answer: &Value) -> String {
+        answer["token"].as_str().unwrap().to_owned()
+    }
+
+    /// Tells lines, and waits until the ledger has them and all texts have arrived.
+    fn tell(&self, path: &str, body: &[u8]) -> Result<(), String> {
+        let token = Running::token(&self.insist("POST", path, body)?);
+        self.settle(&token)
+    }
+
+    fn settle(&self, token: &str) -> Result<(), String> {
+        self.insist("GET", &format!("/v1/completion/{token}?wait=10s"), b"")?;
+        while self.insist("GET", "/v1/status", b"")?["texts_under_way"] != 0 {}
+        Ok(())
+    }
+
+    fn decisions(&self) -> BTreeSet<String> {
+        let (status, text) = self.call("GET", "/v1/export/decisions", b"").unwrap();
+        assert_eq!(status, 200);
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Everything in order, then the end.
+    fn stop(mut self) {
+        let pid = self.process.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert_eq!(self.process.0.wait().unwrap().code(), Some(0));
+    }
+}
+
+/// What is told, body by body: the population, that people are now written to, and some days; each the way to tell it.
+fn story(persons: usize, seed: u64, days: usize) -> Vec<(&'static str, Vec<u8>)> {
+    let country = Country::new(persons, seed, Date::from_ymd(2026, 1, 1).unwrap());
+    let mut story: Vec<(&str, Vec<u8>)> = country.population_blocks(1).map(|block| ("/v1/updates", block)).collect();
+    story.push(("/v1/dispatch/live", Vec::new()));
+    story.extend(country.days(days).map(|(_, lines)| ("/v1/updates", lines)));
+    story
+}
+
+/// Everybody who was asked says yes, once, in the order of their messages.
+fn replies(gateway: &Gateway, answered: &mut BTreeSet<String>) -> Vec<Vec<u8>> {
+    let taken: BTreeSet<(String, String)> = gateway
+        .taken()
+        .iter()
+        .map(|text| (text["message"].as_str().unwrap().to_owned(), text["phone"].as_str().unwrap().to_owned()))
+        .collect();
+    let new: Vec<_> = taken.into_iter().filter(|(message, _)| answered.insert(message.clone())).collect();
+    new.into_iter().map(|(message, phone)| json!({ "id": message, "phone": phone, "text": "ДА" }).to_string().into_bytes()).collect()
+}
+
+/// Tells a story without a hitch: decisions, and the texts that arrived.
+fn undisturbed(folder: &Folder, story: &[(&'static str, Vec<u8>)]) -> (BTreeSet<String>, Vec<String>) {
+    let gateway = Gateway::start(folder, "undisturbed.log");
+    let running = Running::start(&folder.0.join("undisturbed"), &gateway.address);
+    let mut answered = BTreeSet::new();
+    for (path, body) in story {
+        running.tell(path, body).unwrap();
+        for reply in replies(&gateway, &mut answered) {
+            running.tell("/v1/replies", &reply).unwrap();
+        }
+    }
+    let decisions = running.decisions();
+    running.stop();
+    (decisions, sorted(&gateway))
+}
+
+fn sorted(gateway: &Gateway) -> Vec<String> {
+    let mut taken: Vec<String> = gateway.taken().iter().map(Value::to_string).collect();
+    taken.sort_unstable();
+    taken
+}
+
+/// What `batch` makes of all lines of a story.
+fn by_batch(folder: &Folder, story: &[(&'static str, Vec<u8>)]) -> BTreeSet<String> {
+    let lines: Vec<u8> = story.iter().flat_map(|(_, body)| body.iter().copied()).collect();
+    let (feed, out) = (folder.write("story.ndjson", lines), folder.0.join("views"));
+    let [feed, views] = [&feed, &out].map(|path| path.display().to_string());
+    summary(&shanyraq(["batch", "--policy", "kz", "--json", "--views", "decisions", "--feed", &feed, "--out", &views]));
+    rows(&out, "decisions").iter().map(Value::to_string).collect()
+}
+
+/// Killed again and again while a story is told, the pipeline loses nothing that it acknowledged, and nobody is texted twice.
+#[test]
+fn killed_at_any_moment_it_loses_nothing_and_texts_nobody_twice() {
+    const KILLS: usize = 200;
+    let folder = Folder::new("killed");
+    let story = story(600, 11, 24);
+    let (decisions, texts) = undisturbed(&folder, &story);
+    assert!(texts.len() > 5, "a story in which hardly anybody is written to shows nothing: {texts:?}");
+    assert_eq!(decisions, by_batch(&folder, &story), "live and batch");
+
+    let gateway = Gateway::start(&folder, "killed.log");
+    let mut running = Running::start(&folder.0.join("killed"), &gateway.address);
+    let (mut chance, mut kills, mut answered) = (Pcg64Mcg::seed_from_u64(5), 0, BTreeSet::new());
+    let rounds = story.len();
+    for (told, (path, body)) in story.iter().enumerate() {
+        let mut bodies = vec![(*path, body.clone())];
+        while let Some((path, body)) = bodies.pop() {
+            // So many kills by the end of this part of the story; each falls somewhere into the telling of it.
+            let due = KILLS * (told + 1) / rounds;
+            while kills < due {
+                kills += 1;
+                let wait = Duration::from_micros(u64::from(chance.next_u32() % 60_000));
+                let teller = (running.url.clone(), body.clone());
+                let telling = std::thread::spawn({
+                    let url = format!("{}{path}", teller.0);
+                    move || drop(ureq::post(&url).header("content-type", "application/json").send(&teller.1[..]))
+                });
+                std::thread::sleep(wait);
+                running.kill();
+                telling.join().unwrap();
+                running.start_again();
+            }
+            running.tell(path, &body).unwrap();
+            bodies.extend(replies(&gateway, &mut answered).into_iter().rev().map(|reply| ("/v1/replies", reply)));
+        }
+    }
+    assert_eq!(kills, KILLS);
+    assert_eq!(running.decisions(), decisions, "what holds");
+    assert_eq!(sorted(&gateway), texts, "what arrived, each once");
+    running.stop();
+}
