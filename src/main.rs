@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use shanyraq::bench::Bench;
-use shanyraq::commands::{Failure, batch, demo, feed, forecast, generate, policy, run};
+use shanyraq::commands::{Failure, batch, demo, feed, forecast, generate, journal, ledger, policy, run};
 use std::process::ExitCode;
 
 // The system's allocator gives memory back inside merges, and a load frees what it allocates on other threads.
@@ -24,6 +24,12 @@ enum Command {
     Generate(generate::Arguments),
     Run(run::RunArguments),
     Feed(feed::FeedArguments),
+    /// Look into the journal of a pipeline that is not running.
+    #[command(subcommand)]
+    Journal(journal::Command),
+    /// Look into the ledger's file.
+    #[command(subcommand)]
+    Ledger(ledger::Command),
     /// Feeds in, views out.
     Batch(batch::BatchArguments),
     /// What the calendar alone will change, and for how many.
@@ -51,6 +57,8 @@ fn start(command: Command) -> Result<(), Failure> {
         Command::Demo(arguments) => demo::demo(arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Run(arguments) => run::run(arguments),
+        Command::Ledger(command) => ledger::ledger(&command),
+        Command::Journal(command) => journal::journal(&command),
         Command::Feed(arguments) => feed::feed(&arguments),
         Command::Batch(arguments) => batch::batch(arguments),
         Command::Forecast(arguments) => forecast::forecast(&arguments),

@@ -9,7 +9,10 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A process of a test, killed with it.
 struct Process(Child);
@@ -32,7 +35,8 @@ impl Gateway {
     fn start(folder: &Folder, name: &str) -> Gateway {
         let log = folder.0.join(name);
         let mut command = Command::new(env!("CARGO_BIN_EXE_pretend-gateway"));
-        let mut child = command.arg("127.0.0.1:0").arg(&log).stdout(Stdio::piped()).spawn().unwrap();
+        // It takes its time, so that many a kill falls between handing a text over and its receipt.
+        let mut child = command.arg("127.0.0.1:0").arg(&log).arg("5").stdout(Stdio::piped()).spawn().unwrap();
         let mut address = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
         Gateway { _process: Process(child), address: format!("http://{}/", address.trim()), log }
@@ -114,7 +118,10 @@ impl Running {
 
     fn settle(&self, token: &str) -> Result<(), String> {
         self.insist("GET", &format!("/v1/completion/{token}?wait=10s"), b"")?;
-        while self.insist("GET", "/v1/status", b"")?["texts_under_way"] != 0 {}
+        let begun = Instant::now();
+        while self.insist("GET", "/v1/status", b"")?["texts_under_way"] != 0 {
+            assert!(begun.elapsed() < PATIENCE, "a text that was handed over is never answered for");
+        }
         Ok(())
     }
 
@@ -188,31 +195,31 @@ fn by_batch(folder: &Folder, story: &[(&'static str, Vec<u8>)]) -> BTreeSet<Stri
 fn killed_at_any_moment_it_loses_nothing_and_texts_nobody_twice() {
     const KILLS: usize = 200;
     let folder = Folder::new("killed");
-    let story = story(600, 11, 24);
+    let story = story(2_000, 11, 45);
     let (decisions, texts) = undisturbed(&folder, &story);
-    assert!(texts.len() > 5, "a story in which hardly anybody is written to shows nothing: {texts:?}");
+    assert!(texts.len() > 30, "a story in which hardly anybody is written to shows nothing: {texts:?}");
     assert_eq!(decisions, by_batch(&folder, &story), "live and batch");
 
     let gateway = Gateway::start(&folder, "killed.log");
     let mut running = Running::start(&folder.0.join("killed"), &gateway.address);
     let (mut chance, mut kills, mut answered) = (Pcg64Mcg::seed_from_u64(5), 0, BTreeSet::new());
-    let rounds = story.len();
-    for (told, (path, body)) in story.iter().enumerate() {
+    for (path, body) in &story {
         let mut bodies = vec![(*path, body.clone())];
         while let Some((path, body)) = bodies.pop() {
-            // So many kills by the end of this part of the story; each falls somewhere into the telling of it.
-            let due = KILLS * (told + 1) / rounds;
-            while kills < due {
+            while kills < KILLS && chance.next_u32() % 100 < 75 {
                 kills += 1;
-                let wait = Duration::from_micros(u64::from(chance.next_u32() % 60_000));
-                let teller = (running.url.clone(), body.clone());
-                let telling = std::thread::spawn({
-                    let url = format!("{}{path}", teller.0);
-                    move || drop(ureq::post(&url).header("content-type", "application/json").send(&teller.1[..]))
-                });
-                std::thread::sleep(wait);
-                running.kill();
-                telling.join().unwrap();
+                let (url, body) = (format!("{}{path}", running.url), body.clone());
+                let telling = std::thread::spawn(move || drop(ureq::post(&url).header("content-type", "application/json").send(&body[..])));
+                // Half of the kills fall into what follows the acknowledgement.
+                if chance.next_u32() % 2 == 0 {
+                    telling.join().unwrap();
+                    std::thread::sleep(Duration::from_micros(u64::from(chance.next_u32() % 40_000)));
+                    running.kill();
+                } else {
+                    std::thread::sleep(Duration::from_micros(u64::from(chance.next_u32() % 20_000)));
+                    running.kill();
+                    telling.join().unwrap();
+                }
                 running.start_again();
             }
             running.tell(path, &body).unwrap();
@@ -222,5 +229,43 @@ fn killed_at_any_moment_it_loses_nothing_and_texts_nobody_twice() {
     assert_eq!(kills, KILLS);
     assert_eq!(running.decisions(), decisions, "what holds");
     assert_eq!(sorted(&gateway), texts, "what arrived, each once");
+    let data = running.data.display().to_string();
     running.stop();
+    let verified = summary(&shanyraq(["ledger", "verify", "--data", &data]));
+    assert_eq!((&verified["decisions"], &verified["texts"]), (&json!(decisions.len()), &json!(texts.len())));
+    let exported = shanyraq(["journal", "export", "--data", &data]);
+    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    assert_eq!(by_batch(&folder, &[("", exported.stdout)]), decisions, "batch on what the journal holds");
+}
+
+/// A ledger in which somebody altered a row, and a journal that leads elsewhere, are told so.
+#[test]
+fn what_was_altered_is_noticed() {
+    let folder = Folder::new("altered");
+    let gateway = Gateway::start(&folder, "altered.log");
+    let data = folder.0.join("data");
+    let running = Running::start(&data, &gateway.address);
+    for (path, body) in story(200, 3, 3) {
+        running.tell(path, &body).unwrap();
+    }
+    running.stop();
+    let sql = rusqlite::Connection::open(data.join("ledger.db")).unwrap();
+    let place = ["ledger", "verify", "--data", &data.display().to_string()].map(str::to_owned);
+    assert!(shanyraq(&place).status.success());
+    assert_eq!(sql.execute("UPDATE changes SET kind = 'lost' WHERE change = 20 AND kind = 'gained'", []).unwrap(), 1);
+    let output = shanyraq(&place);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), message.as_str()), (Some(1), "shanyraq: changes: the chain breaks at change 20\n"));
+
+    for (alteration, expected) in [
+        ("UPDATE meta SET chain = 'other'", "its chain of changes is other, but the journal leads to"),
+        ("UPDATE meta SET frontier = frontier + 5", "part of the journal is missing"),
+    ] {
+        sql.execute(alteration, []).unwrap();
+        let start = ["run", "--listen", "127.0.0.1:0", "--data", &data.display().to_string()].map(str::to_owned);
+        let output = shanyraq(&start);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains(expected), "{message}");
+    }
 }

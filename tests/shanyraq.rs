@@ -54,5 +54,8 @@ mod batch;
 /// The synthetic country has the shares that are published of the real one, found by the engine in its records.
 mod calibration;
 
+/// What the journal was asked to keep it keeps, whatever the disk does.
+mod journal;
+
 /// The long-lived pipeline as a process: fed, killed at any moment, started again.
 mod pipeline;

@@ -11,6 +11,32 @@ use super::source::{Entry, Node, Place, Problems, Value as Toml};
 use super::{Assignment, Benefit, BenefitKind, FieldType, Level, Period, Recipient};
 use crate::model::Date;
 
+/// What a benefit's file may say.
+const MEMBERS: [&str; 22] = [
+    "id",
+    "title",
+    "source",
+    "of",
+    "recipient",
+    "ground",
+    "period",
+    "kind",
+    "budget",
+    "inherit",
+    "proactive",
+    "consent",
+    "debounce_days",
+    "priority",
+    "from",
+    "until",
+    "excludes",
+    "answers",
+    "to",
+    "while",
+    "when",
+    "amount",
+];
+
 /// A refusal names failed conditions by the bits of one number, two of which say other things.
 const CONDITIONS_MAX: usize = 62;
 
@@ -86,35 +112,48 @@ impl Builder<'_, '_, '_> {
     }
 
     fn benefit(&mut self, name: &str, node: &Node, inherited: Option<&Node>, assignment: Option<Assignment>) -> (Benefit, BenefitProgram) {
-        let place = node.place;
-        let problems = &mut *self.compiler.problems;
-        problems.only(
-            node,
-            &[
-                "id",
-                "title",
-                "source",
-                "of",
-                "recipient",
-                "ground",
-                "period",
-                "kind",
-                "budget",
-                "inherit",
-                "proactive",
-                "consent",
-                "debounce_days",
-                "priority",
-                "from",
-                "until",
-                "excludes",
-                "answers",
-                "to",
-                "while",
-                "when",
-                "amount",
-            ],
-        );
+        let (place, mut benefit) = (node.place, self.declared(name, node));
+        benefit.ground_register = self.ground(node, benefit.level);
+        self.applications(node, &mut benefit);
+        let scope = match benefit.level {
+            Level::Household => Scope::Household,
+            Level::Person if self.reads_household(node, inherited) => Scope::Claim { ground: benefit.ground_register },
+            Level::Person => own_scope(benefit.ground_register),
+        };
+        let (reasons, conditions) = self.conditions(node, inherited, benefit.level, scope);
+        if conditions.len() > CONDITIONS_MAX {
+            self.compiler.problems.report(place, format!("a right has at most {CONDITIONS_MAX} conditions"));
+        }
+        benefit.reasons = reasons;
+        let mut program = BenefitProgram { conditions, ..BenefitProgram::default() };
+        benefit.unit = self.amount(node, benefit.kind, scope, &mut program);
+        benefit.assumed = node.get("amount").is_some_and(|amount| self.is_assumed(amount));
+        program.from = node.get("from").and_then(|from| self.date_code(from, scope));
+        program.until = node.get("until").and_then(|until| self.date_code(until, scope));
+        match node.get("proactive") {
+            Some(staged) if matches!(staged.value, Toml::Table(_)) => {
+                program.proactive = self.staged(staged, scope, &mut benefit.proactive);
+            }
+            _ => benefit.proactive = self.compiler.problems.date(node, "proactive"),
+        }
+        program.held = assignment.and_then(|assignment| self.held(name, scope, benefit.kind, assignment, place));
+        program.inputs = std::mem::take(&mut self.compiler.claim_inputs);
+        program.residents = std::mem::take(&mut self.compiler.reads_residents);
+        self.right.person.append(&mut self.compiler.claim_nodes);
+        self.needs.push(std::mem::take(&mut self.right));
+        let index = self.programs.benefits.len() as u16;
+        match scope {
+            Scope::Household => self.programs.household_benefits.push(index),
+            Scope::Claim { .. } => self.programs.claims.push(index),
+            _ => self.programs.own_benefits.push(index),
+        }
+        (benefit, program)
+    }
+
+    /// What a benefit's file says of it in words and numbers; its expressions are still to be compiled.
+    fn declared(&mut self, name: &str, node: &Node) -> Benefit {
+        let (place, problems) = (node.place, &mut *self.compiler.problems);
+        problems.only(node, &MEMBERS);
         if let Some((id, at)) = problems.required(node, place, "id")
             && id != name
         {
@@ -133,78 +172,42 @@ impl Builder<'_, '_, '_> {
         };
         let periods = [("once", Period::Once), ("month", Period::Month), ("quarter", Period::Quarter), ("open", Period::Open)];
         problems.required(node, place, "period");
-        let period = problems.word(node, "period", &periods).unwrap_or(Period::Open);
         let kinds = [("payment", BenefitKind::Payment), ("in kind", BenefitKind::InKind), ("notice", BenefitKind::Notice)];
-        let kind = problems.word(node, "kind", &kinds).unwrap_or(BenefitKind::Payment);
-        let to_worker = problems.word(node, "to", &[("person", false), ("worker", true)]).unwrap_or(false);
-        let answers = problems.boolean(node, "answers").unwrap_or(false);
-        let budget = problems.text(node, "budget").map(|(text, _)| text.to_string()).unwrap_or_default();
-        let staged = node.get("proactive").filter(|proactive| matches!(proactive.value, Toml::Table(_)));
-        let mut proactive = if staged.is_some() { None } else { problems.date(node, "proactive") };
-        let consent = problems.boolean(node, "consent").unwrap_or(false);
-        let debounce_days = problems.integer(node, "debounce_days").unwrap_or(0);
-        let priority = problems.integer(node, "priority").unwrap_or(0);
-        let ground_register = self.ground(node, level);
-        if answers && ground_register.is_none() {
-            let hint = "ground = a register of applications";
-            self.compiler.problems.report_with_hint(place, "`answers` needs applications to answer", hint);
-        }
-        let scope = match level {
-            Level::Household => Scope::Household,
-            Level::Person if self.reads_household(node, inherited) => Scope::Claim { ground: ground_register },
-            Level::Person => own_scope(ground_register),
-        };
-        let standing = node.get("while").map_or(0, |standing| standing.entries().len());
-        if let (false, Some(standing)) = (answers, node.get("while")) {
-            let hint = "put its conditions under [when]";
-            self.compiler.problems.report_with_hint(standing.place, "`while` is of applications, with `answers = true`", hint);
-        }
-        let (reasons, conditions) = self.conditions(node, inherited, level, scope);
-        if conditions.len() > CONDITIONS_MAX {
-            self.compiler.problems.report(place, format!("a right has at most {CONDITIONS_MAX} conditions"));
-        }
-        let mut program = BenefitProgram { conditions, ..BenefitProgram::default() };
-        let unit = self.amount(node, kind, scope, &mut program);
-        let assumed = node.get("amount").is_some_and(|amount| self.is_assumed(amount));
-        program.from = node.get("from").and_then(|from| self.date_code(from, scope));
-        program.until = node.get("until").and_then(|until| self.date_code(until, scope));
-        if let Some(staged) = staged {
-            program.proactive = self.staged(staged, scope, &mut proactive);
-        }
-        program.held = assignment.and_then(|assignment| self.held(name, scope, kind, assignment, place));
-        program.inputs = std::mem::take(&mut self.compiler.claim_inputs);
-        program.residents = std::mem::take(&mut self.compiler.reads_residents);
-        self.right.person.append(&mut self.compiler.claim_nodes);
-        self.needs.push(std::mem::take(&mut self.right));
-        let index = self.programs.benefits.len() as u16;
-        match scope {
-            Scope::Household => self.programs.household_benefits.push(index),
-            Scope::Claim { .. } => self.programs.claims.push(index),
-            _ => self.programs.own_benefits.push(index),
-        }
-        let id = name.to_string();
-        let benefit = Benefit {
-            id,
+        Benefit {
+            id: name.to_string(),
             title,
             source,
             level,
             recipient,
-            ground_register,
-            period,
-            kind,
-            answers,
-            standing,
-            to_worker,
-            budget,
-            proactive,
-            consent,
-            debounce_days,
-            priority,
-            unit,
-            assumed,
-            reasons,
-        };
-        (benefit, program)
+            ground_register: None,
+            period: problems.word(node, "period", &periods).unwrap_or(Period::Open),
+            kind: problems.word(node, "kind", &kinds).unwrap_or(BenefitKind::Payment),
+            answers: problems.boolean(node, "answers").unwrap_or(false),
+            standing: 0,
+            to_worker: problems.word(node, "to", &[("person", false), ("worker", true)]).unwrap_or(false),
+            budget: problems.text(node, "budget").map(|(text, _)| text.to_string()).unwrap_or_default(),
+            proactive: None,
+            consent: problems.boolean(node, "consent").unwrap_or(false),
+            debounce_days: problems.integer(node, "debounce_days").unwrap_or(0),
+            priority: problems.integer(node, "priority").unwrap_or(0),
+            unit: String::new(),
+            assumed: false,
+            reasons: Vec::new(),
+        }
+    }
+
+    /// Whether its ground is a register of applications, and under how many conditions one of them stands.
+    fn applications(&mut self, node: &Node, benefit: &mut Benefit) {
+        let problems = &mut *self.compiler.problems;
+        if benefit.answers && benefit.ground_register.is_none() {
+            problems.report_with_hint(node.place, "`answers` needs applications to answer", "ground = a register of applications");
+        }
+        let Some(standing) = node.get("while") else { return };
+        benefit.standing = standing.entries().len();
+        if !benefit.answers {
+            let hint = "put its conditions under [when]";
+            problems.report_with_hint(standing.place, "`while` is of applications, with `answers = true`", hint);
+        }
     }
 
     /// Whether a person's right reads values of the household. Mistakes are reported when it is compiled.

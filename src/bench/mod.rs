@@ -4,6 +4,7 @@
 //! Every measure is one JSON line. Latencies are taken open loop: updates arrive by a Poisson process whether or not the
 //! engine is ready, and each is timed from its scheduled arrival, so a stall is charged to everybody who waited in it.
 
+mod arrival;
 mod evaluate;
 
 use crate::commands::feeds::parse_date;
@@ -28,6 +29,8 @@ pub enum Bench {
     Rescoring(Size),
     /// From a country's records to the first decision for everybody.
     Load(Size),
+    /// Open loop through the whole pipeline: from the scheduled arrival of a record to its acknowledgement and to the ledger.
+    Arrival(arrival::Arguments),
     /// Compiling the package; evaluating a person and a family, with the share of each room.
     Evaluate(evaluate::Arguments),
 }
@@ -66,6 +69,7 @@ pub fn bench(bench: Bench) -> Result<(), Failure> {
     match bench {
         Bench::Rescoring(size) => rescoring(&size),
         Bench::Load(size) => load(&size),
+        Bench::Arrival(arguments) => arrival::arrival(&arguments),
         Bench::Evaluate(arguments) => evaluate::evaluate(&arguments),
     }
 }

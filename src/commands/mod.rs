@@ -6,6 +6,8 @@ pub mod feed;
 pub mod feeds;
 pub mod forecast;
 pub mod generate;
+pub mod journal;
+pub mod ledger;
 pub mod policy;
 pub mod run;
 

@@ -79,22 +79,21 @@ impl<D: Disk> Journal<D> {
     /// Opens a journal, or begins one. What was torn off at its end is cut; what is damaged is refused. From here on entries are
     /// written by this dictionary.
     pub fn open(disk: D, dictionary: Dictionary) -> Result<Self, Failure> {
-        let last = segments(&disk)?.pop();
-        let (segment, file, length, epoch) = match last {
-            None => (1, new_segment(&disk, 1, &dictionary)?, 0, 0),
+        let (segment, file, length) = match segments(&disk)?.pop() {
+            None => (1, new_segment(&disk, 1, &dictionary)?, 0),
             Some(name) => {
-                let (number, bytes) = (number_of(&name), read(&disk, &name)?);
-                let scan = scan(&name, &bytes)?;
+                let (number, scan) = (number_of(&name), scan(&name, &read(&disk, &name)?)?);
                 match scan.dictionary {
                     // The segment was begun, and nothing in it was ever acknowledged.
-                    None => (number, refill(&disk, &name, &dictionary)?, 0, last_epoch_before(&disk, number)?),
+                    None => (number, refill(&disk, &name, &dictionary)?, 0),
                     Some(known) if *known == dictionary => {
-                        (number, disk.reopen(&name, scan.end as u64).map_err(failed(&name))?, scan.end as u64, scan.epoch)
+                        (number, disk.reopen(&name, scan.end as u64).map_err(failed(&name))?, scan.end as u64)
                     }
-                    Some(_) => (number + 1, new_segment(&disk, number + 1, &dictionary)?, 0, scan.epoch),
+                    Some(_) => (number + 1, new_segment(&disk, number + 1, &dictionary)?, 0),
                 }
             }
         };
+        let epoch = last_epoch(&disk)?;
         let length = length.max(opening(&dictionary).len() as u64);
         let segment_bytes = SEGMENT_BYTES;
         Ok(Journal { disk, dictionary, segment, file, length, epoch, torn: false, segment_bytes, buffer: Vec::new() })
@@ -209,12 +208,12 @@ struct Scan {
 
 fn scan(name: &str, bytes: &[u8]) -> Result<Scan, Failure> {
     let begun = Scan { begin: 0, end: 0, epoch: 0, dictionary: None };
-    if bytes.len() < HEADER_BYTES {
-        return Ok(begun);
+    if let Err(damage) = check_header(bytes) {
+        // Power that fails while a segment is begun may leave anything there, but no epoch.
+        return if continues(bytes, 0, 1) { Err(Failure::Damaged { segment: name.to_owned(), damage }) } else { Ok(begun) };
     }
-    check_header(bytes).map_err(|damage| Failure::Damaged { segment: name.to_owned(), damage })?;
     let Some(first) = read_frame(bytes, HEADER_BYTES).filter(|frame| frame.kind == Kind::Dictionary) else {
-        return if continues(bytes, HEADER_BYTES, 0) { Err(damaged(name, HEADER_BYTES, "no dictionary")) } else { Ok(begun) };
+        return if continues(bytes, HEADER_BYTES, 1) { Err(damaged(name, HEADER_BYTES, "no dictionary")) } else { Ok(begun) };
     };
     let dictionary = serde_json::from_slice(first.payload).map_err(|error| damaged(name, first.at, &error.to_string()))?;
     let mut scan = Scan { begin: first.end, end: first.end, epoch: 0, dictionary: Some(Arc::new(dictionary)) };
@@ -255,8 +254,9 @@ fn fill<F: DiskFile>(mut file: F, name: &str, dictionary: &Dictionary) -> Result
     Ok(file)
 }
 
-fn last_epoch_before<D: Disk>(disk: &D, segment: u64) -> Result<u64, Failure> {
-    for name in segments(disk)?.iter().rev().filter(|name| number_of(name) < segment) {
+/// The last epoch that is whole: of the last segment that has any.
+fn last_epoch<D: Disk>(disk: &D) -> Result<u64, Failure> {
+    for name in segments(disk)?.iter().rev() {
         let scan = scan(name, &read(disk, name)?)?;
         if scan.epoch > 0 {
             return Ok(scan.epoch);

@@ -1,6 +1,7 @@
 //! The ledger as it is read outside: an SQLite file that operators can look into with SQL.
 //!
-//! An epoch is one transaction. The file is written behind the journal and never synced by itself (WAL, `synchronous=NORMAL`): whatever
+//! Changes are chained: each row carries the SHA-256 of the row before it and of what it says itself, so that none can be altered, left out or
+//! put in between unseen. An epoch is one transaction. The file is written behind the journal and never synced by itself (WAL, `synchronous=NORMAL`): whatever
 //! suffix of epochs a crash takes from it is told again from the journal. Its chain of changes must then come out as it was.
 
 use super::{Ledger, Message};
@@ -9,6 +10,7 @@ use crate::views::Writer;
 use dataflows::model::{Change, ChangeKind, Date, Epoch};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::fmt;
 use std::path::Path;
 
@@ -22,8 +24,10 @@ const TABLES: &str = "
         person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, decision TEXT, household TEXT, outcome TEXT, amount INTEGER,
         \"from\" TEXT, until TEXT, reasons TEXT, policy TEXT, epoch INTEGER, PRIMARY KEY(person, benefit, ground, period)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS changes(
-        change INTEGER PRIMARY KEY, epoch INTEGER, date TEXT, decision TEXT, person TEXT, benefit TEXT, kind TEXT);
+        change INTEGER PRIMARY KEY, epoch INTEGER, date TEXT, decision TEXT, person TEXT, benefit TEXT, kind TEXT,
+        chain TEXT);
     CREATE INDEX IF NOT EXISTS changes_by_epoch ON changes(epoch);
+    CREATE INDEX IF NOT EXISTS changes_by_person ON changes(person);
     CREATE TABLE IF NOT EXISTS outbox(
         message TEXT PRIMARY KEY, epoch INTEGER, date TEXT, person TEXT, benefit TEXT, ground TEXT, round INTEGER, kind TEXT, phone TEXT,
         status TEXT, text TEXT) WITHOUT ROWID;
@@ -43,6 +47,11 @@ pub enum StoreFailure {
         written: String,
         told: String,
     },
+    /// The journal ends before what is written here.
+    Ahead {
+        written: Epoch,
+        journal: Epoch,
+    },
 }
 
 impl fmt::Display for StoreFailure {
@@ -50,6 +59,9 @@ impl fmt::Display for StoreFailure {
         match self {
             StoreFailure::Sql(error) => write!(f, "ledger: {error}"),
             StoreFailure::Format(format) => write!(f, "ledger: of format {format}, this program keeps format {FORMAT}"),
+            StoreFailure::Ahead { written, journal } => {
+                write!(f, "ledger: holds epoch {written}, but the journal ends with {journal}: part of the journal is missing")
+            }
             StoreFailure::Parted { epoch, written, told } => {
                 write!(
                     f,
@@ -76,6 +88,8 @@ pub struct Store {
     /// The last epoch that is written, and the chain of changes then.
     frontier: Epoch,
     chain: String,
+    /// Of the last row of changes.
+    link: String,
 }
 
 /// What an epoch brings to the file, beside the ledger itself.
@@ -103,12 +117,21 @@ impl Store {
                 (0, String::new())
             }
         };
-        Ok(Store { connection, rows, policy, frontier, chain })
+        let link = connection.query_row("SELECT chain FROM changes ORDER BY change DESC LIMIT 1", [], |row| row.get(0)).optional()?;
+        Ok(Store { connection, rows, policy, frontier, chain, link: link.unwrap_or_default() })
     }
 
     /// The last epoch that is written; zero before the first.
     pub fn frontier(&self) -> Epoch {
         self.frontier
+    }
+
+    /// Checks that the journal, which ends with this epoch, told all that is written.
+    pub fn check_end(&self, journal: Epoch) -> Result<(), StoreFailure> {
+        match self.frontier > journal {
+            true => Err(StoreFailure::Ahead { written: self.frontier, journal }),
+            false => Ok(()),
+        }
     }
 
     /// Writes what an epoch brought, once; of one that is written already it checks that the journal tells the same.
@@ -121,7 +144,8 @@ impl Store {
             };
         }
         let (rows, transaction) = (&self.rows, self.connection.transaction()?);
-        write_changes(&transaction, rows, &self.policy, page)?;
+        let mut link = self.link.clone();
+        write_changes(&transaction, rows, &self.policy, page, &mut link)?;
         write_texts(&transaction, rows, page.texts)?;
         write_refused(&transaction, page)?;
         transaction.prepare_cached("UPDATE meta SET frontier = ?, date = ?, live = ?, chain = ?, policy = ?")?.execute(params![
@@ -132,16 +156,22 @@ impl Store {
             self.policy
         ])?;
         transaction.commit()?;
-        (self.frontier, self.chain) = (page.epoch, told);
+        (self.frontier, self.chain, self.link) = (page.epoch, told, link);
         Ok(())
     }
 }
 
-fn write_changes(transaction: &Transaction<'_>, rows: &Writer, policy: &str, page: &Page<'_>) -> Result<(), StoreFailure> {
+fn write_changes(
+    transaction: &Transaction<'_>,
+    rows: &Writer,
+    policy: &str,
+    page: &Page<'_>,
+    link: &mut String,
+) -> Result<(), StoreFailure> {
     let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     let mut remove = transaction.prepare_cached("DELETE FROM decisions WHERE person = ? AND benefit = ? AND ground = ? AND period = ?")?;
-    let mut tell =
-        transaction.prepare_cached("INSERT INTO changes(epoch, date, decision, person, benefit, kind) VALUES (?, ?, ?, ?, ?, ?)")?;
+    let mut tell = transaction
+        .prepare_cached("INSERT INTO changes(epoch, date, decision, person, benefit, kind, chain) VALUES (?, ?, ?, ?, ?, ?, ?)")?;
     for change in page.changes {
         let row = rows.decision(&change.decision);
         let text = |name: &str| row[name].as_str();
@@ -171,8 +201,16 @@ fn write_changes(transaction: &Transaction<'_>, rows: &Writer, policy: &str, pag
             }
         }
         if let Some(told) = rows.change(page.date, change.kind, &change.decision) {
-            let kind = told["change"].as_str();
-            tell.execute(params![page.epoch, page.date.to_string(), text("decision"), text("person"), text("benefit"), kind])?;
+            let said = Said {
+                epoch: page.epoch,
+                date: &page.date.to_string(),
+                decision: text("decision").unwrap_or_default(),
+                person: text("person").unwrap_or_default(),
+                benefit: text("benefit").unwrap_or_default(),
+                kind: told["change"].as_str().unwrap_or_default(),
+            };
+            *link = said.link(link);
+            tell.execute(params![said.epoch, said.date, said.decision, said.person, said.benefit, said.kind, &*link])?;
         }
     }
     Ok(())
@@ -209,8 +247,36 @@ fn write_refused(transaction: &Transaction<'_>, page: &Page<'_>) -> Result<(), S
     Ok(())
 }
 
+/// What a row of changes says.
+struct Said<'a> {
+    epoch: Epoch,
+    date: &'a str,
+    decision: &'a str,
+    person: &'a str,
+    benefit: &'a str,
+    kind: &'a str,
+}
+
+impl Said<'_> {
+    /// Its link in the chain, after the one before.
+    fn link(&self, before: &str) -> String {
+        let Said { epoch, date, decision, person, benefit, kind } = self;
+        let text = format!("{before}|{epoch}|{date}|{decision}|{person}|{benefit}|{kind}");
+        Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 fn hex(number: u128) -> String {
     format!("{number:032x}")
+}
+
+/// What a ledger's file holds, and the last link of its chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    pub changes: u64,
+    pub decisions: u64,
+    pub texts: u64,
+    pub link: String,
 }
 
 /// The file as others read it, beside its writer.
@@ -253,6 +319,32 @@ impl Reader {
             )
         };
         Ok(query.query_map(params![after, limit as i64], row)?.collect::<Result<_, _>>()?)
+    }
+
+    /// Checks the chain of changes from its beginning, and that every text is about a right that was gained or changed before. The error
+    /// of the answer names the first row that does not fit.
+    pub fn verify(&self) -> Result<Result<Verified, String>, StoreFailure> {
+        let mut query =
+            self.0.prepare("SELECT change, epoch, date, decision, person, benefit, kind, chain FROM changes ORDER BY change")?;
+        let (mut rows, mut link, mut verified) = (query.query([])?, String::new(), Verified::default());
+        while let Some(row) = rows.next()? {
+            let text = |at: usize| row.get_ref(at).map(|text| text.as_str().unwrap_or_default());
+            let (number, chain): (u64, String) = (row.get(0)?, row.get(7)?);
+            let said = Said { epoch: row.get(1)?, date: text(2)?, decision: text(3)?, person: text(4)?, benefit: text(5)?, kind: text(6)? };
+            link = said.link(&link);
+            verified.changes += 1;
+            if link != chain || number != verified.changes {
+                return Ok(Err(format!("changes: the chain breaks at change {number}")));
+            }
+        }
+        let stray = "SELECT message FROM outbox WHERE NOT EXISTS (SELECT 1 FROM changes WHERE changes.person = outbox.person
+            AND changes.benefit = outbox.benefit AND changes.epoch <= outbox.epoch AND changes.kind IN ('gained', 'amount')) LIMIT 1";
+        if let Some(message) = self.0.query_row(stray, [], |row| row.get::<_, String>(0)).optional()? {
+            return Ok(Err(format!("outbox: message {message} is about no right that was ever gained")));
+        }
+        let count = |table: &str| self.0.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
+        (verified.decisions, verified.texts, verified.link) = (count("decisions")?, count("outbox")?, link);
+        Ok(Ok(verified))
     }
 
     /// How many changes an epoch brought.

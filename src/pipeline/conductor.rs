@@ -54,14 +54,17 @@ impl Conductor {
     /// Tells everything that the journal holds, as it was told before. Nothing is handed over meanwhile.
     pub fn tell_again<D: Disk>(&mut self, disk: &D) -> Result<(), Failure> {
         let mut failure = None;
-        read_epochs(disk, |epoch| {
+        let summary = read_epochs(disk, |epoch| {
             if failure.is_none() {
                 let submission = self.restore(&epoch);
                 failure = self.epoch(epoch.number, submission).err();
             }
             Ok(())
         })?;
-        failure.map_or(Ok(()), |failure| Err(Failure::Ledger(failure)))
+        if let Some(failure) = failure {
+            return Err(failure.into());
+        }
+        Ok(self.store.check_end(summary.last_epoch)?)
     }
 
     /// An epoch as it came in.

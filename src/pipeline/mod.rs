@@ -19,7 +19,7 @@ mod scribe;
 
 pub use messenger::Network;
 pub use progress::{Progress, Standing};
-pub use scribe::{Acknowledgement, Scribe, Submission, Unavailable};
+pub use scribe::{Acknowledgement, Answer, Scribe, Submission, Unavailable};
 
 use crate::intake::Schema;
 use crate::journal::{self, Folder, Journal};

@@ -3,7 +3,7 @@
 //! While one epoch is being synced the next gathers: under load groups grow by themselves, and alone a submission waits for one sync. A
 //! date begins an epoch, so that what changed on a day is never netted with what changed on another.
 
-use crate::intake::{Contact, Item};
+use crate::intake::{Contact, Decoded, Intake, Item};
 use crate::journal::{Disk, Entry, Journal, Own};
 use crate::sources::Quarantined;
 use dataflows::model::Epoch;
@@ -33,6 +33,37 @@ pub struct Submission {
 impl Submission {
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Every line of a body, accepted or refused: one submission, and another from each date on. `feed` is named beside what is refused.
+    pub fn read(intake: &mut Intake, feed: &str, body: &[u8]) -> Vec<Submission> {
+        let (mut parts, mut submission) = (Vec::new(), Submission::default());
+        let name: Arc<str> = Arc::from(feed);
+        for (line, bytes) in (1..).zip(body.split(|byte| *byte == b'\n')) {
+            let raw = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+            if raw.trim_ascii().is_empty() {
+                continue;
+            }
+            match intake.decode(raw) {
+                Ok(Decoded { item, contact }) => {
+                    if matches!(item, Item::Calendar(_)) {
+                        let dated = Submission { dated: true, ..Submission::default() };
+                        parts.push(std::mem::replace(&mut submission, dated));
+                    }
+                    submission.entries.append(&mut intake.take_entries());
+                    submission.items.push(item);
+                    submission.contacts.extend(contact);
+                }
+                Err(rejection) => {
+                    let (field, reason) = (rejection.field, rejection.reason);
+                    Entry::Refused { feed, line, field: &field, reason: &reason, raw }.write(&mut submission.entries);
+                    submission.refused.push(Quarantined { file: name.clone(), line, field, reason, raw: raw.to_vec() });
+                }
+            }
+        }
+        parts.push(submission);
+        parts.retain(|part| !part.is_empty());
+        parts
     }
 
     /// What the pipeline itself did or heard.

@@ -1,10 +1,8 @@
 //! The door for updates: a body of lines, answered once they are durable.
 
 use super::{Doors, Refusal, Shared, aside};
-use crate::intake::{Decoded, Intake, Item, Schema};
-use crate::journal::Entry;
+use crate::intake::{Intake, Schema};
 use crate::pipeline::Submission;
-use crate::sources::Quarantined;
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
@@ -76,7 +74,7 @@ pub(super) async fn updates(State(doors): Shared, headers: HeaderMap, body: Body
 fn take(doors: &Arc<Doors>, encoding: &str, feed: &str, body: &[u8]) -> Result<Json<Value>, Refusal> {
     let inner = doors.inner()?;
     let lines = unpacked(encoding, body).map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("body: {error}")))?;
-    let parts = inner.decoders.with(|intake| decode(intake, feed, lines.as_deref().unwrap_or(body)));
+    let parts = inner.decoders.with(|intake| Submission::read(intake, feed, lines.as_deref().unwrap_or(body)));
     let count = |each: fn(&Submission) -> usize| parts.iter().map(each).sum::<usize>();
     let (accepted, quarantined) = (count(|part| part.items.len()), count(|part| part.refused.len()));
     let answers = parts.into_iter().map(|part| inner.scribe.send(part)).collect::<Result<Vec<_>, _>>()?;
@@ -101,35 +99,4 @@ fn unpacked(encoding: &str, body: &[u8]) -> io::Result<Option<Vec<u8>>> {
         return Err(io::Error::other(format!("unpacked longer than {BODY_BYTES_MAX} bytes")));
     }
     Ok(Some(lines))
-}
-
-/// Every line, accepted or refused: one submission, and another from each date on.
-fn decode(intake: &mut Intake, feed: &str, body: &[u8]) -> Vec<Submission> {
-    let (mut parts, mut submission) = (Vec::new(), Submission::default());
-    let name: Arc<str> = Arc::from(feed);
-    for (line, bytes) in (1..).zip(body.split(|byte| *byte == b'\n')) {
-        let raw = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        if raw.trim_ascii().is_empty() {
-            continue;
-        }
-        match intake.decode(raw) {
-            Ok(Decoded { item, contact }) => {
-                if matches!(item, Item::Calendar(_)) {
-                    let dated = Submission { dated: true, ..Submission::default() };
-                    parts.push(std::mem::replace(&mut submission, dated));
-                }
-                submission.entries.append(&mut intake.take_entries());
-                submission.items.push(item);
-                submission.contacts.extend(contact);
-            }
-            Err(rejection) => {
-                let (field, reason) = (rejection.field, rejection.reason);
-                Entry::Refused { feed, line, field: &field, reason: &reason, raw }.write(&mut submission.entries);
-                submission.refused.push(Quarantined { file: name.clone(), line, field, reason, raw: raw.to_vec() });
-            }
-        }
-    }
-    parts.push(submission);
-    parts.retain(|part| !part.is_empty());
-    parts
 }

@@ -1,0 +1,191 @@
+//! From the scheduled arrival of a record to its acknowledgement and to the ledger, through the whole pipeline; what a sync of this disk costs
+//! beside it; and how long a start takes that tells the journal again.
+
+use super::{poisson, rss_bytes};
+use crate::commands::feeds::parse_date;
+use crate::commands::{Failure, load_policy};
+use crate::intake::{Intake, Schema};
+use crate::pipeline::{Answer, Network, Pipeline, Setup, Submission};
+use clap::Args;
+use dataflows::model::{Date, Epoch};
+use dataflows::policy::Policy;
+use fixtures::country::{Country, in_order, opening};
+use hdrhistogram::Histogram;
+use serde_json::json;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// A package's folder, or the name of a built-in package.
+    #[arg(long, default_value = "kz")]
+    policy: String,
+    #[arg(long, default_value_t = 100_000)]
+    persons: usize,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Records a second, each a submission of its own.
+    #[arg(long, default_value_t = 1000)]
+    rate: u64,
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// A folder that is not there yet, on the disk that is measured.
+    #[arg(long, default_value = "bench-data")]
+    data: PathBuf,
+    #[arg(long, default_value = "2026-01-01", value_parser = parse_date)]
+    start: Date,
+}
+
+/// Threads that make and decode records.
+const DECODING_THREADS: usize = 2;
+/// Syncs by which the disk is measured, and the bytes before each.
+const SYNCS: usize = 2_000;
+const SYNC_BYTES: usize = 200;
+/// Fewer updates a person and day than the country has.
+const UPDATES_PER_PERSON_DAY: f64 = 0.05;
+const FOR_EVER: Duration = Duration::from_secs(600);
+
+pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
+    let Arguments { policy, persons, seed, rate, seconds, data, start } = arguments;
+    if data.exists() {
+        return Err(Failure::usage(format!("--data {}: is there already", data.display())));
+    }
+    let problem = |error: std::io::Error| Failure::failed(format!("{}: {error}", data.display()));
+    fs::create_dir_all(data).map_err(problem)?;
+    let policy = load_policy(policy)?;
+    let sync = syncs(data).map_err(problem)?;
+    let country = Country::new(*persons, *seed, *start);
+    let wanted = (rate * seconds) as usize;
+    let records = life(&policy, &country, *persons, wanted);
+
+    let loaded = Instant::now();
+    let pipeline = begin(&policy, data)?;
+    let mut last = None;
+    for part in population(&policy, country).flatten() {
+        last = Some(pipeline.scribe.send(part).map_err(|reason| Failure::failed(reason.to_string()))?);
+    }
+    let epoch = last.map_or(Ok(0), |answer| answer.wait().map(|answer| answer.epoch));
+    pipeline.progress.wait_for(epoch.map_err(|reason| Failure::failed(reason.to_string()))?, FOR_EVER);
+    let load_seconds = loaded.elapsed().as_secs_f64();
+    let [acknowledged, known] = open_loop(&pipeline, records, *rate as f64);
+    let epochs = pipeline.progress.standing().epoch;
+    let held = rss_bytes();
+    pipeline.stop();
+
+    let journal_bytes: u64 =
+        fs::read_dir(data.join("journal")).map_err(problem)?.flatten().filter_map(|file| Some(file.metadata().ok()?.len())).sum();
+    let ledger_bytes = fs::metadata(data.join("ledger.db")).map_err(problem)?.len();
+    let started = Instant::now();
+    let pipeline = begin(&policy, data)?;
+    let start_seconds = started.elapsed().as_secs_f64();
+    pipeline.stop();
+    fs::remove_dir_all(data).map_err(problem)?;
+    let micros = |histogram: &Histogram<u64>, quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1000.0;
+    let quantiles = |histogram: &Histogram<u64>| json!({ "p50_us": micros(histogram, 0.5), "p99_us": micros(histogram, 0.99), "max_us": micros(histogram, 1.0) });
+    println!(
+        "{}",
+        json!({ "bench": "arrival", "persons": persons, "rate": rate, "records": acknowledged.len(), "sync": quantiles(&sync), "acknowledged": quantiles(&acknowledged),
+                "in_ledger": quantiles(&known), "budget_p99_us": 1.5 * micros(&sync, 0.99) + 3000.0, "epochs": epochs, "load_seconds": load_seconds,
+                "restart_seconds": start_seconds, "journal_bytes": journal_bytes, "ledger_bytes": ledger_bytes, "rss_bytes": held })
+    );
+    Ok(())
+}
+
+fn begin(policy: &Arc<Policy>, data: &Path) -> Result<Pipeline, Failure> {
+    let setup = Setup { data: data.to_owned(), workers: 1, network: Network::Nowhere, allow_assumed: false };
+    Pipeline::start(policy.clone(), setup).map_err(|failure| Failure::failed(failure.to_string()))
+}
+
+/// What it takes this disk to make a short write outlive a loss of power.
+fn syncs(folder: &Path) -> std::io::Result<Histogram<u64>> {
+    let mut took = histogram();
+    let path = folder.join("sync");
+    let mut file = File::create(&path)?;
+    for _ in 0..SYNCS {
+        let started = Instant::now();
+        file.write_all(&[7; SYNC_BYTES])?;
+        file.sync_data()?;
+        took.saturating_record(started.elapsed().as_nanos() as u64);
+    }
+    fs::remove_file(path)?;
+    Ok(took)
+}
+
+/// The country's records, a submission or two a neighbourhood.
+fn population(policy: &Arc<Policy>, country: Country) -> impl Iterator<Item = Vec<Submission>> + use<> {
+    let schema = Arc::new(Schema::from(&**policy));
+    let neighbourhoods = country.neighbourhoods();
+    in_order(DECODING_THREADS, neighbourhoods + 1, move |index| {
+        let mut lines = Vec::new();
+        match index < neighbourhoods {
+            true => country.neighbourhood(index).population(country.seed(), &mut lines),
+            false => lines = opening(country.start()),
+        }
+        Submission::read(&mut Intake::journalling(schema.clone()), "country", &lines)
+    })
+}
+
+/// Records of the country's life, a submission each; the date stands still.
+fn life(policy: &Arc<Policy>, country: &Country, persons: usize, wanted: usize) -> Vec<Submission> {
+    let mut intake = Intake::journalling(Arc::new(Schema::from(&**policy)));
+    let days = (wanted as f64 / (persons as f64 * UPDATES_PER_PERSON_DAY)).ceil() as usize;
+    let mut submissions = Vec::new();
+    for (_, lines) in country.days(days) {
+        for line in lines.split(|byte| *byte == b'\n') {
+            submissions.extend(Submission::read(&mut intake, "country", line).into_iter().filter(|part| !part.dated));
+        }
+    }
+    submissions.truncate(wanted);
+    submissions
+}
+
+/// Sends each record when it is due, whatever became of those before; how long until each was acknowledged, and until the ledger had it.
+fn open_loop(pipeline: &Pipeline, records: Vec<Submission>, rate: f64) -> [Histogram<u64>; 2] {
+    let (sent, waiting) = channel();
+    let (durable, written) = channel();
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        let acknowledging = scope.spawn(move || acknowledgements(started, waiting, &durable));
+        let knowing = scope.spawn(|| passages(pipeline, started, written));
+        let mut arrivals = poisson(rate);
+        for record in records {
+            let due = Duration::from_nanos(arrivals());
+            while started.elapsed() < due {
+                std::thread::sleep(due.saturating_sub(started.elapsed()));
+            }
+            let Ok(answer) = pipeline.scribe.send(record) else { break };
+            sent.send((due, answer)).expect("whoever waits for answers stays as long as anything is sent");
+        }
+        drop(sent);
+        [acknowledging, knowing].map(|thread| thread.join().expect("no watcher panics"))
+    })
+}
+
+/// How long after it was due each record was durable.
+fn acknowledgements(started: Instant, waiting: Receiver<(Duration, Answer)>, durable: &Sender<(Duration, Epoch)>) -> Histogram<u64> {
+    let mut took = histogram();
+    for (due, answer) in waiting {
+        let Ok(answer) = answer.wait() else { break };
+        took.saturating_record((started.elapsed() - due).as_nanos() as u64);
+        durable.send((due, answer.epoch)).expect("whoever watches the ledger stays");
+    }
+    took
+}
+
+/// How long after it was due each record was in the ledger, with all that it led to.
+fn passages(pipeline: &Pipeline, started: Instant, written: Receiver<(Duration, Epoch)>) -> Histogram<u64> {
+    let mut took = histogram();
+    for (due, epoch) in written {
+        pipeline.progress.wait_for(epoch, FOR_EVER);
+        took.saturating_record((started.elapsed() - due).as_nanos() as u64);
+    }
+    took
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 600_000_000_000, 3).expect("three digits up to ten minutes")
+}

@@ -1,0 +1,132 @@
+//! `shanyraq journal`: looks into the journal of a pipeline that is not running.
+
+use super::Failure;
+use crate::intake::Scalar;
+use crate::journal::entries::{FieldWords, entries, values};
+use crate::journal::{Dictionary, Entry, Folder, Own, Written, read_epochs};
+use crate::pipeline::journal_folder;
+use clap::{Args, Subcommand};
+use dataflows::model::{Date, PersonKind};
+use serde_json::{Map, Value, json};
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+/// Look into a journal.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Reads all of it, checks every sum, and says what it holds.
+    Verify(Place),
+    /// Writes every record that it holds as a line of NDJSON, in order: a feed for `batch`.
+    Export(Place),
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Place {
+    /// The folder of journal and ledger.
+    #[arg(long, default_value = "data")]
+    pub data: PathBuf,
+}
+
+pub fn journal(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Verify(place) => verify(place),
+        Command::Export(place) => export(place),
+    }
+}
+
+fn open(place: &Place) -> Result<Folder, Failure> {
+    let folder = journal_folder(&place.data);
+    if !folder.is_dir() {
+        return Err(Failure::usage(format!("{}: no journal here", folder.display())));
+    }
+    Folder::open(&folder).map_err(|error| Failure::failed(format!("{}: {error}", folder.display())))
+}
+
+fn verify(place: &Place) -> Result<(), Failure> {
+    let (mut records, mut refused, mut own) = (0u64, 0u64, 0u64);
+    let summary = read_epochs(&open(place)?, |epoch| {
+        for entry in entries(&epoch.entries) {
+            match entry {
+                Entry::Record(_) => records += 1,
+                Entry::Refused { .. } => refused += 1,
+                Entry::Own(_) => own += 1,
+                Entry::Calendar(_) | Entry::Heartbeat { .. } => {}
+            }
+        }
+        Ok(())
+    });
+    let summary = summary.map_err(|failure| Failure::failed(failure.to_string()))?;
+    println!(
+        "{}",
+        json!({ "segments": summary.segments, "epochs": summary.epochs, "last_epoch": summary.last_epoch, "bytes": summary.bytes,
+                "torn_bytes": summary.torn_bytes, "records": records, "refused": refused, "own": own })
+    );
+    Ok(())
+}
+
+fn export(place: &Place) -> Result<(), Failure> {
+    let mut out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
+    let mut broken = None;
+    let read = read_epochs(&open(place)?, |epoch| {
+        for line in entries(&epoch.entries).filter_map(|entry| line(&entry, &epoch.dictionary)) {
+            if broken.is_none() {
+                broken = writeln!(out, "{line}").err();
+            }
+        }
+        Ok(())
+    });
+    read.map_err(|failure| Failure::failed(failure.to_string()))?;
+    match broken.or_else(|| out.flush().err()) {
+        Some(error) => Err(Failure::failed(format!("cannot write: {error}"))),
+        None => Ok(()),
+    }
+}
+
+/// An entry as the agency wrote it; nothing for what the pipeline itself did, and for what was refused.
+fn line(entry: &Entry<'_>, dictionary: &Dictionary) -> Option<Value> {
+    let announced = |register: &str, key: &str, date: Date| json!({ "register": register, "key": key, "seq": 1, "op": "upsert", "data": { "date": date.to_string() } });
+    match entry {
+        Entry::Record(record) => record_line(record, dictionary),
+        Entry::Calendar(date) => Some(announced("calendar", "today", *date)),
+        Entry::Heartbeat { register, date } => Some(announced("heartbeat", &dictionary.registers.get(usize::from(*register))?.id, *date)),
+        Entry::Refused { .. } | Entry::Own(Own::Live | Own::Intents(_) | Own::Receipt { .. } | Own::Reply { .. }) => None,
+    }
+}
+
+fn record_line(record: &Written<'_>, dictionary: &Dictionary) -> Option<Value> {
+    let register = dictionary.registers.get(usize::from(record.register))?;
+    let people = if dictionary.person == "iin" { PersonKind::Iin } else { PersonKind::Integer };
+    let mut data = Map::new();
+    for (field, value) in values(record.fields) {
+        let words: &FieldWords = register.fields.get(field)?;
+        data.insert(words.name.clone(), value_of(words.scalar(value, people)));
+    }
+    let op = if record.deleted { "delete" } else { "upsert" };
+    let mut line = json!({ "register": register.id, "key": record.key, "seq": record.seq, "op": op, "data": data });
+    if record.person != 0 {
+        line["person"] = person(record.person, people);
+    }
+    if let Some(date) = record.event_date {
+        line["event_date"] = date.to_string().into();
+    }
+    if record.event_date.is_none_or(|date| date < record.heard) && record.heard > Date::BEFORE_ALL {
+        line["recorded_at"] = record.heard.to_string().into();
+    }
+    Some(line)
+}
+
+fn person(person: u64, people: PersonKind) -> Value {
+    match people {
+        PersonKind::Iin => people.format(person).into(),
+        PersonKind::Integer => person.into(),
+    }
+}
+
+fn value_of(scalar: Scalar<'_>) -> Value {
+    match scalar {
+        Scalar::Bool(value) => value.into(),
+        Scalar::Integer(number) => number.into(),
+        Scalar::Text(text) => text.into(),
+        Scalar::Null | Scalar::Other(_) => Value::Null,
+    }
+}

@@ -1,0 +1,308 @@
+use crate::folder::Folder as Temporary;
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use shanyraq::journal::entries::{FieldWords, RegisterWords, Value, entries, values, write_value};
+use shanyraq::journal::{Dictionary, Disk, DiskFile, Entry, Failure, Folder, Journal, Own, Summary, Written, read_epochs};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+fn dictionary(registers: &[&str]) -> Dictionary {
+    let field = FieldWords { name: "amount".to_owned(), kind: "money".to_owned() };
+    let register = |id: &&str| RegisterWords { id: (*id).to_owned(), fields: vec![field.clone()] };
+    Dictionary { person: "iin".to_owned(), registers: registers.iter().map(register).collect() }
+}
+
+/// A disk whose page cache can be lost: what a file holds for sure, and what was appended since the last sync.
+#[derive(Clone, Default)]
+struct Sea(Arc<Mutex<Water>>);
+
+#[derive(Default)]
+struct Water {
+    files: BTreeMap<String, (Vec<u8>, Vec<u8>)>,
+    /// The next writes or syncs that fail; a write that fails leaves half of what it was given.
+    failing_writes: usize,
+    failing_syncs: usize,
+}
+
+struct SeaFile(Sea, String);
+
+impl Sea {
+    fn water(&self) -> std::sync::MutexGuard<'_, Water> {
+        self.0.lock().unwrap()
+    }
+
+    /// The power fails: of what was not synced only some of the first bytes are there, or none, and one of them may be wrong.
+    fn storm(&self, kept: usize, wrong: Option<usize>) {
+        for (durable, pending) in self.water().files.values_mut() {
+            pending.truncate(kept);
+            if let Some(byte) = wrong.filter(|at| *at < pending.len()).and_then(|at| pending.get_mut(at)) {
+                *byte ^= 0x40;
+            }
+            durable.append(pending);
+        }
+    }
+}
+
+impl Disk for Sea {
+    type File = SeaFile;
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.water().files.keys().cloned().collect())
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        let water = self.water();
+        let (durable, pending) = water.files.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok([durable.as_slice(), pending].concat())
+    }
+
+    fn create(&self, name: &str) -> io::Result<SeaFile> {
+        self.water().files.insert(name.to_owned(), Default::default());
+        Ok(SeaFile(self.clone(), name.to_owned()))
+    }
+
+    fn reopen(&self, name: &str, length: u64) -> io::Result<SeaFile> {
+        let mut bytes = self.read(name)?;
+        bytes.truncate(length as usize);
+        self.water().files.insert(name.to_owned(), (bytes, Vec::new()));
+        Ok(SeaFile(self.clone(), name.to_owned()))
+    }
+}
+
+impl DiskFile for SeaFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut water = self.0.water();
+        let fails = water.failing_writes > 0;
+        water.failing_writes -= usize::from(fails);
+        let written = if fails { &bytes[..bytes.len() / 2] } else { bytes };
+        water.files.get_mut(&self.1).unwrap().1.extend_from_slice(written);
+        if fails { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let mut water = self.0.water();
+        if water.failing_syncs > 0 {
+            water.failing_syncs -= 1;
+            return Err(io::Error::other("EIO"));
+        }
+        let (durable, pending) = water.files.get_mut(&self.1).unwrap();
+        durable.append(pending);
+        Ok(())
+    }
+}
+
+/// All epochs that can be read: numbers and entries.
+fn told<D: Disk>(disk: &D) -> Result<(Vec<(u64, Vec<u8>)>, Summary), Failure> {
+    let mut epochs = Vec::new();
+    let summary = read_epochs(disk, |epoch| {
+        epochs.push((epoch.number, epoch.entries));
+        Ok(())
+    })?;
+    Ok((epochs, summary))
+}
+
+fn open(disk: &Sea, segment_bytes: u64) -> Journal<Sea> {
+    Journal::open(disk.clone(), dictionary(&["a.b"])).unwrap().with_segments_of(segment_bytes)
+}
+
+/// What happens to a journal.
+#[derive(Clone, Debug)]
+enum Happening {
+    Append(Vec<u8>),
+    /// The power fails while this is being written; the journal is opened again.
+    Storm {
+        during: Vec<u8>,
+        kept: usize,
+        wrong: Option<usize>,
+    },
+    /// A write or a sync fails, once.
+    Failure {
+        write: bool,
+        during: Vec<u8>,
+    },
+    OpenAgain,
+}
+
+fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    let bytes = || prop::collection::vec(any::<u8>(), 0..200);
+    let one = prop_oneof![
+        5 => bytes().prop_map(Happening::Append),
+        2 => (bytes(), 0..300usize, prop::option::of(0..300usize)).prop_map(|(during, kept, wrong)| Happening::Storm { during, kept, wrong }),
+        2 => (any::<bool>(), bytes()).prop_map(|(write, during)| Happening::Failure { write, during }),
+        1 => Just(Happening::OpenAgain),
+    ];
+    prop::collection::vec(one, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/seeds/journal.txt"))), ..ProptestConfig::default() })]
+
+    /// Whatever is lost of what was not synced, and whichever writes fail: everything acknowledged is told, in order, once.
+    #[test]
+    fn nothing_acknowledged_is_ever_lost(happenings in happenings(), segment_bytes in 100..2_000u64) {
+        let sea = Sea::default();
+        let mut journal = open(&sea, segment_bytes);
+        let mut acknowledged: Vec<(u64, Vec<u8>)> = Vec::new();
+        for happening in happenings {
+            match happening {
+                Happening::Append(entries) => acknowledged.push((journal.append(&entries).unwrap(), entries)),
+                Happening::Storm { during, kept, wrong } => {
+                    // The sync does not return before the power fails.
+                    sea.water().failing_syncs = 1;
+                    prop_assert!(journal.append(&during).is_err());
+                    sea.storm(kept, wrong);
+                    sea.water().failing_syncs = 0;
+                    journal = open(&sea, segment_bytes);
+                    // All of it may have reached the disk without anybody having been told so.
+                    if journal.epoch() > acknowledged.last().map_or(0, |(epoch, _)| *epoch) {
+                        acknowledged.push((journal.epoch(), during));
+                    }
+                }
+                Happening::Failure { write, during } => {
+                    let mut water = sea.water();
+                    (water.failing_writes, water.failing_syncs) = (usize::from(write), usize::from(!write));
+                    drop(water);
+                    prop_assert!(journal.append(&during).is_err());
+                    let mut water = sea.water();
+                    (water.failing_writes, water.failing_syncs) = (0, 0);
+                }
+                Happening::OpenAgain => {
+                    drop(journal);
+                    journal = open(&sea, segment_bytes);
+                    if journal.epoch() > acknowledged.last().map_or(0, |(epoch, _)| *epoch) {
+                        // Written whole by an append that was told to have failed: it may stand, and then stands once.
+                        let (epochs, _) = told(&sea).unwrap();
+                        acknowledged.push(epochs.last().unwrap().clone());
+                    }
+                }
+            }
+        }
+        let last = acknowledged.last().map_or(0, |(epoch, _)| *epoch);
+        let (mut epochs, _) = told(&sea).unwrap();
+        // What stands behind them was written whole, and nobody was told.
+        epochs.retain(|(epoch, _)| *epoch <= last);
+        prop_assert_eq!(epochs, acknowledged);
+    }
+}
+
+/// Three epochs in one segment, and where the frames of the second and the third begin.
+fn three_epochs(folder: &Temporary) -> (std::path::PathBuf, Vec<u8>) {
+    let disk = Folder::open(&folder.0).unwrap();
+    let mut journal = Journal::open(disk, dictionary(&["a.b"])).unwrap();
+    for entries in [&b"first"[..], b"second", b"third"] {
+        journal.append(entries).unwrap();
+    }
+    let file = folder.0.join("0000000001.shj");
+    let bytes = std::fs::read(&file).unwrap();
+    (file, bytes)
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_the_next_epoch_follows_what_is_whole() {
+    let folder = Temporary::new("torn");
+    let (file, bytes) = three_epochs(&folder);
+    for cut in 1..=b"third".len() + 17 {
+        std::fs::write(&file, &bytes[..bytes.len() - cut]).unwrap();
+        let disk = Folder::open(&folder.0).unwrap();
+        let (epochs, summary) = told(&disk).unwrap();
+        assert_eq!(epochs.iter().map(|(epoch, _)| *epoch).collect::<Vec<_>>(), [1, 2], "cut by {cut}");
+        assert_eq!(summary.torn_bytes, (b"third".len() + 17 - cut) as u64);
+        let mut journal = Journal::open(disk, dictionary(&["a.b"])).unwrap();
+        assert_eq!(journal.append(b"another").unwrap(), 3);
+        drop(journal);
+        let (epochs, summary) = told(&Folder::open(&folder.0).unwrap()).unwrap();
+        assert_eq!((epochs[2].1.as_slice(), summary.torn_bytes), (&b"another"[..], 0));
+    }
+}
+
+#[test]
+fn damage_in_the_middle_is_refused_with_its_place() {
+    let folder = Temporary::new("damage");
+    let (file, bytes) = three_epochs(&folder);
+    let second = bytes.windows(6).position(|window| window == b"second").unwrap();
+    let mut damaged = bytes.clone();
+    damaged[second] ^= 1;
+    std::fs::write(&file, damaged).unwrap();
+    let frame = second - 17;
+    let expected = format!("journal 0000000001.shj: damaged at byte {frame}: a frame does not check, and others follow");
+    let disk = Folder::open(&folder.0).unwrap();
+    assert_eq!(told(&disk).unwrap_err().to_string(), expected);
+    assert_eq!(Journal::open(disk, dictionary(&["a.b"])).err().unwrap().to_string(), expected);
+}
+
+#[test]
+fn one_process_at_a_time_and_another_format_is_refused() {
+    let folder = Temporary::new("lock");
+    let (file, mut bytes) = three_epochs(&folder);
+    let held = Folder::open(&folder.0).unwrap();
+    assert_eq!(Folder::open(&folder.0).err().unwrap().to_string(), "another process works in this folder");
+    bytes[4] = 9;
+    std::fs::write(&file, bytes).unwrap();
+    let message = told(&held).unwrap_err().to_string();
+    assert_eq!(message, "journal 0000000001.shj: damaged at byte 0: format 9, of which this program knows only 1");
+}
+
+#[test]
+fn a_new_policy_begins_a_segment_with_its_own_dictionary() {
+    let sea = Sea::default();
+    open(&sea, 10_000).append(b"old").unwrap();
+    let mut journal = Journal::open(sea.clone(), dictionary(&["a.b", "c.d"])).unwrap();
+    assert_eq!(journal.append(b"new").unwrap(), 2);
+    let mut words = Vec::new();
+    read_epochs(&sea, |epoch| {
+        words.push((epoch.number, epoch.dictionary.registers.len()));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(words, [(1, 1), (2, 2)]);
+}
+
+#[test]
+fn an_epoch_longer_than_a_frame_is_one_epoch() {
+    let sea = Sea::default();
+    let long: Vec<u8> = (0..40_000_000u32).map(|at| at as u8).collect();
+    let mut journal = open(&sea, 1 << 20);
+    journal.append(&long).unwrap();
+    journal.append(b"").unwrap();
+    let (epochs, summary) = told(&sea).unwrap();
+    assert!(epochs == [(1, long), (2, Vec::new())]);
+    assert_eq!(summary.segments, 2);
+}
+
+proptest! {
+    /// What is written is what is read.
+    #[test]
+    fn entries_are_read_as_they_were_written(
+        (person, seq, key, day) in (0..1u64 << 40, 1..u64::MAX, "[a-zÀ-ӿ0-9-]{1,20}", prop::option::of(-30_000..30_000i32)),
+        fields in prop::collection::vec((0..40usize, prop_oneof![any::<i64>().prop_map(Ok), "\\PC{0,12}".prop_map(Err)]), 0..6),
+        raw in prop::collection::vec(any::<u8>(), 0..30),
+    ) {
+        let mut packed = Vec::new();
+        let value = |value: &Result<i64, String>| match value { Ok(number) => Ok(*number), Err(text) => Err(text.clone()) };
+        for (field, given) in &fields {
+            match given {
+                Ok(number) => write_value(&mut packed, *field, Value::Number(*number)),
+                Err(text) => write_value(&mut packed, *field, Value::Text(text)),
+            }
+        }
+        let date = day.map(dataflows::model::Date);
+        let record = Written { register: 7, person, key: &key, seq, deleted: seq % 2 == 0, event_date: date, heard: dataflows::model::Date(-3), fields: &packed };
+        let written = [
+            Entry::Record(record),
+            Entry::Refused { feed: "feed", line: seq, field: "", reason: &key, raw: &raw },
+            Entry::Calendar(dataflows::model::Date(20_000)),
+            Entry::Heartbeat { register: 300, date: dataflows::model::Date(1) },
+            Entry::Own(Own::Reply { id: u128::from(seq), phone: person, text: key.clone() }),
+            Entry::Own(Own::Intents(vec![1, u128::MAX])),
+        ];
+        let mut bytes = Vec::new();
+        written.iter().for_each(|entry| entry.write(&mut bytes));
+        prop_assert_eq!(entries(&bytes).collect::<Vec<_>>(), written);
+        let read: Vec<_> = values(&packed).map(|(field, value)| match value {
+            Value::Number(number) => (field, Ok(number)),
+            Value::Text(text) => (field, Err(text.to_owned())),
+        }).collect();
+        prop_assert_eq!(read, fields.iter().map(|(field, given)| (*field, value(given))).collect::<Vec<_>>());
+    }
+}
