@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use shanyraq::bench::Bench;
-use shanyraq::commands::{Failure, batch, demo, feed, forecast, generate, journal, ledger, policy, run};
+use shanyraq::commands::{Failure, batch, demo, feed, forecast, generate, journal, ledger, policy, quarantine, run};
 use std::process::ExitCode;
 
 // The system's allocator gives memory back inside merges, and a load frees what it allocates on other threads.
@@ -27,6 +27,9 @@ enum Command {
     /// Look into the journal of a pipeline that is not running.
     #[command(subcommand)]
     Journal(journal::Command),
+    /// Look after the lines that a pipeline refused.
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
     /// Look into the ledger's file.
     #[command(subcommand)]
     Ledger(ledger::Command),
@@ -57,6 +60,7 @@ fn start(command: Command) -> Result<(), Failure> {
         Command::Demo(arguments) => demo::demo(arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Run(arguments) => run::run(arguments),
+        Command::Quarantine(command) => quarantine::quarantine(&command),
         Command::Ledger(command) => ledger::ledger(&command),
         Command::Journal(command) => journal::journal(&command),
         Command::Feed(arguments) => feed::feed(&arguments),

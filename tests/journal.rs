@@ -92,8 +92,10 @@ impl DiskFile for SeaFile {
     }
 }
 
-/// All epochs that can be read: numbers and entries.
-fn told<D: Disk>(disk: &D) -> Result<(Vec<(u64, Vec<u8>)>, Summary), Failure> {
+/// Epochs that can be read: numbers and entries.
+type Told = Vec<(u64, Vec<u8>)>;
+
+fn told<D: Disk>(disk: &D) -> Result<(Told, Summary), Failure> {
     let mut epochs = Vec::new();
     let summary = read_epochs(disk, |epoch| {
         epochs.push((epoch.number, epoch.entries));

@@ -125,6 +125,13 @@ impl Running {
         Ok(())
     }
 
+    /// Waits until the ledger has all that was told so far.
+    fn settle_anything(&self) {
+        let heartbeat = br#"{"register":"heartbeat","key":"enpf.contribution","seq":1,"op":"upsert","data":{"date":"2026-01-01"}}"#;
+        let token = Running::token(&self.insist("POST", "/v1/updates", heartbeat).unwrap());
+        self.settle(&token).unwrap();
+    }
+
     fn decisions(&self) -> BTreeSet<String> {
         let (status, text) = self.call("GET", "/v1/export/decisions", b"").unwrap();
         assert_eq!(status, 200);
@@ -268,4 +275,43 @@ fn what_was_altered_is_noticed() {
         assert_eq!(output.status.code(), Some(1), "{message}");
         assert!(message.contains(expected), "{message}");
     }
+}
+
+/// What was refused is kept whole over a restart, is sent again when asked, and is done with when it is discarded.
+#[test]
+fn refused_lines_wait_until_somebody_looks_after_them() {
+    let folder = Folder::new("refused");
+    let data = folder.0.join("data");
+    let mut running = Running::start(&data, "none");
+    let line = |amount: &str| {
+        format!(
+            r#"{{"register":"enpf.contribution","person":"850315300019","key":"2026-01-E-1","seq":1,"op":"upsert","data":{{"period":"2026-01","employer":"E-1","amount":{amount}}}}}"#
+        )
+    };
+    let body = [line("100").as_bytes(), b"\n", line("\"a lot\"").as_bytes(), b"\n\xff\xfe not text\n"].concat();
+    let answer = running.insist("POST", "/v1/updates", &body).unwrap();
+    assert_eq!((&answer["accepted"], &answer["quarantined"]), (&json!(1), &json!(2)));
+    running.kill();
+    running.start_again();
+
+    let quarantine = |words: &[&str]| {
+        let output = shanyraq(
+            ["quarantine"].iter().chain(words).copied().map(str::to_owned).chain(["--data".to_owned(), data.display().to_string()]),
+        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let listed: Vec<Value> = quarantine(&["list"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let amount = json!({ "feed": "http", "field": "amount", "reason": "must be a whole number, not text", "lines": 1 });
+    assert_eq!(listed, [json!({ "feed": "http", "field": "", "reason": "not UTF-8 from byte 1 on", "lines": 1 }), amount.clone()]);
+    let shown: Vec<Value> = quarantine(&["show"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&shown[0]["raw"], &shown[0]["line"]), (&json!(line("\"a lot\"")), &json!(2)));
+    assert_eq!(shown[1]["raw_base64"], "//4gbm90IHRleHQ=");
+
+    assert_eq!(quarantine(&["discard", "--reason", "not UTF-8", "--to", &running.url]), "1 lines discarded\n");
+    assert_eq!(quarantine(&["retry", "--to", &running.url]), "1 lines retried\n");
+    running.settle_anything();
+    let listed: Vec<Value> = quarantine(&["list"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(listed, [amount], "refused again");
+    running.stop();
 }

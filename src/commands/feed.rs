@@ -39,10 +39,9 @@ struct Sent {
 /// Sends everything, waiting while the pipeline cannot take it. What is sent twice is known already, so a feed that was broken off is simply
 /// sent again.
 pub fn feed(arguments: &FeedArguments) -> Result<(), Failure> {
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let mut sent = Sent::default();
     for path in &arguments.paths {
-        send_file(&agent, &arguments.to, path, &mut sent)?;
+        send_file(&arguments.to, path, &mut sent)?;
     }
     let Sent { accepted, quarantined, last_token } = sent;
     match arguments.json {
@@ -55,7 +54,7 @@ pub fn feed(arguments: &FeedArguments) -> Result<(), Failure> {
     }
 }
 
-fn send_file(agent: &ureq::Agent, to: &str, path: &Path, sent: &mut Sent) -> Result<(), Failure> {
+fn send_file(to: &str, path: &Path, sent: &mut Sent) -> Result<(), Failure> {
     let problem = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
     let file = File::open(path).map_err(problem)?;
     let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
@@ -69,7 +68,7 @@ fn send_file(agent: &ureq::Agent, to: &str, path: &Path, sent: &mut Sent) -> Res
     loop {
         let read = lines.read_until(b'\n', &mut body).map_err(problem)?;
         if !body.is_empty() && (read == 0 || body.len() >= BODY_BYTES) {
-            send(agent, to, &name, &body, sent)?;
+            send(to, &name, &body, sent)?;
             body.clear();
         }
         if read == 0 {
@@ -78,20 +77,26 @@ fn send_file(agent: &ureq::Agent, to: &str, path: &Path, sent: &mut Sent) -> Res
     }
 }
 
-fn send(agent: &ureq::Agent, to: &str, name: &str, body: &[u8], sent: &mut Sent) -> Result<(), Failure> {
-    let url = format!("{to}/v1/updates");
+fn send(to: &str, name: &str, body: &[u8], sent: &mut Sent) -> Result<(), Failure> {
+    let row = post(&format!("{to}/v1/updates"), name, body)?;
+    sent.accepted += row["accepted"].as_u64().unwrap_or(0);
+    sent.quarantined += row["quarantined"].as_u64().unwrap_or(0);
+    sent.last_token = row["token"].as_str().unwrap_or_default().to_owned();
+    Ok(())
+}
+
+/// Posts a body to a pipeline and gives its answer, waiting while the pipeline cannot take it.
+pub(super) fn post(url: &str, feed: &str, body: &[u8]) -> Result<Value, Failure> {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let mut trouble = String::new();
     for _ in 0..ATTEMPTS_MAX {
-        match agent.post(&url).header("x-feed", name).send(body) {
+        match agent.post(url).header("content-type", "application/json").header("x-feed", feed).send(body) {
             Ok(mut answer) => {
                 let status = answer.status();
                 let text = answer.body_mut().read_to_string().unwrap_or_default();
                 let row: Value = serde_json::from_str(&text).unwrap_or_default();
                 if status.is_success() {
-                    sent.accepted += row["accepted"].as_u64().unwrap_or(0);
-                    sent.quarantined += row["quarantined"].as_u64().unwrap_or(0);
-                    sent.last_token = row["token"].as_str().unwrap_or_default().to_owned();
-                    return Ok(());
+                    return Ok(row);
                 }
                 trouble = format!("{status}: {}", row["error"].as_str().unwrap_or(&text));
                 if !matches!(status.as_u16(), 429 | 503) {

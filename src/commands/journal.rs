@@ -3,7 +3,7 @@
 use super::Failure;
 use crate::intake::Scalar;
 use crate::journal::entries::{FieldWords, entries, values};
-use crate::journal::{Dictionary, Entry, Folder, Own, Written, read_epochs};
+use crate::journal::{Dictionary, Entry, Folder, Written, read_epochs};
 use crate::pipeline::journal_folder;
 use clap::{Args, Subcommand};
 use dataflows::model::{Date, PersonKind};
@@ -89,7 +89,7 @@ fn line(entry: &Entry<'_>, dictionary: &Dictionary) -> Option<Value> {
         Entry::Record(record) => record_line(record, dictionary),
         Entry::Calendar(date) => Some(announced("calendar", "today", *date)),
         Entry::Heartbeat { register, date } => Some(announced("heartbeat", &dictionary.registers.get(usize::from(*register))?.id, *date)),
-        Entry::Refused { .. } | Entry::Own(Own::Live | Own::Intents(_) | Own::Receipt { .. } | Own::Reply { .. }) => None,
+        Entry::Refused { .. } | Entry::Own(_) => None,
     }
 }
 

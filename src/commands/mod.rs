@@ -9,6 +9,7 @@ pub mod generate;
 pub mod journal;
 pub mod ledger;
 pub mod policy;
+pub mod quarantine;
 pub mod run;
 
 use dataflows::policy::Policy;

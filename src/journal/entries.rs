@@ -104,6 +104,26 @@ pub enum Own {
     Receipt { message: u128, delivered: bool },
     /// What somebody wrote back; `id` is the network's.
     Reply { id: u128, phone: u64, text: String },
+    /// These rows of the quarantine need nobody's attention any more.
+    Settled { rows: Vec<u64>, how: Settlement },
+}
+
+/// What became of refused lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Settlement {
+    /// They were sent once more.
+    Retried,
+    Discarded,
+}
+
+impl Settlement {
+    pub fn name(self) -> &'static str {
+        match self {
+            Settlement::Retried => "retried",
+            Settlement::Discarded => "discarded",
+        }
+    }
 }
 
 const RECORD: u8 = 1;

@@ -13,7 +13,7 @@ pub mod entries;
 mod segment;
 
 pub use disk::{Disk, DiskFile, Folder};
-pub use entries::{Dictionary, Entry, Own, Written};
+pub use entries::{Dictionary, Entry, Own, Settlement, Written};
 
 use segment::{Frame, HEADER_BYTES, Kind, PAYLOAD_MAX, check_header, continues, header, read_frame, write_frame};
 use std::fmt;

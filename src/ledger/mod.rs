@@ -10,7 +10,7 @@ mod store;
 
 pub use lineage::{FamilyEvent, FamilyId, Fate, Lineage, Resettled};
 pub use outbox::{Message, Outbox, Status};
-pub use store::{Page, Reader, Store, StoreFailure, Verified};
+pub use store::{Page, Reader, Refused, Store, StoreFailure, Verified};
 
 use crate::dispatch::conversation::WINDOW_DAYS;
 use crate::dispatch::{Action, Case, Desk, Heard, HeldBack, Note, RightKey, Standing, Step, Terms};

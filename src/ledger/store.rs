@@ -5,6 +5,7 @@
 //! suffix of epochs a crash takes from it is told again from the journal. Its chain of changes must then come out as it was.
 
 use super::{Ledger, Message};
+use crate::journal::Own;
 use crate::sources::Quarantined;
 use crate::views::Writer;
 use dataflows::model::{Change, ChangeKind, Date, Epoch};
@@ -32,7 +33,7 @@ const TABLES: &str = "
         message TEXT PRIMARY KEY, epoch INTEGER, date TEXT, person TEXT, benefit TEXT, ground TEXT, round INTEGER, kind TEXT, phone TEXT,
         status TEXT, text TEXT) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS quarantine(
-        line_of INTEGER PRIMARY KEY, epoch INTEGER, feed TEXT, line INTEGER, field TEXT, reason TEXT, raw BLOB);
+        number INTEGER PRIMARY KEY, epoch INTEGER, feed TEXT, line INTEGER, field TEXT, reason TEXT, raw BLOB, state TEXT NOT NULL);
 ";
 
 /// Why the ledger's file cannot be used.
@@ -99,6 +100,7 @@ pub struct Page<'a> {
     pub changes: &'a [Change],
     pub texts: &'a [Message],
     pub refused: &'a [Quarantined],
+    pub own: &'a [Own],
 }
 
 impl Store {
@@ -239,10 +241,18 @@ fn write_texts(transaction: &Transaction<'_>, rows: &Writer, texts: &[Message]) 
 }
 
 fn write_refused(transaction: &Transaction<'_>, page: &Page<'_>) -> Result<(), StoreFailure> {
-    let mut enter =
-        transaction.prepare_cached("INSERT INTO quarantine(epoch, feed, line, field, reason, raw) VALUES (?, ?, ?, ?, ?, ?)")?;
+    let mut enter = transaction
+        .prepare_cached("INSERT INTO quarantine(epoch, feed, line, field, reason, raw, state) VALUES (?, ?, ?, ?, ?, ?, 'waiting')")?;
     for Quarantined { file, line, field, reason, raw } in page.refused {
         enter.execute(params![page.epoch, &**file, line, field, reason, raw])?;
+    }
+    let mut settle = transaction.prepare_cached("UPDATE quarantine SET state = ? WHERE number = ?")?;
+    for own in page.own {
+        if let Own::Settled { rows, how } = own {
+            for row in rows {
+                settle.execute(params![how.name(), row])?;
+            }
+        }
     }
     Ok(())
 }
@@ -268,6 +278,14 @@ impl Said<'_> {
 
 fn hex(number: u128) -> String {
     format!("{number:032x}")
+}
+
+/// A refused line that waits for somebody, or did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub number: u64,
+    pub row: Quarantined,
+    pub state: String,
 }
 
 /// What a ledger's file holds, and the last link of its chain.
@@ -345,6 +363,18 @@ impl Reader {
         let count = |table: &str| self.0.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
         (verified.decisions, verified.texts, verified.link) = (count("decisions")?, count("outbox")?, link);
         Ok(Ok(verified))
+    }
+
+    /// Refused lines, oldest first.
+    pub fn refused(&self) -> Result<Vec<Refused>, StoreFailure> {
+        let mut query = self.0.prepare("SELECT number, feed, line, field, reason, raw, state FROM quarantine ORDER BY number")?;
+        let read = |row: &rusqlite::Row<'_>| {
+            let file: String = row.get(1)?;
+            let quarantined =
+                Quarantined { file: file.into(), line: row.get(2)?, field: row.get(3)?, reason: row.get(4)?, raw: row.get(5)? };
+            Ok(Refused { number: row.get(0)?, row: quarantined, state: row.get(6)? })
+        };
+        Ok(query.query_map([], read)?.collect::<Result<_, _>>()?)
     }
 
     /// How many changes an epoch brought.

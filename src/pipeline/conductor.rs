@@ -133,11 +133,11 @@ impl Conductor {
             match own {
                 Own::Live => self.ledger.go_live(),
                 Own::Intents(texts) => handed.extend(self.ledger.hand_over(texts)),
-                Own::Receipt { .. } | Own::Reply { .. } => {}
+                Own::Receipt { .. } | Own::Reply { .. } | Own::Settled { .. } => {}
             }
         }
         let texts = self.ledger.take_changed_texts();
-        let page = Page { epoch, date: output.date, changes: &output.changes, texts: &texts, refused: &refused };
+        let page = Page { epoch, date: output.date, changes: &output.changes, texts: &texts, refused: &refused, own: &own };
         self.store.write(&self.ledger, &page)?;
         self.progress.change(|standing| {
             (standing.epoch, standing.date) = (epoch, output.date);
@@ -201,6 +201,6 @@ fn news(own: &Own) -> Option<Heard> {
     match own {
         Own::Receipt { message, delivered } => Some(Heard::Receipt { message: *message, delivered: *delivered }),
         Own::Reply { id, phone, text } => Some(Heard::Reply { id: *id, phone: *phone, text: text.as_str().into() }),
-        Own::Live | Own::Intents(_) => None,
+        Own::Live | Own::Intents(_) | Own::Settled { .. } => None,
     }
 }

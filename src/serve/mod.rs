@@ -5,7 +5,7 @@
 
 mod intake;
 
-use crate::journal::Own;
+use crate::journal::{Own, Settlement};
 use crate::ledger::{Reader, StoreFailure};
 use crate::pipeline::{Pipeline, Progress, Scribe, Submission, Unavailable};
 use axum::body::Body;
@@ -79,6 +79,7 @@ pub fn router(doors: Arc<Doors>) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/replies", post(reply))
         .route("/v1/dispatch/live", post(live))
+        .route("/v1/quarantine", post(settle))
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .with_state(doors)
@@ -207,6 +208,17 @@ async fn reply(State(doors): Shared, Json(Incoming { id, phone, text }): Json<In
 /// From here on people are written to.
 async fn live(State(doors): Shared) -> Result<Json<Value>, Refusal> {
     submit(doors, Own::Live).await
+}
+
+#[derive(Deserialize)]
+struct Settle {
+    rows: Vec<u64>,
+    how: Settlement,
+}
+
+/// Rows of the quarantine need nobody's attention any more.
+async fn settle(State(doors): Shared, Json(Settle { rows, how }): Json<Settle>) -> Result<Json<Value>, Refusal> {
+    submit(doors, Own::Settled { rows, how }).await
 }
 
 async fn submit(doors: Arc<Doors>, own: Own) -> Result<Json<Value>, Refusal> {

@@ -1,0 +1,105 @@
+//! `shanyraq quarantine`: the lines that a pipeline refused, and what is done about them.
+
+use super::Failure;
+use super::feed::post;
+use crate::journal::Settlement;
+use crate::ledger::{Reader, Refused};
+use crate::pipeline::ledger_file;
+use crate::sources::write_quarantine;
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Look after the lines that a pipeline refused.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {
+    /// How many wait, by feed, field and reason.
+    List(Choice),
+    /// Those that wait, whole, as NDJSON.
+    Show(Choice),
+    /// Send those that wait once more: for when the package has learned to take them.
+    Retry(Sending),
+    /// Those that wait need nobody's attention any more; they stay where they are.
+    Discard(Sending),
+}
+
+/// Which refused lines.
+#[derive(Args, Clone, Debug)]
+pub struct Choice {
+    /// The folder of journal and ledger.
+    #[arg(long, default_value = "data")]
+    data: PathBuf,
+    /// Of this feed alone.
+    #[arg(long)]
+    feed: Option<String>,
+    /// Whose reason has these words in it.
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Sending {
+    #[command(flatten)]
+    choice: Choice,
+    /// The pipeline.
+    #[arg(long, default_value = "http://127.0.0.1:7117")]
+    to: String,
+}
+
+pub fn quarantine(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::List(choice) => list(&waiting(choice)?),
+        Command::Show(choice) => show(&waiting(choice)?)?,
+        Command::Retry(sending) => retry(sending)?,
+        Command::Discard(sending) => settle(&sending.to, &waiting(&sending.choice)?, Settlement::Discarded)?,
+    }
+    Ok(())
+}
+
+fn waiting(choice: &Choice) -> Result<Vec<Refused>, Failure> {
+    let file = ledger_file(&choice.data);
+    if !file.is_file() {
+        return Err(Failure::usage(format!("{}: no ledger here", file.display())));
+    }
+    let refused = Reader::open(&file).and_then(|reader| reader.refused()).map_err(|failure| Failure::failed(failure.to_string()))?;
+    let is_chosen = |refused: &Refused| {
+        refused.state == "waiting"
+            && choice.feed.as_ref().is_none_or(|feed| *feed == *refused.row.file)
+            && choice.reason.as_ref().is_none_or(|words| refused.row.reason.contains(words))
+    };
+    Ok(refused.into_iter().filter(is_chosen).collect())
+}
+
+fn list(refused: &[Refused]) {
+    let mut counts = std::collections::BTreeMap::new();
+    for Refused { row, .. } in refused {
+        *counts.entry((&*row.file, row.field.as_str(), row.reason.as_str())).or_insert(0u64) += 1;
+    }
+    for ((feed, field, reason), count) in counts {
+        println!("{}", json!({ "feed": feed, "field": field, "reason": reason, "lines": count }));
+    }
+}
+
+fn show(refused: &[Refused]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    refused.iter().try_for_each(|refused| write_quarantine(&mut out, &refused.row)).map_err(|error| Failure::failed(error.to_string()))
+}
+
+/// A line that is refused again is a new row of the quarantine, with its new reason.
+fn retry(sending: &Sending) -> Result<(), Failure> {
+    let refused = waiting(&sending.choice)?;
+    for Refused { row, .. } in &refused {
+        post(&format!("{}/v1/updates", sending.to), &row.file, &row.raw)?;
+    }
+    settle(&sending.to, &refused, Settlement::Retried)
+}
+
+fn settle(to: &str, refused: &[Refused], how: Settlement) -> Result<(), Failure> {
+    let rows: Vec<u64> = refused.iter().map(|refused| refused.number).collect();
+    if !rows.is_empty() {
+        let body = json!({ "rows": rows, "how": how }).to_string();
+        post(&format!("{to}/v1/quarantine"), "", body.as_bytes())?;
+    }
+    println!("{} lines {}", rows.len(), how.name());
+    Ok(())
+}
