@@ -59,7 +59,7 @@ fn start(command: Command) -> Result<(), Failure> {
     match command {
         Command::Demo(arguments) => demo::demo(arguments),
         Command::Generate(arguments) => generate::run(&arguments),
-        Command::Run(arguments) => run::run(arguments),
+        Command::Run(arguments) => run::run(&arguments),
         Command::Quarantine(command) => quarantine::quarantine(&command),
         Command::Ledger(command) => ledger::ledger(&command),
         Command::Journal(command) => journal::journal(&command),

@@ -1,6 +1,7 @@
 //! The doors: one file a command. Exit codes: 0 done, 1 failed, 2 used wrongly, 3 input rejected.
 
 pub mod batch;
+mod configuration;
 pub mod demo;
 pub mod feed;
 pub mod feeds;

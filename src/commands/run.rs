@@ -1,7 +1,8 @@
 //! `shanyraq run`: the long-lived pipeline.
 
+use super::configuration::Configuration;
 use super::{Failure, load_policy};
-use crate::pipeline::{Network, Pipeline, Setup};
+use crate::pipeline::{Pipeline, Setup};
 use crate::serve::{Doors, router};
 use clap::Args;
 use std::net::SocketAddr;
@@ -12,34 +13,56 @@ use tokio::signal::unix::{SignalKind, signal};
 /// The long-lived pipeline: feeds in by HTTP, decisions and texts out.
 #[derive(Args, Clone, Debug)]
 pub struct RunArguments {
-    /// The folder of journal and ledger.
-    #[arg(long, default_value = "data")]
-    pub data: PathBuf,
-    /// A package's folder, or the name of a built-in package.
-    #[arg(long, default_value = "kz")]
-    pub policy: String,
-    /// The address of the doors. Only loopback until feeds and readers have tokens.
-    #[arg(long, default_value = "127.0.0.1:7117")]
-    pub listen: SocketAddr,
-    /// Where texts go: the address of a gateway (http://…), or none.
-    #[arg(long, default_value = "none")]
-    pub smsc: String,
-    /// Worker threads of the dataflow.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub workers: u16,
+    /// A configuration file; flags count before it.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Say what would be run, or what is wrong with it, and do nothing.
+    #[arg(long)]
+    pub check: bool,
+    /// The folder of journal and ledger [default: data].
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// A package's folder, or the name of a built-in package [default: kz].
+    #[arg(long)]
+    pub policy: Option<String>,
+    /// The address of the doors [default: 127.0.0.1:7117].
+    #[arg(long)]
+    pub listen: Option<SocketAddr>,
+    /// Where texts go: the address of a gateway (http://…), or none [default: none].
+    #[arg(long)]
+    pub smsc: Option<String>,
+    /// Worker threads of the dataflow [default: 1].
+    #[arg(long)]
+    pub workers: Option<u16>,
     /// Offer amounts that the package only assumes, too.
     #[arg(long)]
     pub allow_assumed: bool,
 }
 
-/// Runs until it is asked to stop.
-pub fn run(arguments: RunArguments) -> Result<(), Failure> {
-    if !arguments.listen.ip().is_loopback() {
-        return Err(Failure::usage(format!("{}: not a loopback address, and feeds and readers have no tokens", arguments.listen)));
+impl RunArguments {
+    fn configuration(&self) -> Result<Configuration, Failure> {
+        let said = self.config.as_deref().map_or_else(|| Ok(Configuration::default()), Configuration::read)?;
+        Ok(Configuration {
+            data: self.data.clone().unwrap_or(said.data),
+            policy: self.policy.clone().unwrap_or(said.policy),
+            listen: self.listen.unwrap_or(said.listen),
+            smsc: self.smsc.clone().unwrap_or(said.smsc),
+            workers: self.workers.unwrap_or(said.workers),
+            allow_assumed: self.allow_assumed || said.allow_assumed,
+        })
     }
-    let network = network(&arguments.smsc)?;
-    let policy = load_policy(&arguments.policy)?;
-    let RunArguments { data, workers, allow_assumed, listen, .. } = arguments;
+}
+
+/// Runs until it is asked to stop.
+pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
+    let configuration = arguments.configuration()?;
+    let network = configuration.check()?;
+    let policy = load_policy(&configuration.policy)?;
+    if arguments.check {
+        println!("{}: {} registers, {} benefits; all is well", configuration.policy, policy.registers.len(), policy.benefits.len());
+        return Ok(());
+    }
+    let Configuration { data, workers, allow_assumed, listen, .. } = configuration;
     let setup = Setup { data, workers: usize::from(workers), network, allow_assumed };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
@@ -69,14 +92,6 @@ pub fn run(arguments: RunArguments) -> Result<(), Failure> {
             None => Ok(()),
         }
     })
-}
-
-fn network(smsc: &str) -> Result<Network, Failure> {
-    match smsc {
-        "none" => Ok(Network::Nowhere),
-        url if url.starts_with("http://") => Ok(Network::Gateway(url.to_owned())),
-        other => Err(Failure::usage(format!("--smsc {other}: neither `none` nor the address of a gateway, http://…"))),
-    }
 }
 
 async fn asked_to_stop() -> std::io::Result<()> {

@@ -1,0 +1,102 @@
+//! How a pipeline is set up: a file, and flags that count before it.
+
+use super::Failure;
+use crate::intake::did_you_mean;
+use crate::pipeline::Network;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// A configuration; `shanyraq.toml` at the root of the repository is one, complete.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Configuration {
+    pub data: PathBuf,
+    pub policy: String,
+    pub listen: SocketAddr,
+    pub smsc: String,
+    pub workers: u16,
+    pub allow_assumed: bool,
+}
+
+/// What a configuration may say.
+const KEYS: [&str; 6] = ["data", "policy", "listen", "smsc", "workers", "allow_assumed"];
+const WORKERS_MAX: u16 = 64;
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Configuration {
+            data: PathBuf::from("data"),
+            policy: "kz".to_owned(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 7117)),
+            smsc: "none".to_owned(),
+            workers: 1,
+            allow_assumed: false,
+        }
+    }
+}
+
+impl Configuration {
+    /// Reads a file; the error names it, the line and the key.
+    pub fn read(path: &Path) -> Result<Configuration, Failure> {
+        let text = std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+        Configuration::parse(&text).map_err(|problem| Failure::usage(format!("{}: {problem}", path.display())))
+    }
+
+    fn parse(text: &str) -> Result<Configuration, String> {
+        let table: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
+        if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
+            let line = text.lines().position(|line| line.trim_start().starts_with(key.as_str())).map_or(0, |line| line + 1);
+            return Err(format!("line {line}: there is no key `{key}`{}", did_you_mean(key, KEYS)));
+        }
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    /// What a configuration alone can prove wrong.
+    pub fn check(&self) -> Result<Network, Failure> {
+        if !self.listen.ip().is_loopback() {
+            return Err(Failure::usage(format!("listen: {} is no loopback address, and feeds and readers have no tokens", self.listen)));
+        }
+        if !(1..=WORKERS_MAX).contains(&self.workers) {
+            return Err(Failure::usage(format!("workers: {} is not in 1..={WORKERS_MAX}", self.workers)));
+        }
+        match self.smsc.as_str() {
+            "none" => Ok(Network::Nowhere),
+            url if url.starts_with("http://") => Ok(Network::Gateway(url.to_owned())),
+            other => Err(Failure::usage(format!("smsc: `{other}` is neither `none` nor the address of a gateway, http://…"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_says_everything_and_what_it_says_is_the_default() {
+        let example = include_str!("../../shanyraq.toml");
+        assert_eq!(Configuration::parse(example).unwrap(), Configuration::default());
+        let said: Vec<&str> =
+            example.lines().filter_map(|line| line.split_once('=')).map(|(key, _)| key.trim()).filter(|key| KEYS.contains(key)).collect();
+        assert_eq!(said, KEYS);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        assert_eq!(
+            Configuration::parse("data = \"d\"\npolcy = \"kz\"").unwrap_err(),
+            "line 2: there is no key `polcy` (did you mean policy?)"
+        );
+        let problem = Configuration::parse("\nworkers = \"two\"").unwrap_err();
+        assert!(problem.contains("line 2") && problem.contains("workers"), "{problem}");
+        let wrong = |change: fn(&mut Configuration)| {
+            let mut configuration = Configuration::default();
+            change(&mut configuration);
+            configuration.check().unwrap_err().message
+        };
+        assert_eq!(wrong(|it| it.workers = 0), "workers: 0 is not in 1..=64");
+        assert_eq!(wrong(|it| it.smsc = "pigeon".to_owned()), "smsc: `pigeon` is neither `none` nor the address of a gateway, http://…");
+        let abroad = wrong(|it| it.listen = SocketAddr::from(([0, 0, 0, 0], 80)));
+        assert_eq!(abroad, "listen: 0.0.0.0:80 is no loopback address, and feeds and readers have no tokens");
+    }
+}
