@@ -789,7 +789,7 @@ fn of_a_number_given_up_in_secret_nobody_is_told() {
     world.reply(77_010_000_001, "1");
     world.days(30);
     assert_eq!((world.ledger.notes().len(), world.kinds()), (1, vec![Kind::Offer]));
-    assert_eq!(world.ledger.decisions().count(), 0);
+    assert_eq!(world.ledger.in_force(), 0);
 }
 
 fn share_of_yes(funnel: Funnel, weather: Weather) -> f64 {

@@ -85,6 +85,19 @@ fn send(to: &str, name: &str, body: &[u8], sent: &mut Sent) -> Result<(), Failur
     Ok(())
 }
 
+/// Waits until everything that a submission led to is in the ledger.
+pub(super) fn wait_for(to: &str, token: &str) -> Result<(), Failure> {
+    let url = format!("{to}/v1/completion/{token}?wait=10s");
+    for _ in 0..ATTEMPTS_MAX {
+        match ureq::get(&url).call().map(|answer| answer.status().as_u16()) {
+            Ok(200) => return Ok(()),
+            Ok(_) => {}
+            Err(_) => std::thread::sleep(PAUSE),
+        }
+    }
+    Err(Failure::failed(format!("{url}: the ledger does not come so far")))
+}
+
 /// Posts a body to a pipeline and gives its answer, waiting while the pipeline cannot take it.
 pub(super) fn post(url: &str, feed: &str, body: &[u8]) -> Result<Value, Failure> {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();

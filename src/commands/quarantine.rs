@@ -1,7 +1,7 @@
 //! `shanyraq quarantine`: the lines that a pipeline refused, and what is done about them.
 
 use super::Failure;
-use super::feed::post;
+use super::feed::{post, wait_for};
 use crate::journal::Settlement;
 use crate::ledger::{Reader, Refused};
 use crate::pipeline::ledger_file;
@@ -98,7 +98,8 @@ fn settle(to: &str, refused: &[Refused], how: Settlement) -> Result<(), Failure>
     let rows: Vec<u64> = refused.iter().map(|refused| refused.number).collect();
     if !rows.is_empty() {
         let body = json!({ "rows": rows, "how": how }).to_string();
-        post(&format!("{to}/v1/quarantine"), "", body.as_bytes())?;
+        let answer = post(&format!("{to}/v1/quarantine"), "", body.as_bytes())?;
+        wait_for(to, answer["token"].as_str().unwrap_or_default())?;
     }
     println!("{} lines {}", rows.len(), how.name());
     Ok(())

@@ -14,22 +14,10 @@ pub use store::{Page, Reader, Refused, Store, StoreFailure, Verified};
 
 use crate::dispatch::conversation::WINDOW_DAYS;
 use crate::dispatch::{Action, Case, Desk, Heard, HeldBack, Note, RightKey, Standing, Step, Terms};
-use dataflows::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Outcome};
-use hashbrown::HashMap;
+use dataflows::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Ground, Outcome};
+use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_128;
-
-/// A decision in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
-    pub id: DecisionId,
-    pub decision: Decision,
-    /// How often the right has changed its amount or outcome since it began.
-    pub revision: u32,
-    pub since: Date,
-    /// Stored before going live: not written about.
-    pub baseline: bool,
-}
 
 /// What an epoch led to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,10 +36,13 @@ pub struct Ledger {
     frontier: Option<Epoch>,
     today: Date,
     live: bool,
-    decisions: HashMap<DecisionId, Held>,
-    rights: HashMap<RightKey, DecisionId>,
-    /// Rights of which it is no longer known whether they stand: not lost, and not written about meanwhile.
-    doubted: HashMap<RightKey, Held>,
+    /// Rights in force that may be written about: what there is to offer, nothing where the answer was a refusal.
+    rights: HashMap<RightKey, Option<Standing>>,
+    /// The same, of which it is no longer known whether they stand: not lost, and not written about meanwhile.
+    doubted: HashMap<RightKey, Option<Standing>>,
+    /// Rights stored before going live, in force and doubted, of which nobody is written to: by hash, since there are millions.
+    baseline: HashSet<u128>,
+    baseline_doubted: HashSet<u128>,
     /// Baseline rights lost lately: back within the window they are the same right, and still not written about.
     baseline_lost: BTreeMap<(Date, RightKey), ()>,
     /// A hash over all changes so far, each chained to those before it.
@@ -68,9 +59,10 @@ impl Ledger {
             frontier: None,
             today: Date::BEFORE_ALL,
             live: false,
-            decisions: HashMap::new(),
             rights: HashMap::new(),
             doubted: HashMap::new(),
+            baseline: HashSet::new(),
+            baseline_doubted: HashSet::new(),
             baseline_lost: BTreeMap::new(),
             chain: 0,
             desk: Desk::new(terms),
@@ -99,7 +91,7 @@ impl Ledger {
         for change in lost.into_iter().chain(rest) {
             let id = self.desk.terms().decision_id(&change.decision);
             self.link(epoch, id, change.kind);
-            if let Some(step) = self.fold(id, change) {
+            if let Some(step) = self.fold(change) {
                 let mut actions = self.desk.step(step);
                 // Of a number given up in secret social workers are not told either.
                 actions.retain(|action| change.kind != ChangeKind::Sealed || !matches!(action, Action::Note(_)));
@@ -178,29 +170,29 @@ impl Ledger {
     pub fn chain(&self) -> u128 {
         self.chain
     }
-    pub fn decision(&self, id: DecisionId) -> Option<&Held> {
-        self.decisions.get(&id)
-    }
-    pub fn decisions(&self) -> impl Iterator<Item = &Held> {
-        self.decisions.values()
+    /// How many decisions are in force.
+    pub fn in_force(&self) -> usize {
+        self.rights.len() + self.baseline.len()
     }
 
     /// Why nobody was written to about this right in its present round; `None` when they were, or there is no such right.
     pub fn held_back(&self, right: &RightKey) -> Option<HeldBack> {
-        let held = match self.rights.get(right) {
-            Some(id) => self.decisions.get(id)?,
-            None => self.doubted.get(right)?,
-        };
-        if held.baseline { Some(HeldBack::Baseline) } else { self.desk.held_back(right) }
+        let name = name_of(right);
+        if self.baseline.contains(&name) || self.baseline_doubted.contains(&name) {
+            return Some(HeldBack::Baseline);
+        }
+        let known = self.rights.contains_key(right) || self.doubted.contains_key(right);
+        known.then(|| self.desk.held_back(right)).flatten()
     }
 
     /// How many decisions in force are not written about, by reason.
     pub fn silences(&self) -> BTreeMap<HeldBack, usize> {
         let mut silences = BTreeMap::new();
-        for right in self.rights.keys() {
-            if let Some(reason) = self.held_back(right) {
-                *silences.entry(reason).or_default() += 1;
-            }
+        for reason in self.rights.keys().filter_map(|right| self.desk.held_back(right)) {
+            *silences.entry(reason).or_default() += 1;
+        }
+        if !self.baseline.is_empty() {
+            silences.insert(HeldBack::Baseline, self.baseline.len());
         }
         silences
     }
@@ -220,45 +212,38 @@ impl Ledger {
         self.chain = xxh3_128(&bytes);
     }
 
-    /// Folds a change into the decisions in force; what it means to the conversation, if it may have one.
-    fn fold(&mut self, id: DecisionId, change: &Change) -> Option<Step<'static>> {
+    /// Folds a change into the rights in force; what it means to the conversation, if it may have one.
+    fn fold(&mut self, change: &Change) -> Option<Step<'static>> {
         let right = right_of(&change.decision);
-        let before = self.rights.remove(&right).and_then(|id| self.decisions.remove(&id)).or_else(|| self.doubted.remove(&right));
+        let name = name_of(&right);
+        let was_baseline = self.baseline.remove(&name) | self.baseline_doubted.remove(&name);
+        let before = self.rights.remove(&right).or_else(|| self.doubted.remove(&right));
         match change.kind {
-            ChangeKind::Lost | ChangeKind::Refuted | ChangeKind::Sealed => return self.lose(right, before?),
-            ChangeKind::Doubted => return self.doubt(right, before?),
-            ChangeKind::Gained | ChangeKind::Amount | ChangeKind::Attributes => {}
+            ChangeKind::Lost | ChangeKind::Refuted | ChangeKind::Sealed if was_baseline => {
+                self.baseline_lost.insert((self.today, right), ());
+                None
+            }
+            ChangeKind::Lost | ChangeKind::Refuted | ChangeKind::Sealed => before.map(|_| Step::Lost(right)),
+            // Nothing is withdrawn and nothing offered until more is known: a loss never rests on silence.
+            ChangeKind::Doubted if was_baseline => {
+                self.baseline_doubted.insert(name);
+                None
+            }
+            ChangeKind::Doubted => {
+                let standing = before?;
+                self.doubted.insert(right.clone(), standing);
+                standing.map(|standing| Step::Held(right, Standing { certain: false, ..standing }))
+            }
+            ChangeKind::Gained | ChangeKind::Amount | ChangeKind::Attributes => {
+                if was_baseline || before.is_none() && (!self.live || self.was_baseline(&right)) {
+                    self.baseline.insert(name);
+                    return None;
+                }
+                let standing = standing_of(&change.decision);
+                self.rights.insert(right.clone(), standing);
+                Some(standing.map_or(Step::Lost(right.clone()), |standing| Step::Held(right, standing)))
+            }
         }
-        let baseline = match &before {
-            Some(before) => before.baseline,
-            None => !self.live || self.was_baseline(&right),
-        };
-        let revision = before.as_ref().map_or(0, |before| before.revision + u32::from(before.id != id));
-        let since = before.map_or(self.today, |before| before.since);
-        self.rights.insert(right.clone(), id);
-        self.decisions.insert(id, Held { id, decision: change.decision.clone(), revision, since, baseline });
-        if baseline {
-            return None;
-        }
-        Some(match standing_of(&change.decision) {
-            Some(standing) => Step::Held(right, standing),
-            None => Step::Lost(right),
-        })
-    }
-
-    fn lose(&mut self, right: RightKey, before: Held) -> Option<Step<'static>> {
-        if before.baseline {
-            self.baseline_lost.insert((self.today, right), ());
-            return None;
-        }
-        Some(Step::Lost(right))
-    }
-
-    /// Nothing is withdrawn and nothing offered until more is known: a loss never rests on silence.
-    fn doubt(&mut self, right: RightKey, before: Held) -> Option<Step<'static>> {
-        let standing = standing_of(&before.decision).filter(|_| !before.baseline);
-        self.doubted.insert(right.clone(), before);
-        standing.map(|standing| Step::Held(right, Standing { certain: false, ..standing }))
     }
 
     fn was_baseline(&mut self, right: &RightKey) -> bool {
@@ -290,6 +275,19 @@ impl Ledger {
 /// The right that a decision answers.
 pub fn right_of(decision: &Decision) -> RightKey {
     RightKey { person: decision.person, benefit: decision.benefit, ground: decision.ground.clone(), period: decision.period }
+}
+
+/// A hash of a right: two of a country's are not the same.
+fn name_of(right: &RightKey) -> u128 {
+    let mut bytes = Vec::with_capacity(64);
+    bytes.extend(right.person.to_le_bytes());
+    bytes.extend(right.benefit.to_le_bytes());
+    bytes.extend(right.period.0.to_le_bytes());
+    if let Ground::Record(register, key) = &right.ground {
+        bytes.extend(register.to_le_bytes());
+        bytes.extend(key.as_bytes());
+    }
+    xxh3_128(&bytes)
 }
 
 /// What there is to offer; nothing where the answer was a refusal.

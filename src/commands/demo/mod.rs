@@ -145,7 +145,7 @@ impl Show {
         }
         let records = self.pipeline.tally.records;
         self.pipeline.go_live();
-        let decisions = self.pipeline.ledger().decisions().count();
+        let decisions = self.pipeline.ledger().in_force();
         let seconds = begun.elapsed().as_secs_f64();
         println!(
             "{} records loaded in {seconds:.1} s; {} decisions in force are the baseline, and nobody is written to about them.\n",
