@@ -61,6 +61,10 @@ impl Running {
     fn start(data: &Path, gateway: &str) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shanyraq"));
         command.args(["run", "--policy", "kz", "--listen", "127.0.0.1:0", "--allow-assumed", "--smsc", gateway]);
+        // Short segments, so that kills fall into their rotation too.
+        let configuration = data.with_extension("toml");
+        std::fs::write(&configuration, "segment_bytes = 40_000\n").unwrap();
+        command.arg("--config").arg(&configuration);
         let mut child = command.arg("--data").arg(data).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();

@@ -5,6 +5,7 @@ use super::{poisson, rss_bytes};
 use crate::commands::feeds::parse_date;
 use crate::commands::{Failure, load_policy};
 use crate::intake::{Intake, Schema};
+use crate::journal::SEGMENT_BYTES;
 use crate::pipeline::{Answer, Network, Pipeline, Setup, Submission};
 use clap::Args;
 use dataflows::model::{Date, Epoch};
@@ -96,7 +97,7 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn begin(policy: &Arc<Policy>, data: &Path) -> Result<Pipeline, Failure> {
-    let setup = Setup { data: data.to_owned(), workers: 1, network: Network::Nowhere, allow_assumed: false };
+    let setup = Setup { data: data.to_owned(), workers: 1, network: Network::Nowhere, allow_assumed: false, segment_bytes: SEGMENT_BYTES };
     Pipeline::start(policy.clone(), setup).map_err(|failure| Failure::failed(failure.to_string()))
 }
 

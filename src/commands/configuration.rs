@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::intake::did_you_mean;
+use crate::journal::SEGMENT_BYTES;
 use crate::pipeline::Network;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -17,10 +18,11 @@ pub struct Configuration {
     pub smsc: String,
     pub workers: u16,
     pub allow_assumed: bool,
+    pub segment_bytes: u64,
 }
 
 /// What a configuration may say.
-const KEYS: [&str; 6] = ["data", "policy", "listen", "smsc", "workers", "allow_assumed"];
+const KEYS: [&str; 7] = ["data", "policy", "listen", "smsc", "workers", "allow_assumed", "segment_bytes"];
 const WORKERS_MAX: u16 = 64;
 
 impl Default for Configuration {
@@ -32,6 +34,7 @@ impl Default for Configuration {
             smsc: "none".to_owned(),
             workers: 1,
             allow_assumed: false,
+            segment_bytes: SEGMENT_BYTES,
         }
     }
 }

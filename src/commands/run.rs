@@ -49,6 +49,7 @@ impl RunArguments {
             smsc: self.smsc.clone().unwrap_or(said.smsc),
             workers: self.workers.unwrap_or(said.workers),
             allow_assumed: self.allow_assumed || said.allow_assumed,
+            segment_bytes: said.segment_bytes,
         })
     }
 }
@@ -62,8 +63,8 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         println!("{}: {} registers, {} benefits; all is well", configuration.policy, policy.registers.len(), policy.benefits.len());
         return Ok(());
     }
-    let Configuration { data, workers, allow_assumed, listen, .. } = configuration;
-    let setup = Setup { data, workers: usize::from(workers), network, allow_assumed };
+    let Configuration { data, workers, allow_assumed, listen, segment_bytes, .. } = configuration;
+    let setup = Setup { data, workers: usize::from(workers), network, allow_assumed, segment_bytes };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
     runtime.block_on(async {

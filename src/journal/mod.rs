@@ -99,7 +99,7 @@ impl<D: Disk> Journal<D> {
         Ok(Journal { disk, dictionary, segment, file, length, epoch, torn: false, segment_bytes, buffer: Vec::new() })
     }
 
-    /// The same journal with shorter segments.
+    /// The same journal, whose segments are closed once they are as long.
     pub fn with_segments_of(self, segment_bytes: u64) -> Self {
         Journal { segment_bytes, ..self }
     }

@@ -92,6 +92,8 @@ pub struct Setup {
     pub network: Network,
     /// Amounts that the package only assumes may be offered.
     pub allow_assumed: bool,
+    /// A segment of the journal is closed once it is as long.
+    pub segment_bytes: u64,
 }
 
 impl Pipeline {
@@ -107,7 +109,7 @@ impl Pipeline {
         let progress = Arc::new(Progress::default());
         let mut conductor = Conductor::new(policy, schema.clone(), store, progress.clone(), &setup);
         conductor.tell_again(&disk)?;
-        let journal = Journal::open(disk, schema.dictionary())?;
+        let journal = Journal::open(disk, schema.dictionary())?.with_segments_of(setup.segment_bytes);
 
         let (epochs_in, epochs) = sync_channel(EPOCHS_AHEAD);
         let (scribe, scribe_thread) = Scribe::start(journal, epochs_in);
