@@ -309,5 +309,16 @@ fn refused_lines_wait_until_somebody_looks_after_them() {
     assert_eq!(quarantine(&["retry", "--to", &running.url]), "1 lines retried\n");
     let listed: Vec<Value> = quarantine(&["list"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(listed, [amount], "refused again");
+
+    let (_, measures) = running.call("GET", "/metrics", b"").unwrap();
+    for line in
+        ["shanyraq_records_refused_total{feed=\"http\"} 1", "shanyraq_quarantine_waiting 1", "shanyraq_frontier 4", "shanyraq_live 0"]
+    {
+        assert!(measures.lines().any(|measure| measure == line), "{line} is not in {measures}");
+    }
+    for measure in ["sync_seconds", "acknowledged_seconds", "epoch_seconds", "in_ledger_seconds"] {
+        assert!(measures.contains(&format!("shanyraq_{measure}_bucket")), "{measure} is not in {measures}");
+    }
+    assert!(!measures.contains("850315300019"), "nobody is named");
     running.stop();
 }

@@ -141,6 +141,11 @@ impl Engine {
         *heard = (*heard).max((date > Date::BEFORE_ALL).then_some(date));
     }
 
+    /// When each register that ever was was last heard.
+    pub fn heard(&self) -> impl Iterator<Item = (u16, Date)> {
+        (0..).zip(&self.heard).filter_map(|(register, heard)| Some((register, (*heard)?)))
+    }
+
     /// Moves the business date: never backwards.
     pub fn set_date(&mut self, date: Date) {
         self.today = self.today.max(date);

@@ -377,6 +377,11 @@ impl Reader {
         Ok(query.query_map([], read)?.collect::<Result<_, _>>()?)
     }
 
+    /// How many refused lines wait for somebody.
+    pub fn waiting(&self) -> Result<u64, StoreFailure> {
+        Ok(self.0.query_row("SELECT count(*) FROM quarantine WHERE state = 'waiting'", [], |row| row.get(0))?)
+    }
+
     /// How many changes an epoch brought.
     pub fn changed_in(&self, epoch: Epoch) -> Result<u64, StoreFailure> {
         Ok(self.0.query_row("SELECT count(*) FROM changes WHERE epoch = ?", [epoch], |row| row.get(0))?)

@@ -1,11 +1,12 @@
 //! The conductor: takes durable epochs through the engine and the ledger, one at a time, and says how far that has come.
 
 use super::messenger::Errand;
+use super::metrics::{InState, Metrics, TextState};
 use super::progress::Progress;
 use super::scribe::{Scribe, Submission};
 use super::{Failure, Network, Setup};
 use crate::dispatch::{Heard, Listener, Terms};
-use crate::engine::Engine;
+use crate::engine::{Engine, EpochOutput};
 use crate::intake::{Contact, Decoded, Intake, Item, Schema, Translation};
 use crate::journal::entries::{Entry, entries};
 use crate::journal::{self, Dictionary, Disk, Own, read_epochs};
@@ -16,6 +17,7 @@ use dataflows::policy::Policy;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 /// Texts that are on their way at a time.
 const TEXTS_ON_THE_WAY: usize = 64;
@@ -28,6 +30,7 @@ pub(super) struct Conductor {
     ledger: Ledger,
     store: Store,
     progress: Arc<Progress>,
+    metrics: Arc<Metrics>,
     /// Whether anybody takes texts.
     hands_over: bool,
     /// Intents are on their way to the journal.
@@ -37,7 +40,13 @@ pub(super) struct Conductor {
 }
 
 impl Conductor {
-    pub fn new(policy: Arc<Policy>, schema: Arc<Schema>, store: Store, progress: Arc<Progress>, setup: &Setup) -> Self {
+    pub fn new(
+        policy: Arc<Policy>,
+        schema: Arc<Schema>,
+        store: Store,
+        (progress, metrics): (Arc<Progress>, Arc<Metrics>),
+        setup: &Setup,
+    ) -> Self {
         Conductor {
             intake: Intake::new(schema),
             listener: Listener::new(&policy),
@@ -45,6 +54,7 @@ impl Conductor {
             engine: Engine::start(policy, setup.workers),
             store,
             progress,
+            metrics,
             hands_over: setup.network != Network::Nowhere,
             intending: false,
             translation: None,
@@ -108,7 +118,8 @@ impl Conductor {
 
     /// One epoch through engine and ledger; the texts to hand over now.
     fn epoch(&mut self, epoch: Epoch, submission: Submission) -> Result<Vec<Message>, StoreFailure> {
-        let Submission { items, contacts, own, refused, .. } = submission;
+        let begun = Instant::now();
+        let Submission { items, contacts, own, refused, arrived, .. } = submission;
         let mut heard: Vec<Heard> = contacts.iter().map(|contact| self.contact(contact)).collect();
         let mut updates: Vec<Update> = Vec::with_capacity(items.len());
         for item in items {
@@ -139,12 +150,29 @@ impl Conductor {
         let texts = self.ledger.take_changed_texts();
         let page = Page { epoch, date: output.date, changes: &output.changes, texts: &texts, refused: &refused, own: &own };
         self.store.write(&self.ledger, &page)?;
+        self.measure(&output, begun, arrived);
         self.progress.change(|standing| {
             (standing.epoch, standing.date) = (epoch, output.date);
             (standing.live, standing.texts) = (self.ledger.is_live(), self.ledger.outbox().rows().len() as u64);
+            standing.heard.clear();
+            standing.heard.extend(self.engine.heard());
             standing.texts_under_way = self.ledger.outbox().under_way() as u64;
         });
         Ok(handed)
+    }
+
+    fn measure(&self, output: &EpochOutput, begun: Instant, arrived: Option<Instant>) {
+        let (metrics, outbox) = (&self.metrics, self.ledger.outbox());
+        Metrics::since(&metrics.epoch, begun);
+        arrived.into_iter().for_each(|arrived| Metrics::since(&metrics.in_ledger, arrived));
+        metrics.changes.inc_by(output.changes.iter().filter(|change| change.is_of_decision()).count() as u64);
+        metrics.texts.inc_by((outbox.rows().len() as u64).saturating_sub(metrics.texts.get()));
+        let submitted = outbox.unanswered().count();
+        for (state, texts) in [(TextState::Waiting, outbox.under_way() - submitted), (TextState::Submitted, submitted)] {
+            metrics.texts_under_way.get_or_create(&InState { state }).set(texts as i64);
+        }
+        metrics.frontier.set(output.epoch as i64);
+        metrics.live.set(i64::from(self.ledger.is_live()));
     }
 
     fn contact(&self, Contact { person, seq, phone, language }: &Contact) -> Heard {

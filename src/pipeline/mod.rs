@@ -14,6 +14,7 @@
 
 mod conductor;
 mod messenger;
+pub mod metrics;
 mod progress;
 mod scribe;
 
@@ -27,6 +28,7 @@ use crate::ledger::{Store, StoreFailure};
 use conductor::Conductor;
 use dataflows::policy::Policy;
 use messenger::Messenger;
+use metrics::Metrics;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -80,6 +82,7 @@ pub fn ledger_file(data: &Path) -> PathBuf {
 pub struct Pipeline {
     pub scribe: Scribe,
     pub progress: Arc<Progress>,
+    pub metrics: Arc<Metrics>,
     pub schema: Arc<Schema>,
     pub ledger_file: PathBuf,
     threads: Vec<JoinHandle<()>>,
@@ -106,17 +109,17 @@ impl Pipeline {
         let version = format!("{}@{}", policy.id, policy.version);
         let ledger_file = ledger_file(&setup.data);
         let store = Store::open(&ledger_file, crate::views::Writer::new(policy.clone()), version)?;
-        let progress = Arc::new(Progress::default());
-        let mut conductor = Conductor::new(policy, schema.clone(), store, progress.clone(), &setup);
+        let (progress, metrics) = (Arc::new(Progress::default()), Arc::new(Metrics::default()));
+        let mut conductor = Conductor::new(policy, schema.clone(), store, (progress.clone(), metrics.clone()), &setup);
         conductor.tell_again(&disk)?;
         let journal = Journal::open(disk, schema.dictionary())?.with_segments_of(setup.segment_bytes);
 
         let (epochs_in, epochs) = sync_channel(EPOCHS_AHEAD);
-        let (scribe, scribe_thread) = Scribe::start(journal, epochs_in);
+        let (scribe, scribe_thread) = Scribe::start(journal, epochs_in, metrics.clone());
         let (messenger, messenger_thread) = Messenger::start(setup.network, scribe.clone());
         let conductor_thread = conductor.start(epochs, scribe.clone(), messenger);
         let threads = vec![scribe_thread, conductor_thread, messenger_thread];
-        Ok(Pipeline { scribe, progress, schema, ledger_file, threads })
+        Ok(Pipeline { scribe, progress, metrics, schema, ledger_file, threads })
     }
 
     /// Takes in nothing more, and returns once everything taken in is in the ledger and nothing is being handed over.

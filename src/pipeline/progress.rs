@@ -10,6 +10,8 @@ pub struct Standing {
     pub epoch: Epoch,
     pub date: Date,
     pub live: bool,
+    /// When each register that ever was was last heard.
+    pub heard: Vec<(u16, Date)>,
     /// Texts decided on so far, and those of them that wait or were not answered for.
     pub texts: u64,
     pub texts_under_way: u64,
@@ -25,7 +27,8 @@ pub struct Progress {
 
 impl Default for Progress {
     fn default() -> Self {
-        let standing = Standing { epoch: 0, date: Date::BEFORE_ALL, live: false, texts: 0, texts_under_way: 0, failure: None };
+        let standing =
+            Standing { epoch: 0, date: Date::BEFORE_ALL, live: false, heard: Vec::new(), texts: 0, texts_under_way: 0, failure: None };
         Progress { standing: Mutex::new(standing), moved: Condvar::new() }
     }
 }

@@ -3,6 +3,7 @@
 //! While one epoch is being synced the next gathers: under load groups grow by themselves, and alone a submission waits for one sync. A
 //! date begins an epoch, so that what changed on a day is never netted with what changed on another.
 
+use super::metrics::Metrics;
 use crate::intake::{Contact, Decoded, Intake, Item};
 use crate::journal::{Disk, Entry, Journal, Own};
 use crate::sources::Quarantined;
@@ -11,6 +12,7 @@ use std::fmt;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 /// Bytes of entries that one epoch gathers, unless a single submission brings more.
 const EPOCH_BYTES: usize = 4 << 20;
@@ -28,6 +30,8 @@ pub struct Submission {
     pub refused: Vec<Quarantined>,
     /// It begins with a date, and thereby an epoch.
     pub dated: bool,
+    /// When the first of it came.
+    pub arrived: Option<Instant>,
 }
 
 impl Submission {
@@ -37,7 +41,8 @@ impl Submission {
 
     /// Every line of a body, accepted or refused: one submission, and another from each date on. `feed` is named beside what is refused.
     pub fn read(intake: &mut Intake, feed: &str, body: &[u8]) -> Vec<Submission> {
-        let (mut parts, mut submission) = (Vec::new(), Submission::default());
+        let arrived = Some(Instant::now());
+        let (mut parts, mut submission) = (Vec::new(), Submission { arrived, ..Submission::default() });
         let name: Arc<str> = Arc::from(feed);
         for (line, bytes) in (1..).zip(body.split(|byte| *byte == b'\n')) {
             let raw = bytes.strip_suffix(b"\r").unwrap_or(bytes);
@@ -47,7 +52,7 @@ impl Submission {
             match intake.decode(raw) {
                 Ok(Decoded { item, contact }) => {
                     if matches!(item, Item::Calendar(_)) {
-                        let dated = Submission { dated: true, ..Submission::default() };
+                        let dated = Submission { dated: true, arrived, ..Submission::default() };
                         parts.push(std::mem::replace(&mut submission, dated));
                     }
                     submission.entries.append(&mut intake.take_entries());
@@ -80,6 +85,7 @@ impl Submission {
         self.contacts.append(&mut other.contacts);
         self.own.append(&mut other.own);
         self.refused.append(&mut other.refused);
+        self.arrived = self.arrived.or(other.arrived);
     }
 }
 
@@ -121,9 +127,13 @@ pub struct Scribe {
 
 impl Scribe {
     /// Starts the thread that writes; epochs go on to `epochs` in their order.
-    pub(super) fn start<D: Disk>(journal: Journal<D>, epochs: SyncSender<(Epoch, Submission)>) -> (Scribe, JoinHandle<()>) {
+    pub(super) fn start<D: Disk>(
+        journal: Journal<D>,
+        epochs: SyncSender<(Epoch, Submission)>,
+        metrics: Arc<Metrics>,
+    ) -> (Scribe, JoinHandle<()>) {
         let (door, submissions) = sync_channel(SUBMISSIONS_AHEAD);
-        let write = move || write(journal, &submissions, &epochs);
+        let write = move || write(journal, &submissions, &epochs, &metrics);
         let thread = std::thread::Builder::new().name("scribe".to_owned()).spawn(write).expect("a thread can be started");
         (Scribe { door: Arc::new(Mutex::new(Some(door))) }, thread)
     }
@@ -161,10 +171,15 @@ fn closed() -> Unavailable {
     Unavailable("the pipeline is stopping".to_owned())
 }
 
-fn write<D: Disk>(mut journal: Journal<D>, submissions: &Receiver<(Submission, Reply)>, epochs: &SyncSender<(Epoch, Submission)>) {
+fn write<D: Disk>(
+    mut journal: Journal<D>,
+    submissions: &Receiver<(Submission, Reply)>,
+    epochs: &SyncSender<(Epoch, Submission)>,
+    metrics: &Metrics,
+) {
     let mut next = None;
     while let Some((mut group, reply)) = next.take().or_else(|| submissions.recv().ok()) {
-        let mut replies = vec![reply];
+        let mut waiting = vec![(group.arrived, reply)];
         while group.entries.len() < EPOCH_BYTES
             && let Ok((submission, reply)) = submissions.try_recv()
         {
@@ -172,12 +187,16 @@ fn write<D: Disk>(mut journal: Journal<D>, submissions: &Receiver<(Submission, R
                 next = Some((submission, reply));
                 break;
             }
+            waiting.push((submission.arrived, reply));
             group.append(submission);
-            replies.push(reply);
         }
+        let begun = Instant::now();
         let written = journal.append(&group.entries);
+        Metrics::since(&metrics.sync, begun);
+        metrics.journal_bytes.inc_by(group.entries.len() as u64);
         let answer = written.as_ref().map(|epoch| Acknowledgement { epoch: *epoch }).map_err(|failure| Unavailable(failure.to_string()));
-        for reply in replies {
+        for (arrived, reply) in waiting {
+            arrived.into_iter().for_each(|arrived| Metrics::since(&metrics.acknowledged, arrived));
             // Whoever went away will ask again, and be told that it is a duplicate.
             let _ = reply.send(answer.clone());
         }

@@ -3,6 +3,7 @@
 use super::{Doors, Refusal, Shared, aside};
 use crate::intake::{Intake, Schema};
 use crate::pipeline::Submission;
+use crate::pipeline::metrics::OfFeed;
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
@@ -30,6 +31,13 @@ impl Default for Room {
     }
 }
 
+impl Room {
+    /// Bytes that are taken.
+    pub fn taken(&self) -> usize {
+        ROOM_BYTES - self.0.available_permits() * ROOM_UNIT
+    }
+}
+
 /// Decoders that nobody uses at the moment.
 pub(super) struct Decoders {
     schema: Arc<Schema>,
@@ -39,6 +47,10 @@ pub(super) struct Decoders {
 impl Decoders {
     pub fn new(schema: Arc<Schema>) -> Self {
         Decoders { schema, idle: Mutex::default() }
+    }
+
+    pub fn schema(&self) -> &Schema {
+        &self.schema
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Intake) -> T) -> T {
@@ -60,7 +72,12 @@ pub(super) async fn updates(State(doors): Shared, headers: HeaderMap, body: Body
         return Err(too_long());
     }
     let room = doors.room.0.clone().try_acquire_many_owned(bytes.div_ceil(ROOM_UNIT).max(1) as u32);
-    let room = room.map_err(|_| Refusal(StatusCode::TOO_MANY_REQUESTS, "no room for this body at the moment".to_owned()))?;
+    let room = room.map_err(|_| {
+        if let Ok(inner) = doors.inner() {
+            inner.metrics.turned_away.inc();
+        }
+        Refusal(StatusCode::TOO_MANY_REQUESTS, "no room for this body at the moment".to_owned())
+    })?;
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("body: {error}")))?;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let (encoding, feed) = (text(header::CONTENT_ENCODING.as_str()), text(FEED));
@@ -77,6 +94,9 @@ fn take(doors: &Arc<Doors>, encoding: &str, feed: &str, body: &[u8]) -> Result<J
     let parts = inner.decoders.with(|intake| Submission::read(intake, feed, lines.as_deref().unwrap_or(body)));
     let count = |each: fn(&Submission) -> usize| parts.iter().map(each).sum::<usize>();
     let (accepted, quarantined) = (count(|part| part.items.len()), count(|part| part.refused.len()));
+    let of_feed = OfFeed { feed: feed.to_owned() };
+    inner.metrics.accepted.get_or_create(&of_feed).inc_by(accepted as u64);
+    inner.metrics.refused.get_or_create(&of_feed).inc_by(quarantined as u64);
     let answers = parts.into_iter().map(|part| inner.scribe.send(part)).collect::<Result<Vec<_>, _>>()?;
     let mut epoch = 0;
     for answer in answers {

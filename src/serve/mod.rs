@@ -5,8 +5,10 @@
 
 mod intake;
 
+use crate::commands::rss_bytes;
 use crate::journal::{Own, Settlement};
 use crate::ledger::{Reader, StoreFailure};
+use crate::pipeline::metrics::{Metrics, OfRegister};
 use crate::pipeline::{Pipeline, Progress, Scribe, Submission, Unavailable};
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -14,6 +16,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use dataflows::model::Date;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::convert::Infallible;
@@ -41,6 +44,7 @@ pub struct Doors {
 struct Inner {
     scribe: Scribe,
     progress: Arc<Progress>,
+    metrics: Arc<Metrics>,
     ledger_file: PathBuf,
     decoders: intake::Decoders,
 }
@@ -58,6 +62,7 @@ impl Doors {
         let inner = Inner {
             scribe: pipeline.scribe.clone(),
             progress: pipeline.progress.clone(),
+            metrics: pipeline.metrics.clone(),
             ledger_file: pipeline.ledger_file.clone(),
             decoders: intake::Decoders::new(pipeline.schema.clone()),
         };
@@ -80,6 +85,7 @@ pub fn router(doors: Arc<Doors>) -> Router {
         .route("/v1/replies", post(reply))
         .route("/v1/dispatch/live", post(live))
         .route("/v1/quarantine", post(settle))
+        .route("/metrics", get(metrics))
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .with_state(doors)
@@ -224,6 +230,23 @@ async fn settle(State(doors): Shared, Json(Settle { rows, how }): Json<Settle>) 
 async fn submit(doors: Arc<Doors>, own: Own) -> Result<Json<Value>, Refusal> {
     let epoch = aside(move || Ok(doors.inner()?.scribe.submit(Submission::of_own(own))?.epoch)).await?;
     Ok(Json(json!({ "epoch": epoch, "token": epoch.to_string() })))
+}
+
+/// All measures in the text format of Prometheus.
+async fn metrics(State(doors): Shared) -> Result<Response, Refusal> {
+    aside(move || {
+        let inner = doors.inner()?;
+        inner.metrics.quarantine.set(Reader::open(&inner.ledger_file)?.waiting()? as i64);
+        let standing = inner.progress.standing();
+        for (register, heard) in standing.heard.into_iter().filter(|_| standing.date > Date::BEFORE_ALL) {
+            let register = OfRegister { register: inner.decoders.schema().registers[usize::from(register)].id.clone() };
+            inner.metrics.unheard_days.get_or_create(&register).set(i64::from(standing.date.0 - heard.0).max(0));
+        }
+        inner.metrics.resident_bytes.set(rss_bytes() as i64);
+        inner.metrics.bodies_bytes.set(doors.room.taken() as i64);
+        Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], inner.metrics.text()).into_response())
+    })
+    .await
 }
 
 async fn healthy() -> &'static str {

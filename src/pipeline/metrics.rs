@@ -1,0 +1,123 @@
+//! What a pipeline counts and times, for those who watch it: the help of each measure, as `/metrics` shows it, is its documentation.
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use std::time::Instant;
+
+/// Times are sorted into buckets from 50 µs on, each twice as long as the one before: the last ends at 26 s.
+const SHORTEST_SECONDS: f64 = 50e-6;
+const BUCKETS: u16 = 20;
+
+/// Of which feed.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct OfFeed {
+    pub feed: String,
+}
+
+/// Of which register.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct OfRegister {
+    pub register: String,
+}
+
+/// In which state.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct InState {
+    pub state: TextState,
+}
+
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+pub enum TextState {
+    Waiting,
+    Submitted,
+}
+
+/// All measures of a pipeline.
+pub struct Metrics {
+    registry: Registry,
+    pub accepted: Family<OfFeed, Counter>,
+    pub refused: Family<OfFeed, Counter>,
+    pub turned_away: Counter,
+    pub bodies_bytes: Gauge,
+    pub journal_bytes: Counter,
+    pub sync: Histogram,
+    pub acknowledged: Histogram,
+    pub epoch: Histogram,
+    pub in_ledger: Histogram,
+    pub changes: Counter,
+    pub texts: Counter,
+    pub texts_under_way: Family<InState, Gauge>,
+    pub frontier: Gauge,
+    pub live: Gauge,
+    pub unheard_days: Family<OfRegister, Gauge>,
+    pub quarantine: Gauge,
+    pub resident_bytes: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let times = || Histogram::new(exponential_buckets(SHORTEST_SECONDS, 2.0, BUCKETS));
+        let mut metrics = Metrics {
+            registry: Registry::with_prefix("shanyraq"),
+            accepted: Family::default(),
+            refused: Family::default(),
+            turned_away: Counter::default(),
+            bodies_bytes: Gauge::default(),
+            journal_bytes: Counter::default(),
+            sync: times(),
+            acknowledged: times(),
+            epoch: times(),
+            in_ledger: times(),
+            changes: Counter::default(),
+            texts: Counter::default(),
+            texts_under_way: Family::default(),
+            frontier: Gauge::default(),
+            live: Gauge::default(),
+            unheard_days: Family::default(),
+            quarantine: Gauge::default(),
+            resident_bytes: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let Metrics { registry, .. } = self;
+        registry.register("records_accepted", "Records taken in, by the feed that sent them", self.accepted.clone());
+        registry.register("records_refused", "Lines refused and kept in the quarantine, by feed", self.refused.clone());
+        registry.register("bodies_turned_away", "Bodies answered with 429 because there was no room", self.turned_away.clone());
+        registry.register_with_unit("bodies", "Room that bodies being taken in have, together", Unit::Bytes, self.bodies_bytes.clone());
+        registry.register_with_unit("journal", "Written to the journal since the start", Unit::Bytes, self.journal_bytes.clone());
+        registry.register_with_unit("sync", "Writing and syncing one epoch", Unit::Seconds, self.sync.clone());
+        registry.register_with_unit("acknowledged", "From arrival to the journal, by submission", Unit::Seconds, self.acknowledged.clone());
+        registry.register_with_unit("epoch", "One epoch through engine and ledger", Unit::Seconds, self.epoch.clone());
+        registry.register_with_unit("in_ledger", "From the first arrival of an epoch to the ledger", Unit::Seconds, self.in_ledger.clone());
+        registry.register("changes", "Changed decisions since the start", self.changes.clone());
+        registry.register("texts", "Texts decided on, of all time", self.texts.clone());
+        registry.register("texts_under_way", "Texts that wait or were handed over and not answered for", self.texts_under_way.clone());
+        registry.register("frontier", "The last epoch in the ledger", self.frontier.clone());
+        registry.register("live", "1 if people are written to", self.live.clone());
+        registry.register("register_unheard_days", "Days since a register was heard, of those ever heard", self.unheard_days.clone());
+        registry.register("quarantine_waiting", "Refused lines that wait for somebody", self.quarantine.clone());
+        registry.register_with_unit("resident", "Memory of the process", Unit::Bytes, self.resident_bytes.clone());
+    }
+
+    /// All measures in the text format of Prometheus.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("a string takes all that is written");
+        text
+    }
+
+    /// Times something that began at this moment.
+    pub fn since(histogram: &Histogram, begun: Instant) {
+        histogram.observe(begun.elapsed().as_secs_f64());
+    }
+}
