@@ -63,7 +63,8 @@ impl Running {
         command.args(["run", "--policy", "kz", "--listen", "127.0.0.1:0", "--allow-assumed", "--smsc", gateway]);
         // Short segments, so that kills fall into their rotation too.
         let configuration = data.with_extension("toml");
-        std::fs::write(&configuration, "segment_bytes = 40_000\n").unwrap();
+        let watch = data.with_extension("in");
+        std::fs::write(&configuration, format!("segment_bytes = 40_000\nwatch = {:?}\n", watch.display().to_string())).unwrap();
         command.arg("--config").arg(&configuration);
         let mut child = command.arg("--data").arg(data).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -320,5 +321,33 @@ fn refused_lines_wait_until_somebody_looks_after_them() {
         assert!(measures.contains(&format!("shanyraq_{measure}_bucket")), "{measure} is not in {measures}");
     }
     assert!(!measures.contains("850315300019"), "nobody is named");
+    running.stop();
+}
+
+/// A complete file that is renamed into the watched folder is taken in and goes on, also when the process is killed over it.
+#[test]
+fn a_watched_folder_is_emptied() {
+    let folder = Folder::new("watched");
+    let (data, watched) = (folder.0.join("data"), folder.0.join("data.in"));
+    let mut running = Running::start(&data, "none");
+    let (feed, late) = (story(300, 4, 2), b"not a record\n");
+    let lines: Vec<u8> = feed.iter().flat_map(|(_, body)| body.iter().copied()).collect();
+    let packed = zstd::encode_all(lines.as_slice(), 1).unwrap();
+    std::fs::rename(folder.write("first.ndjson.zst", packed), watched.join("first.ndjson.zst")).unwrap();
+    running.kill();
+    running.start_again();
+    std::fs::rename(folder.write("second.ndjson", late), watched.join("second.ndjson")).unwrap();
+    let arrived = |name: &str| {
+        let begun = Instant::now();
+        while !watched.join(name).exists() {
+            assert!(begun.elapsed() < PATIENCE, "{name} is not there");
+        }
+    };
+    arrived("done/first.ndjson.zst");
+    arrived("failed/second.ndjson");
+    // What is written after the files is in the ledger after them.
+    let heartbeat = br#"{"register":"heartbeat","key":"enpf.contribution","seq":1,"op":"upsert","data":{"date":"2026-01-01"}}"#;
+    running.tell("/v1/updates", heartbeat).unwrap();
+    assert_eq!(running.decisions(), by_batch(&folder, &feed));
     running.stop();
 }

@@ -126,7 +126,7 @@ fn population(policy: &Arc<Policy>, country: Country) -> impl Iterator<Item = Ve
             true => country.neighbourhood(index).population(country.seed(), &mut lines),
             false => lines = opening(country.start()),
         }
-        Submission::read(&mut Intake::journalling(schema.clone()), "country", &lines)
+        Submission::read(&mut Intake::journalling(schema.clone()), "country", 1, &lines)
     })
 }
 
@@ -137,7 +137,7 @@ fn life(policy: &Arc<Policy>, country: &Country, persons: usize, wanted: usize) 
     let mut submissions = Vec::new();
     for (_, lines) in country.days(days) {
         for line in lines.split(|byte| *byte == b'\n') {
-            submissions.extend(Submission::read(&mut intake, "country", line).into_iter().filter(|part| !part.dated));
+            submissions.extend(Submission::read(&mut intake, "country", 1, line).into_iter().filter(|part| !part.dated));
         }
     }
     submissions.truncate(wanted);

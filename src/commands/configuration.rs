@@ -19,10 +19,12 @@ pub struct Configuration {
     pub workers: u16,
     pub allow_assumed: bool,
     pub segment_bytes: u64,
+    /// Empty: none is watched.
+    pub watch: PathBuf,
 }
 
 /// What a configuration may say.
-const KEYS: [&str; 7] = ["data", "policy", "listen", "smsc", "workers", "allow_assumed", "segment_bytes"];
+const KEYS: [&str; 8] = ["data", "policy", "listen", "smsc", "workers", "allow_assumed", "segment_bytes", "watch"];
 const WORKERS_MAX: u16 = 64;
 
 impl Default for Configuration {
@@ -35,6 +37,7 @@ impl Default for Configuration {
             workers: 1,
             allow_assumed: false,
             segment_bytes: SEGMENT_BYTES,
+            watch: PathBuf::new(),
         }
     }
 }

@@ -50,6 +50,7 @@ impl RunArguments {
             workers: self.workers.unwrap_or(said.workers),
             allow_assumed: self.allow_assumed || said.allow_assumed,
             segment_bytes: said.segment_bytes,
+            watch: said.watch,
         })
     }
 }
@@ -63,7 +64,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         println!("{}: {} registers, {} benefits; all is well", configuration.policy, policy.registers.len(), policy.benefits.len());
         return Ok(());
     }
-    let Configuration { data, workers, allow_assumed, listen, segment_bytes, .. } = configuration;
+    let Configuration { data, workers, allow_assumed, listen, segment_bytes, watch, .. } = configuration;
     let setup = Setup { data, workers: usize::from(workers), network, allow_assumed, segment_bytes };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
@@ -81,6 +82,10 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         let pipeline = started.map_err(|error| Failure::failed(error.to_string()))?;
         let pipeline = pipeline.map_err(|failure| Failure::failed(failure.to_string()))?;
         doors.open(&pipeline);
+        if !watch.as_os_str().is_empty() {
+            let watching = crate::serve::watch(&watch, pipeline.schema.clone(), &pipeline);
+            watching.map_err(|error| Failure::failed(format!("watch: {}: {error}", watch.display())))?;
+        }
         eprintln!("shanyraq: ready at epoch {}", pipeline.progress.standing().epoch);
         asked_to_stop().await.map_err(|error| Failure::failed(format!("no signals: {error}")))?;
         // What is being answered is answered; then what was taken in goes through.

@@ -40,11 +40,12 @@ impl Submission {
     }
 
     /// Every line of a body, accepted or refused: one submission, and another from each date on. `feed` is named beside what is refused.
-    pub fn read(intake: &mut Intake, feed: &str, body: &[u8]) -> Vec<Submission> {
+    /// Its first line is this one of it.
+    pub fn read(intake: &mut Intake, feed: &str, first_line: u64, body: &[u8]) -> Vec<Submission> {
         let arrived = Some(Instant::now());
         let (mut parts, mut submission) = (Vec::new(), Submission { arrived, ..Submission::default() });
         let name: Arc<str> = Arc::from(feed);
-        for (line, bytes) in (1..).zip(body.split(|byte| *byte == b'\n')) {
+        for (line, bytes) in (first_line..).zip(body.split(|byte| *byte == b'\n')) {
             let raw = bytes.strip_suffix(b"\r").unwrap_or(bytes);
             if raw.trim_ascii().is_empty() {
                 continue;
@@ -157,7 +158,8 @@ impl Scribe {
         door.as_ref().is_some_and(|door| door.try_send((submission, channel().0)).is_ok())
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    /// Whether nothing is taken in any more.
+    pub fn is_closed(&self) -> bool {
         self.door.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 

@@ -91,7 +91,7 @@ pub(super) async fn updates(State(doors): Shared, headers: HeaderMap, body: Body
 fn take(doors: &Arc<Doors>, encoding: &str, feed: &str, body: &[u8]) -> Result<Json<Value>, Refusal> {
     let inner = doors.inner()?;
     let lines = unpacked(encoding, body).map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("body: {error}")))?;
-    let parts = inner.decoders.with(|intake| Submission::read(intake, feed, lines.as_deref().unwrap_or(body)));
+    let parts = inner.decoders.with(|intake| Submission::read(intake, feed, 1, lines.as_deref().unwrap_or(body)));
     let count = |each: fn(&Submission) -> usize| parts.iter().map(each).sum::<usize>();
     let (accepted, quarantined) = (count(|part| part.items.len()), count(|part| part.refused.len()));
     let of_feed = OfFeed { feed: feed.to_owned() };

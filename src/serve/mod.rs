@@ -3,7 +3,10 @@
 //! What comes in is answered once it is durable; what goes out is read from the ledger's file, never from the engine. Bodies that are being
 //! taken in are bounded together: whoever comes when there is no room is asked to come again.
 
+mod folder;
 mod intake;
+
+pub use folder::watch;
 
 use crate::commands::rss_bytes;
 use crate::journal::{Own, Settlement};

@@ -1,0 +1,138 @@
+//! The door for files: a folder into which agencies rename what is complete, and out of which it goes to `done/` or `failed/`.
+//!
+//! A file is taken in line by line, as a body is; it leaves once all of it would outlive a loss of power. Whatever ends the process before
+//! that, the file is still there and is taken in again: what it says twice is known already.
+
+use crate::intake::{Intake, Schema};
+use crate::pipeline::metrics::{Metrics, OfFeed};
+use crate::pipeline::{Pipeline, Scribe, Submission, Unavailable};
+use flate2::read::MultiGzDecoder;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+const DONE: &str = "done";
+const FAILED: &str = "failed";
+/// About how many bytes of lines become one submission.
+const BLOCK_BYTES: usize = 2 << 20;
+/// Between looks into the folder.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// A folder that is watched.
+struct Watch {
+    folder: PathBuf,
+    intake: Intake,
+    scribe: Scribe,
+    metrics: Arc<Metrics>,
+}
+
+/// Why a file was not taken in.
+enum Trouble {
+    /// It cannot be read, or all of it was refused.
+    File(String),
+    /// Nothing is taken in at the moment.
+    Pipeline,
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Trouble::File(error.to_string())
+    }
+}
+
+impl From<Unavailable> for Trouble {
+    fn from(_: Unavailable) -> Self {
+        Trouble::Pipeline
+    }
+}
+
+/// Watches a folder until the pipeline takes in nothing more. The error is that of making its folders.
+pub fn watch(folder: &Path, schema: Arc<Schema>, pipeline: &Pipeline) -> io::Result<JoinHandle<()>> {
+    for out in [DONE, FAILED] {
+        fs::create_dir_all(folder.join(out))?;
+    }
+    let mut watch = Watch {
+        folder: folder.to_owned(),
+        intake: Intake::journalling(schema),
+        scribe: pipeline.scribe.clone(),
+        metrics: pipeline.metrics.clone(),
+    };
+    std::thread::Builder::new().name("folder".to_owned()).spawn(move || {
+        while !watch.scribe.is_closed() {
+            if !watch.look() {
+                std::thread::sleep(PAUSE);
+            }
+        }
+    })
+}
+
+impl Watch {
+    /// Takes in the files that are there, by name; whether there were any.
+    fn look(&mut self) -> bool {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return false };
+        let is_complete = |path: &PathBuf| path.is_file() && !name_of(path).starts_with('.');
+        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_complete).collect();
+        files.sort_unstable();
+        for file in &files {
+            let name = name_of(file);
+            let out = match self.take(file, &name) {
+                Ok(()) => DONE,
+                // The file stays where it is, and is taken in when the pipeline can.
+                Err(Trouble::Pipeline) => return false,
+                Err(Trouble::File(reason)) => {
+                    eprintln!("shanyraq: watched file failed: {reason}");
+                    FAILED
+                }
+            };
+            if let Err(error) = fs::rename(file, self.folder.join(out).join(&name)) {
+                eprintln!("shanyraq: a watched file cannot be moved to {out}/: {error}");
+                return false;
+            }
+        }
+        !files.is_empty()
+    }
+
+    fn take(&mut self, path: &Path, name: &str) -> Result<(), Trouble> {
+        let (mut lines, mut block, mut line) = (open(path)?, Vec::with_capacity(BLOCK_BYTES + (1 << 16)), 1);
+        let (mut accepted, mut refused, mut first) = (0, 0, 1);
+        loop {
+            let read = lines.read_until(b'\n', &mut block)?;
+            line += u64::from(read > 0);
+            if !block.is_empty() && (read == 0 || block.len() >= BLOCK_BYTES) {
+                for part in Submission::read(&mut self.intake, name, first, &block) {
+                    (accepted, refused) = (accepted + part.items.len() as u64, refused + part.refused.len() as u64);
+                    self.scribe.submit(part)?;
+                }
+                first = line;
+                block.clear();
+            }
+            if read == 0 {
+                break;
+            }
+        }
+        let of_feed = OfFeed { feed: name.to_owned() };
+        self.metrics.accepted.get_or_create(&of_feed).inc_by(accepted);
+        self.metrics.refused.get_or_create(&of_feed).inc_by(refused);
+        match (accepted, refused) {
+            (0, 1..) => Err(Trouble::File(format!("all {refused} lines of a file were refused: the quarantine tells why"))),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<BufReader<Box<dyn Read>>> {
+    let file = File::open(path)?;
+    let reader: Box<dyn Read> = match path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default() {
+        "gz" => Box::new(MultiGzDecoder::new(file)),
+        "zst" => Box::new(zstd::Decoder::new(file)?),
+        _ => Box::new(file),
+    };
+    Ok(BufReader::with_capacity(1 << 20, reader))
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
