@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::fmt;
+use std::ops::AddAssign;
 use std::rc::Rc;
 
 /// One durable transaction of the journal, and the only timestamp of the dataflow. Totally ordered.
@@ -465,6 +466,23 @@ pub struct EpochAnswer {
     pub moves: Vec<Move>,
     /// Households whose sums changed.
     pub rows_changed: u64,
+    pub ignored: Ignored,
+}
+
+/// Records that changed nothing, because of what was held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ignored {
+    /// The very version was there.
+    pub duplicates: u64,
+    /// A later version was.
+    pub superseded: u64,
+}
+
+impl AddAssign for Ignored {
+    fn add_assign(&mut self, other: Self) {
+        self.duplicates += other.duplicates;
+        self.superseded += other.superseded;
+    }
 }
 
 /// The answer of the epoch in flight, written by the rooms of one worker and complete when the last of them is through.

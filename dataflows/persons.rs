@@ -587,6 +587,7 @@ impl PerEpoch for Looker {
         let files = &mut *files.borrow_mut();
         if self.turns.is_first() {
             self.wake(files);
+            self.answer.borrow_mut().ignored += std::mem::take(&mut files.ignored);
         }
         for index in self.turns.next(files.touched()) {
             self.compare(files, files.touched_slot(index), out);

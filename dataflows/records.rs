@@ -5,7 +5,7 @@
 //! of a worker's people are one keyed store, read by the rooms behind: [`Files`].
 
 use crate::aliases::Aliases;
-use crate::model::{Date, Epoch, Fault, FaultKind, Membership, PersonId, SharedAnswer, Update};
+use crate::model::{Date, Epoch, Fault, FaultKind, Ignored, Membership, PersonId, SharedAnswer, Update};
 use crate::operators::{Flow, PerEpoch, Room, StoreSize, TURN, hash, spread};
 use crate::policy::file::{self, Identity, Packing, Record};
 use crate::policy::{Environment, FeedState, Policy};
@@ -108,8 +108,10 @@ impl Held {
 /// How a version meets the one held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// An older version, or one already held.
-    Ignored,
+    /// The version held.
+    Duplicate,
+    /// An older one.
+    Superseded,
     /// The version held stays, but another content claims its `seq`.
     Disputed,
     /// The new version replaces the one held; true when both claim the same `seq`.
@@ -120,7 +122,8 @@ enum Verdict {
 fn judge_version(held: &Record<'_>, new: &Record<'_>) -> Verdict {
     match (new.seq.cmp(&held.seq), new.compare_version(held)) {
         (Ordering::Greater, _) => Verdict::Wins(false),
-        (Ordering::Less, _) | (_, Ordering::Equal) => Verdict::Ignored,
+        (Ordering::Less, _) => Verdict::Superseded,
+        (_, Ordering::Equal) => Verdict::Duplicate,
         (Ordering::Equal, Ordering::Greater) => Verdict::Wins(true),
         (Ordering::Equal, Ordering::Less) => Verdict::Disputed,
     }
@@ -185,7 +188,8 @@ impl Resolver {
         };
         let was = self.is_faulty(held);
         match judge_version(&Record::read(held), &new) {
-            Verdict::Ignored => return,
+            Verdict::Duplicate => return self.answer.borrow_mut().ignored.duplicates += 1,
+            Verdict::Superseded => return self.answer.borrow_mut().ignored.superseded += 1,
             Verdict::Disputed => file::set_conflict(held, true),
             Verdict::Wins(in_dispute) => {
                 let share = |act| Share::of(&self.policy, &self.aliases, act);
@@ -344,6 +348,8 @@ pub struct Files {
     calendar: BTreeMap<Date, Vec<u32>>,
     /// Records held, tombstones included.
     pub records: u64,
+    /// Versions that changed nothing, of the epoch in flight.
+    pub ignored: Ignored,
 }
 
 /// The store, shared by the rooms of one worker; never by two workers.
@@ -362,6 +368,7 @@ impl Files {
             spoken: false,
             calendar: BTreeMap::new(),
             records: 0,
+            ignored: Ignored::default(),
         }
     }
 
@@ -517,7 +524,8 @@ impl Files {
         };
         let (end, in_dispute) = (start + held.bytes.len(), held.conflict());
         match judge_version(&held, &record) {
-            Verdict::Ignored => {}
+            Verdict::Duplicate => self.ignored.duplicates += 1,
+            Verdict::Superseded => self.ignored.superseded += 1,
             Verdict::Disputed if in_dispute => {}
             Verdict::Disputed => {
                 let held = held.bytes.to_vec();

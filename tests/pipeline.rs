@@ -351,3 +351,30 @@ fn a_watched_folder_is_emptied() {
     assert_eq!(running.decisions(), by_batch(&folder, &feed));
     running.stop();
 }
+
+/// A record that comes again changes nothing, and is counted; so is one of an older version, of one person or of several.
+#[test]
+fn what_is_sent_again_is_known() {
+    let folder = Folder::new("again");
+    let running = Running::start(&folder.0.join("data"), "none");
+    let wage = |seq: u32| {
+        format!(
+            r#"{{"register":"kgd.turnover","person":"850315300019","key":"2026-01","seq":{seq},"op":"upsert","data":{{"period":"2026-01","amount":{seq}}}}}"#
+        )
+    };
+    let act = |seq: u32| {
+        format!(
+            r#"{{"register":"zags.marriage","key":"M-1","seq":{seq},"op":"upsert","data":{{"act_no":"M-1","man":"850315300019","registered":"2020-01-0{seq}"}}}}"#
+        )
+    };
+    let told = |lines: [String; 2]| {
+        let token = Running::token(&running.insist("POST", "/v1/updates", lines.join("\n").as_bytes()).unwrap());
+        let answer = running.insist("GET", &format!("/v1/completion/{token}?wait=10s"), b"").unwrap();
+        (answer["duplicates"].as_u64().unwrap(), answer["superseded"].as_u64().unwrap())
+    };
+    assert_eq!(told([wage(2), act(2)]), (0, 0));
+    assert_eq!(told([wage(2), act(2)]), (2, 0));
+    assert_eq!(told([wage(1), act(1)]), (0, 2));
+    assert_eq!(told([wage(3), act(2)]), (1, 0));
+    running.stop();
+}

@@ -7,7 +7,8 @@ mod numbers;
 
 use dataflows::aliases::Aliases;
 use dataflows::model::{
-    Change, ChangeKind, Date, Epoch, EpochAnswer, Fault, HouseholdKey, Membership, Move, PersonId, Renumbering, Restanding, Role, Update,
+    Change, ChangeKind, Date, Epoch, EpochAnswer, Fault, HouseholdKey, Ignored, Membership, Move, PersonId, Renumbering, Restanding, Role,
+    Update,
 };
 use dataflows::policy::file::Record;
 use dataflows::policy::{FeedState, Judgement, Policy, Row};
@@ -41,6 +42,7 @@ pub struct EpochOutput {
     pub moves: Vec<Move>,
     /// Households whose sums changed.
     pub rows_changed: u64,
+    pub ignored: Ignored,
     /// Whose numbers mean something else than before.
     pub renumbered: Vec<Renumbering>,
 }
@@ -189,6 +191,7 @@ impl Engine {
             standings: Vec::new(),
             moves: Vec::new(),
             rows_changed: 0,
+            ignored: Ignored::default(),
             renumbered,
         };
         for answer in answers {
@@ -203,6 +206,7 @@ impl Engine {
             output.standings.extend(answer.standings);
             output.moves.extend(answer.moves);
             output.rows_changed += answer.rows_changed;
+            output.ignored += answer.ignored;
         }
         let aliases = self.numbers.aliases();
         for change in output.changes.iter_mut().filter(|change| aliases.is_secret(change.decision.person)) {

@@ -8,7 +8,7 @@ use super::{Ledger, Message};
 use crate::journal::Own;
 use crate::sources::Quarantined;
 use crate::views::Writer;
-use dataflows::model::{Change, ChangeKind, Date, Epoch};
+use dataflows::model::{Change, ChangeKind, Date, Epoch, Ignored};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -21,13 +21,13 @@ const FORMAT: i64 = 1;
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta(
         format INTEGER NOT NULL, frontier INTEGER NOT NULL, date TEXT, live INTEGER NOT NULL, chain TEXT NOT NULL, policy TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS epochs(epoch INTEGER PRIMARY KEY, date TEXT, duplicates INTEGER, superseded INTEGER, changed INTEGER);
     CREATE TABLE IF NOT EXISTS decisions(
         person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, decision TEXT, household TEXT, outcome TEXT, amount INTEGER,
         \"from\" TEXT, until TEXT, reasons TEXT, policy TEXT, epoch INTEGER, PRIMARY KEY(person, benefit, ground, period)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS changes(
         change INTEGER PRIMARY KEY, epoch INTEGER, date TEXT, decision TEXT, person TEXT, benefit TEXT, kind TEXT,
         chain TEXT);
-    CREATE INDEX IF NOT EXISTS changes_by_epoch ON changes(epoch);
     CREATE INDEX IF NOT EXISTS changes_by_person ON changes(person);
     CREATE TABLE IF NOT EXISTS outbox(
         message TEXT PRIMARY KEY, epoch INTEGER, date TEXT, person TEXT, benefit TEXT, ground TEXT, round INTEGER, kind TEXT, phone TEXT,
@@ -101,6 +101,7 @@ pub struct Page<'a> {
     pub texts: &'a [Message],
     pub refused: &'a [Quarantined],
     pub own: &'a [Own],
+    pub ignored: Ignored,
 }
 
 impl Store {
@@ -150,6 +151,11 @@ impl Store {
         write_changes(&transaction, rows, &self.policy, page, &mut link)?;
         write_texts(&transaction, rows, page.texts)?;
         write_refused(&transaction, page)?;
+        let changed = page.changes.iter().filter(|change| change.is_of_decision()).count();
+        let Ignored { duplicates, superseded } = page.ignored;
+        let mut epoch = transaction.prepare_cached("INSERT INTO epochs VALUES (?, ?, ?, ?, ?)")?;
+        epoch.execute(params![page.epoch, page.date.to_string(), duplicates, superseded, changed])?;
+        drop(epoch);
         transaction.prepare_cached("UPDATE meta SET frontier = ?, date = ?, live = ?, chain = ?, policy = ?")?.execute(params![
             page.epoch,
             page.date.to_string(),
@@ -382,8 +388,13 @@ impl Reader {
         Ok(self.0.query_row("SELECT count(*) FROM quarantine WHERE state = 'waiting'", [], |row| row.get(0))?)
     }
 
-    /// How many changes an epoch brought.
-    pub fn changed_in(&self, epoch: Epoch) -> Result<u64, StoreFailure> {
-        Ok(self.0.query_row("SELECT count(*) FROM changes WHERE epoch = ?", [epoch], |row| row.get(0))?)
+    /// What an epoch brought: records that changed nothing because of what was held, and how many decisions changed.
+    pub fn brought(&self, epoch: Epoch) -> Result<(Ignored, u64), StoreFailure> {
+        let read = |row: &rusqlite::Row<'_>| Ok((Ignored { duplicates: row.get(0)?, superseded: row.get(1)? }, row.get(2)?));
+        Ok(self
+            .0
+            .query_row("SELECT duplicates, superseded, changed FROM epochs WHERE epoch = ?", [epoch], read)
+            .optional()?
+            .unwrap_or_default())
     }
 }

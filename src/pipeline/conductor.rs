@@ -148,7 +148,15 @@ impl Conductor {
             }
         }
         let texts = self.ledger.take_changed_texts();
-        let page = Page { epoch, date: output.date, changes: &output.changes, texts: &texts, refused: &refused, own: &own };
+        let page = Page {
+            epoch,
+            date: output.date,
+            changes: &output.changes,
+            texts: &texts,
+            refused: &refused,
+            own: &own,
+            ignored: output.ignored,
+        };
         self.store.write(&self.ledger, &page)?;
         self.measure(&output, begun, arrived);
         self.progress.change(|standing| {

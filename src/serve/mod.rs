@@ -142,8 +142,10 @@ async fn completion(State(doors): Shared, Path(token): Path<String>, Query(Wait 
         if !inner.progress.wait_for(epoch, wait.min(WAIT_MAX)) {
             return Ok((StatusCode::ACCEPTED, Json(json!({ "token": token, "complete": false }))).into_response());
         }
-        let changed = Reader::open(&inner.ledger_file)?.changed_in(epoch)?;
-        Ok(Json(json!({ "token": token, "complete": true, "epoch": epoch, "changed": changed })).into_response())
+        let (ignored, changed) = Reader::open(&inner.ledger_file)?.brought(epoch)?;
+        let (duplicates, superseded) = (ignored.duplicates, ignored.superseded);
+        Ok(Json(json!({ "token": token, "complete": true, "epoch": epoch, "duplicates": duplicates, "superseded": superseded, "changed": changed }))
+            .into_response())
     })
     .await
 }
