@@ -59,7 +59,9 @@ struct Running {
 
 impl Running {
     fn start(data: &Path, gateway: &str) -> Running {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shanyraq"));
+        // Whoever writes too long a file is told by an error alone.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_shanyraq")]);
         command.args(["run", "--policy", "kz", "--listen", "127.0.0.1:0", "--allow-assumed", "--smsc", gateway]);
         // Short segments, so that kills fall into their rotation too.
         let configuration = data.with_extension("toml");
@@ -151,6 +153,11 @@ fn story(persons: usize, seed: u64, days: usize) -> Vec<(&'static str, Vec<u8>)>
     story.push(("/v1/dispatch/live", Vec::new()));
     story.extend(country.days(days).map(|(_, lines)| ("/v1/updates", lines)));
     story
+}
+
+/// The same, and nobody is written to.
+fn quiet_story(persons: usize, seed: u64, days: usize) -> Vec<(&'static str, Vec<u8>)> {
+    story(persons, seed, days).into_iter().filter(|(path, _)| *path == "/v1/updates").collect()
 }
 
 /// Everybody who was asked says yes, once, in the order of their messages.
@@ -263,7 +270,8 @@ fn what_was_altered_is_noticed() {
     assert_eq!((output.status.code(), message.as_str()), (Some(1), "shanyraq: changes: the chain breaks at change 20\n"));
 
     for (alteration, expected) in [
-        ("UPDATE meta SET chain = 'other'", "its chain of changes is other, but the journal leads to"),
+        ("UPDATE meta SET policy = 'kz@1'", "written under kz@1, and this is kz@2026.1"),
+        ("UPDATE meta SET policy = 'kz@2026.1', chain = 'other'", "its chain of changes is other, but the journal leads to"),
         ("UPDATE meta SET frontier = frontier + 5", "part of the journal is missing"),
     ] {
         sql.execute(alteration, []).unwrap();
@@ -376,5 +384,52 @@ fn what_is_sent_again_is_known() {
     assert_eq!(told([wage(2), act(2)]), (2, 0));
     assert_eq!(told([wage(1), act(1)]), (0, 2));
     assert_eq!(told([wage(3), act(2)]), (1, 0));
+    running.stop();
+}
+
+/// With no room on the disk nothing more is acknowledged, and a reason is given; with room again all goes on, and nothing is lost.
+#[test]
+fn a_full_disk_is_told_and_passes() {
+    let folder = Folder::new("full");
+    let story = quiet_story(400, 4, 3);
+    let running = Running::start(&folder.0.join("data"), "none");
+    // Files that may not grow are what a full disk is to whoever writes them.
+    let limit = |bytes: &str| {
+        let pid = running.process.0.id().to_string();
+        assert!(Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}")]).status().unwrap().success());
+    };
+    for (path, body) in &story {
+        limit("1:unlimited");
+        let (status, text) = running.call("POST", path, body).unwrap();
+        assert!(status == 503 && text.contains("File too large"), "{status} {text}");
+        limit("unlimited:unlimited");
+        running.tell(path, body).unwrap();
+    }
+    assert_eq!(running.decisions(), by_batch(&folder, &story));
+    running.stop();
+}
+
+/// While the ledger's file cannot be written, what was acknowledged waits, whoever asks is told, and nothing is lost.
+#[test]
+fn a_ledger_that_cannot_be_written_is_told_and_passes() {
+    let folder = Folder::new("held");
+    let story = quiet_story(400, 4, 2);
+    let data = folder.0.join("data");
+    let running = Running::start(&data, "none");
+    running.tell(story[0].0, &story[0].1).unwrap();
+    let somebody = rusqlite::Connection::open(data.join("ledger.db")).unwrap();
+    somebody.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (path, body) = &story[2];
+    let token = Running::token(&running.insist("POST", path, body).unwrap());
+    let begun = Instant::now();
+    while running.call("GET", "/readyz", b"").unwrap().0 != 503 {
+        assert!(begun.elapsed() < PATIENCE, "nobody is told");
+    }
+    let (status, text) = running.call("POST", path, body).unwrap();
+    assert!(status == 503 && text.contains("database is locked"), "{status} {text}");
+    somebody.execute_batch("COMMIT").unwrap();
+    running.settle(&token).unwrap();
+    running.tell(story[3].0, &story[3].1).unwrap();
+    assert_eq!((running.call("GET", "/readyz", b"").unwrap().0, running.decisions()), (200, by_batch(&folder, &story)));
     running.stop();
 }

@@ -64,6 +64,8 @@ fn send_file(to: &str, path: &Path, sent: &mut Sent) -> Result<(), Failure> {
         _ => Box::new(file),
     };
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    // It travels in a header.
+    let name: String = name.chars().map(|letter| if letter.is_ascii_graphic() { letter } else { '_' }).collect();
     let (mut lines, mut body) = (BufReader::with_capacity(1 << 20, reader), Vec::with_capacity(BODY_BYTES + (1 << 16)));
     loop {
         let read = lines.read_until(b'\n', &mut body).map_err(problem)?;

@@ -42,6 +42,11 @@ pub enum StoreFailure {
     Sql(rusqlite::Error),
     /// It was written by a program that keeps other tables.
     Format(i64),
+    /// It was written under another package.
+    Policy {
+        written: String,
+        now: String,
+    },
     /// The journal tells another story than the one that is written here.
     Parted {
         epoch: Epoch,
@@ -60,6 +65,12 @@ impl fmt::Display for StoreFailure {
         match self {
             StoreFailure::Sql(error) => write!(f, "ledger: {error}"),
             StoreFailure::Format(format) => write!(f, "ledger: of format {format}, this program keeps format {FORMAT}"),
+            StoreFailure::Policy { written, now } => {
+                write!(
+                    f,
+                    "ledger: written under {written}, and this is {now}: a data folder keeps its package until another one is activated"
+                )
+            }
             StoreFailure::Ahead { written, journal } => {
                 write!(f, "ledger: holds epoch {written}, but the journal ends with {journal}: part of the journal is missing")
             }
@@ -111,9 +122,12 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.execute_batch(TABLES)?;
-        let known = connection.query_row("SELECT format, frontier, chain FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-        let (frontier, chain) = match known.optional()? {
-            Some((FORMAT, frontier, chain)) => (frontier, chain),
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+        let known: Option<(i64, Epoch, String, String)> =
+            connection.query_row("SELECT format, frontier, chain, policy FROM meta", [], read).optional()?;
+        let (frontier, chain) = match known {
+            Some((FORMAT, _, _, written)) if written != policy => return Err(StoreFailure::Policy { written, now: policy }),
+            Some((FORMAT, frontier, chain, _)) => (frontier, chain),
             Some((format, ..)) => return Err(StoreFailure::Format(format)),
             None => {
                 connection.execute("INSERT INTO meta VALUES (?, 0, NULL, 0, '', ?)", params![FORMAT, policy])?;

@@ -3,7 +3,7 @@
 use super::messenger::Errand;
 use super::metrics::{InState, Metrics, TextState};
 use super::progress::Progress;
-use super::scribe::{Scribe, Submission};
+use super::scribe::{Answer, Scribe, Submission};
 use super::{Failure, Network, Setup};
 use crate::dispatch::{Heard, Listener, Terms};
 use crate::engine::{Engine, EpochOutput};
@@ -17,10 +17,13 @@ use dataflows::policy::Policy;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Texts that are on their way at a time.
 const TEXTS_ON_THE_WAY: usize = 64;
+
+/// Between attempts to write the ledger's file.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Everything behind the journal.
 pub(super) struct Conductor {
@@ -33,8 +36,8 @@ pub(super) struct Conductor {
     metrics: Arc<Metrics>,
     /// Whether anybody takes texts.
     hands_over: bool,
-    /// Intents are on their way to the journal.
-    intending: bool,
+    /// Intents that are on their way to the journal.
+    intending: Option<Answer>,
     /// What the numbers of the segment told last mean now.
     translation: Option<(Arc<Dictionary>, Translation)>,
 }
@@ -56,7 +59,7 @@ impl Conductor {
             progress,
             metrics,
             hands_over: setup.network != Network::Nowhere,
-            intending: false,
+            intending: None,
             translation: None,
         }
     }
@@ -67,7 +70,7 @@ impl Conductor {
         let summary = read_epochs(disk, |epoch| {
             if failure.is_none() {
                 let submission = self.restore(&epoch);
-                failure = self.epoch(epoch.number, submission).err();
+                failure = self.epoch(epoch.number, submission, None).err();
             }
             Ok(())
         })?;
@@ -116,8 +119,9 @@ impl Conductor {
         submission
     }
 
-    /// One epoch through engine and ledger; the texts to hand over now.
-    fn epoch(&mut self, epoch: Epoch, submission: Submission) -> Result<Vec<Message>, StoreFailure> {
+    /// One epoch through engine and ledger; the texts to hand over now. While a pipeline is at work, which `scribe` tells, its file is
+    /// written as soon as it can be.
+    fn epoch(&mut self, epoch: Epoch, submission: Submission, scribe: Option<&Scribe>) -> Result<Vec<Message>, StoreFailure> {
         let begun = Instant::now();
         let Submission { items, contacts, own, refused, arrived, .. } = submission;
         let mut heard: Vec<Heard> = contacts.iter().map(|contact| self.contact(contact)).collect();
@@ -157,11 +161,20 @@ impl Conductor {
             own: &own,
             ignored: output.ignored,
         };
-        self.store.write(&self.ledger, &page)?;
+        while let Err(failure) = self.store.write(&self.ledger, &page) {
+            let may_pass = matches!(failure, StoreFailure::Sql(_)) && scribe.is_some_and(|scribe| !scribe.is_closed());
+            if !may_pass {
+                return Err(failure);
+            }
+            // A full disk, for one: nothing is lost, and nothing more is taken in than the queues hold.
+            self.progress.change(|standing| standing.failure = Some(failure.to_string()));
+            std::thread::sleep(PAUSE);
+        }
         self.measure(&output, begun, arrived);
         self.progress.change(|standing| {
             (standing.epoch, standing.date) = (epoch, output.date);
             (standing.live, standing.texts) = (self.ledger.is_live(), self.ledger.outbox().rows().len() as u64);
+            standing.failure = None;
             standing.heard.clear();
             standing.heard.extend(self.engine.heard());
             standing.texts_under_way = self.ledger.outbox().under_way() as u64;
@@ -194,7 +207,7 @@ impl Conductor {
             self.intend(&scribe, false);
             for (epoch, submission) in epochs {
                 let intents = submission.own.iter().any(|own| matches!(own, Own::Intents(_)));
-                match self.epoch(epoch, submission) {
+                match self.epoch(epoch, submission, Some(&scribe)) {
                     Ok(handed) => handed.into_iter().for_each(|message| hand(&messenger, message)),
                     Err(failure) => {
                         self.progress.change(|standing| standing.failure = Some(failure.to_string()));
@@ -215,8 +228,10 @@ impl Conductor {
 
     /// Says in the journal which texts are handed over next.
     fn intend(&mut self, scribe: &Scribe, intents_came: bool) {
-        self.intending &= !intents_came;
-        if self.intending || !self.hands_over {
+        if intents_came || self.intending.as_ref().is_some_and(Answer::is_refusal) {
+            self.intending = None;
+        }
+        if self.intending.is_some() || !self.hands_over {
             return;
         }
         let waiting = self.ledger.outbox().waiting(TEXTS_ON_THE_WAY);

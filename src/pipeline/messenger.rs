@@ -52,9 +52,11 @@ fn run(network: &Network, scribe: &Scribe, errands: &Receiver<Errand>) {
                 _ => std::thread::sleep(PAUSE),
             }
         };
-        let receipt = Own::Receipt { message: message.id, delivered };
-        if scribe.submit(Submission::of_own(receipt)).is_err() {
-            return;
+        while scribe.submit(Submission::of_own(Own::Receipt { message: message.id, delivered })).is_err() {
+            if scribe.is_closed() {
+                return;
+            }
+            std::thread::sleep(PAUSE);
         }
     }
 }

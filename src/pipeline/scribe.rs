@@ -113,6 +113,11 @@ impl Answer {
     pub fn wait(self) -> Result<Acknowledgement, Unavailable> {
         self.0.recv().unwrap_or_else(|_| Err(closed()))
     }
+
+    /// Whether it is known by now that nothing was written.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self.0.try_recv(), Ok(Err(_)))
+    }
 }
 
 type Reply = Sender<Result<Acknowledgement, Unavailable>>;
@@ -152,10 +157,11 @@ impl Scribe {
         Ok(Answer(answer))
     }
 
-    /// The same without waiting for room: false if there is none.
-    pub(super) fn offer(&self, submission: Submission) -> bool {
+    /// The same without waiting for room: nothing if there is none.
+    pub(super) fn offer(&self, submission: Submission) -> Option<Answer> {
         let door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
-        door.as_ref().is_some_and(|door| door.try_send((submission, channel().0)).is_ok())
+        let (reply, answer) = channel();
+        door.as_ref()?.try_send((submission, reply)).ok().map(|()| Answer(answer))
     }
 
     /// Whether nothing is taken in any more.

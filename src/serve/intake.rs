@@ -64,7 +64,10 @@ impl Decoders {
 
 /// `POST /v1/updates`.
 pub(super) async fn updates(State(doors): Shared, headers: HeaderMap, body: Body) -> Result<Json<Value>, Refusal> {
-    doors.inner()?;
+    let inner = doors.inner()?;
+    if let Some(failure) = inner.progress.standing().failure {
+        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, failure));
+    }
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let too_long = || Refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {BODY_BYTES_MAX} bytes"));
     let bytes = announced.unwrap_or(BODY_BYTES_MAX);
