@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what must come.
@@ -55,10 +56,16 @@ struct Running {
     url: String,
     data: PathBuf,
     gateway: String,
+    /// What it said on the side, before it was killed too.
+    said: Arc<Mutex<Vec<String>>>,
 }
 
 impl Running {
     fn start(data: &Path, gateway: &str) -> Running {
+        Running::start_beside(data, gateway, Arc::default())
+    }
+
+    fn start_beside(data: &Path, gateway: &str, said: Arc<Mutex<Vec<String>>>) -> Running {
         // Whoever writes too long a file is told by an error alone.
         let mut command = Command::new("sh");
         command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_shanyraq")]);
@@ -73,9 +80,9 @@ impl Running {
         let first = lines.next().unwrap().unwrap();
         let url = first.split(' ').next_back().unwrap().to_owned();
         assert!(url.starts_with("http://127.0.0.1:"), "{first}");
-        // What else it says must go somewhere.
-        std::thread::spawn(move || lines.for_each(drop));
-        let running = Running { process: Process(child), url, data: data.to_owned(), gateway: gateway.to_owned() };
+        let listener = said.clone();
+        std::thread::spawn(move || lines.for_each(|line| listener.lock().unwrap().push(line.unwrap_or_default())));
+        let running = Running { process: Process(child), url, data: data.to_owned(), gateway: gateway.to_owned(), said };
         running.insist("GET", "/readyz", b"").unwrap();
         running
     }
@@ -87,7 +94,7 @@ impl Running {
     }
 
     fn start_again(&mut self) {
-        *self = Running::start(&self.data, &self.gateway);
+        *self = Running::start_beside(&self.data, &self.gateway, self.said.clone());
     }
 
     fn call(&self, method: &str, path: &str, body: &[u8]) -> Result<(u16, String), String> {
@@ -242,6 +249,10 @@ fn killed_at_any_moment_it_loses_nothing_and_texts_nobody_twice() {
     assert_eq!(running.decisions(), decisions, "what holds");
     assert_eq!(sorted(&gateway), texts, "what arrived, each once");
     let data = running.data.display().to_string();
+    // People and phones have twelve and eleven digits.
+    let names_somebody = |line: &String| line.split(|letter: char| !letter.is_ascii_digit()).any(|digits| digits.len() > 8);
+    let said = running.said.lock().unwrap().clone();
+    assert!(!said.is_empty() && !said.iter().any(names_somebody), "{said:?}");
     running.stop();
     let verified = summary(&shanyraq(["ledger", "verify", "--data", &data]));
     assert_eq!((&verified["decisions"], &verified["texts"]), (&json!(decisions.len()), &json!(texts.len())));
