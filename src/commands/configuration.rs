@@ -8,7 +8,7 @@ use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// A configuration; `shanyraq.toml` at the root of the repository is one, complete.
+/// A configuration; `src/shanyraq.toml` is one, complete.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Configuration {
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_example_says_everything_and_what_it_says_is_the_default() {
-        let example = include_str!("../../shanyraq.toml");
+        let example = include_str!("../shanyraq.toml");
         assert_eq!(Configuration::parse(example).unwrap(), Configuration::default());
         let said: Vec<&str> =
             example.lines().filter_map(|line| line.split_once('=')).map(|(key, _)| key.trim()).filter(|key| KEYS.contains(key)).collect();

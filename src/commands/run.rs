@@ -61,7 +61,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let network = configuration.check()?;
     let policy = load_policy(&configuration.policy)?;
     if arguments.check {
-        println!("{}: {} registers, {} benefits; all is well", configuration.policy, policy.registers.len(), policy.benefits.len());
+        println!("{}@{}: {} benefits; all is well", policy.id, policy.version, policy.benefits.len());
         return Ok(());
     }
     let Configuration { data, workers, allow_assumed, listen, segment_bytes, watch, .. } = configuration;
