@@ -148,7 +148,7 @@ impl Running {
     /// Everything in order, then the end.
     fn stop(mut self) {
         let pid = self.process.0.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &pid]).status().unwrap().success());
         assert_eq!(self.process.0.wait().unwrap().code(), Some(0));
     }
 }

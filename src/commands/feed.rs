@@ -1,10 +1,9 @@
 //! `shanyraq feed`: files of updates to a pipeline.
 
 use super::Failure;
+use crate::sources::{Piece, blocks_of_lines};
 use clap::Args;
 use serde_json::Value;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,6 +32,8 @@ pub struct FeedArguments {
 struct Sent {
     accepted: u64,
     quarantined: u64,
+    /// What is too long, or cannot be read, to be sent.
+    left_out: u64,
     last_token: String,
 }
 
@@ -43,12 +44,15 @@ pub fn feed(arguments: &FeedArguments) -> Result<(), Failure> {
     for path in &arguments.paths {
         send_file(&arguments.to, path, &mut sent)?;
     }
-    let Sent { accepted, quarantined, last_token } = sent;
+    let Sent { accepted, quarantined, left_out, last_token } = sent;
     match arguments.json {
-        true => println!("{}", serde_json::json!({ "accepted": accepted, "quarantined": quarantined, "token": last_token })),
-        false => println!("accepted {accepted}, quarantined {quarantined}; the last token is {last_token}"),
+        true => println!(
+            "{}",
+            serde_json::json!({ "accepted": accepted, "quarantined": quarantined, "left_out": left_out, "token": last_token })
+        ),
+        false => println!("accepted {accepted}, quarantined {quarantined}, left out {left_out}; the last token is {last_token}"),
     }
-    match (accepted, quarantined) {
+    match (accepted, quarantined + left_out) {
         (0, 1..) => Err(Failure::rejected("every line was refused: the pipeline's quarantine tells why".to_owned())),
         _ => Ok(()),
     }
@@ -56,27 +60,19 @@ pub fn feed(arguments: &FeedArguments) -> Result<(), Failure> {
 
 fn send_file(to: &str, path: &Path, sent: &mut Sent) -> Result<(), Failure> {
     let problem = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
-    let file = File::open(path).map_err(problem)?;
-    let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
-    let reader: Box<dyn Read> = match suffix {
-        "gz" => Box::new(flate2::read::MultiGzDecoder::new(file)),
-        "zst" => Box::new(zstd::Decoder::new(file).map_err(problem)?),
-        _ => Box::new(file),
-    };
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     // It travels in a header.
     let name: String = name.chars().map(|letter| if letter.is_ascii_graphic() { letter } else { '_' }).collect();
-    let (mut lines, mut body) = (BufReader::with_capacity(1 << 20, reader), Vec::with_capacity(BODY_BYTES + (1 << 16)));
-    loop {
-        let read = lines.read_until(b'\n', &mut body).map_err(problem)?;
-        if !body.is_empty() && (read == 0 || body.len() >= BODY_BYTES) {
-            send(to, &name, &body, sent)?;
-            body.clear();
-        }
-        if read == 0 {
-            return Ok(());
+    for piece in blocks_of_lines(path, BODY_BYTES).map_err(problem)? {
+        match piece {
+            Piece::Block(block) => send(to, &name, &block.bytes, sent)?,
+            Piece::Fault { line, reason, .. } => {
+                eprintln!("{}:{line}: {reason}", path.display());
+                sent.left_out += 1;
+            }
         }
     }
+    Ok(())
 }
 
 fn send(to: &str, name: &str, body: &[u8], sent: &mut Sent) -> Result<(), Failure> {

@@ -1,6 +1,5 @@
 //! The conductor: takes durable epochs through the engine and the ledger, one at a time, and says how far that has come.
 
-use super::messenger::Errand;
 use super::metrics::{InState, Metrics, TextState};
 use super::progress::Progress;
 use super::scribe::{Answer, Scribe, Submission};
@@ -201,7 +200,7 @@ impl Conductor {
     }
 
     /// Goes on with what comes from the scribe, until it comes no more.
-    pub fn start(mut self, epochs: Receiver<(Epoch, Submission)>, scribe: Scribe, messenger: Sender<Errand>) -> JoinHandle<()> {
+    pub fn start(mut self, epochs: Receiver<(Epoch, Submission)>, scribe: Scribe, messenger: Sender<Message>) -> JoinHandle<()> {
         let conduct = move || {
             self.resume(&messenger);
             self.intend(&scribe, false);
@@ -222,7 +221,7 @@ impl Conductor {
     }
 
     /// Hands over again what was handed over when the process ended: the network knows what it was given already.
-    fn resume(&self, messenger: &Sender<Errand>) {
+    fn resume(&self, messenger: &Sender<Message>) {
         self.ledger.outbox().unanswered().for_each(|message| hand(messenger, message.clone()));
     }
 
@@ -242,9 +241,9 @@ impl Conductor {
     }
 }
 
-fn hand(messenger: &Sender<Errand>, message: Message) {
+fn hand(messenger: &Sender<Message>, message: Message) {
     // A messenger that is gone goes with the pipeline; the next start hands over what was not answered for.
-    let _ = messenger.send(Errand { message });
+    let _ = messenger.send(message);
 }
 
 /// What an entry of the pipeline's own says to the conversations.

@@ -21,26 +21,18 @@ pub enum Network {
     Gateway(String),
 }
 
-/// A text to hand over.
-pub(super) struct Errand {
-    pub message: Message,
+/// Starts the thread that hands over the texts that are sent to it.
+pub(super) fn start(network: Network, scribe: Scribe) -> (Sender<Message>, JoinHandle<()>) {
+    let (texts_in, texts) = channel();
+    let run = move || run(&network, &scribe, &texts);
+    let thread = std::thread::Builder::new().name("messenger".to_owned()).spawn(run).expect("a thread can be started");
+    (texts_in, thread)
 }
 
-pub(super) struct Messenger;
-
-impl Messenger {
-    pub fn start(network: Network, scribe: Scribe) -> (Sender<Errand>, JoinHandle<()>) {
-        let (errands_in, errands) = channel();
-        let run = move || run(&network, &scribe, &errands);
-        let thread = std::thread::Builder::new().name("messenger".to_owned()).spawn(run).expect("a thread can be started");
-        (errands_in, thread)
-    }
-}
-
-fn run(network: &Network, scribe: &Scribe, errands: &Receiver<Errand>) {
+fn run(network: &Network, scribe: &Scribe, texts: &Receiver<Message>) {
     let Network::Gateway(url) = network else { return };
     let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build().into();
-    for Errand { message } in errands {
+    for message in texts {
         let body = json!({ "message": format!("{:032x}", message.id), "phone": message.text.phone.to_string(), "text": message.text.body });
         let body = body.to_string();
         let delivered = loop {

@@ -27,7 +27,6 @@ use crate::journal::{self, Folder, Journal};
 use crate::ledger::{Store, StoreFailure};
 use conductor::Conductor;
 use dataflows::policy::Policy;
-use messenger::Messenger;
 use metrics::Metrics;
 use std::fmt;
 use std::io;
@@ -116,7 +115,7 @@ impl Pipeline {
 
         let (epochs_in, epochs) = sync_channel(EPOCHS_AHEAD);
         let (scribe, scribe_thread) = Scribe::start(journal, epochs_in, metrics.clone());
-        let (messenger, messenger_thread) = Messenger::start(setup.network, scribe.clone());
+        let (messenger, messenger_thread) = messenger::start(setup.network, scribe.clone());
         let conductor_thread = conductor.start(epochs, scribe.clone(), messenger);
         let threads = vec![scribe_thread, conductor_thread, messenger_thread];
         Ok(Pipeline { scribe, progress, metrics, schema, ledger_file, threads })

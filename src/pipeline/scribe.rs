@@ -62,14 +62,26 @@ impl Submission {
                 }
                 Err(rejection) => {
                     let (field, reason) = (rejection.field, rejection.reason);
-                    Entry::Refused { feed, line, field: &field, reason: &reason, raw }.write(&mut submission.entries);
-                    submission.refused.push(Quarantined { file: name.clone(), line, field, reason, raw: raw.to_vec() });
+                    submission.refuse(Quarantined { file: name.clone(), line, field, reason, raw: raw.to_vec() });
                 }
             }
         }
         parts.push(submission);
         parts.retain(|part| !part.is_empty());
         parts
+    }
+
+    /// What was refused before it could be read as a line.
+    pub fn of_refused(row: Quarantined) -> Submission {
+        let mut submission = Submission::default();
+        submission.refuse(row);
+        submission
+    }
+
+    fn refuse(&mut self, row: Quarantined) {
+        let Quarantined { file, line, field, reason, raw } = &row;
+        Entry::Refused { feed: file, line: *line, field, reason, raw }.write(&mut self.entries);
+        self.refused.push(row);
     }
 
     /// What the pipeline itself did or heard.

@@ -6,9 +6,9 @@
 use crate::intake::{Intake, Schema};
 use crate::pipeline::metrics::{Metrics, OfFeed};
 use crate::pipeline::{Pipeline, Scribe, Submission, Unavailable};
-use flate2::read::MultiGzDecoder;
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use crate::sources::{Block, Piece, Quarantined, blocks_of_lines};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -96,21 +96,17 @@ impl Watch {
     }
 
     fn take(&mut self, path: &Path, name: &str) -> Result<(), Trouble> {
-        let (mut lines, mut block, mut line) = (open(path)?, Vec::with_capacity(BLOCK_BYTES + (1 << 16)), 1);
-        let (mut accepted, mut refused, mut first) = (0, 0, 1);
-        loop {
-            let read = lines.read_until(b'\n', &mut block)?;
-            line += u64::from(read > 0);
-            if !block.is_empty() && (read == 0 || block.len() >= BLOCK_BYTES) {
-                for part in Submission::read(&mut self.intake, name, first, &block) {
-                    (accepted, refused) = (accepted + part.items.len() as u64, refused + part.refused.len() as u64);
-                    self.scribe.submit(part)?;
+        let (mut accepted, mut refused) = (0, 0);
+        for piece in blocks_of_lines(path, BLOCK_BYTES)? {
+            let parts = match piece {
+                Piece::Block(Block { bytes, first_line }) => Submission::read(&mut self.intake, name, first_line, &bytes),
+                Piece::Fault { line, reason, raw } => {
+                    vec![Submission::of_refused(Quarantined { file: Arc::from(name), line, field: String::new(), reason, raw })]
                 }
-                first = line;
-                block.clear();
-            }
-            if read == 0 {
-                break;
+            };
+            for part in parts {
+                (accepted, refused) = (accepted + part.items.len() as u64, refused + part.refused.len() as u64);
+                self.scribe.submit(part)?;
             }
         }
         let of_feed = OfFeed { feed: name.to_owned() };
@@ -121,16 +117,6 @@ impl Watch {
             _ => Ok(()),
         }
     }
-}
-
-fn open(path: &Path) -> io::Result<BufReader<Box<dyn Read>>> {
-    let file = File::open(path)?;
-    let reader: Box<dyn Read> = match path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default() {
-        "gz" => Box::new(MultiGzDecoder::new(file)),
-        "zst" => Box::new(zstd::Decoder::new(file)?),
-        _ => Box::new(file),
-    };
-    Ok(BufReader::with_capacity(1 << 20, reader))
 }
 
 fn name_of(path: &Path) -> String {

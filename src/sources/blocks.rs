@@ -12,14 +12,14 @@ const BEGINNING_BYTES: usize = 4 << 10;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Whole lines, one after another.
-pub(super) struct Block {
+pub(crate) struct Block {
     pub bytes: Vec<u8>,
     /// The number of its first line within the file, from 1.
     pub first_line: u64,
 }
 
 /// What a file consists of.
-pub(super) enum Piece {
+pub(crate) enum Piece {
     Block(Block),
     /// A line without an end, or the end of what can be read.
     Fault {

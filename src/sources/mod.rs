@@ -14,7 +14,8 @@ pub use quarantine::{Quarantined, write_quarantine};
 pub use snapshot::{Difference, MAX_SHRINK, Refusal, Snapshot};
 
 use crate::intake::{Contact, Decoded, Intake, Item, Rejection, Schema};
-use blocks::{Block, Bounds, Cutter, Piece};
+pub(crate) use blocks::{Block, Piece};
+use blocks::{Bounds, Cutter};
 use mapping::{Bound, Section};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -102,6 +103,11 @@ impl Iterator for Feed {
         let chunk = self.chunks.recv().ok()?;
         Some(chunk.recv().expect("a decoding thread answers every job"))
     }
+}
+
+/// A file's lines, about so many bytes of whole ones at a time; packed files are unpacked.
+pub(crate) fn blocks_of_lines(path: &Path, bytes: usize) -> std::io::Result<impl Iterator<Item = Piece>> {
+    Ok(Cutter::new(blocks::open(path)?, Bounds::Lines, bytes))
 }
 
 /// A file of the feed, and how it is read.
