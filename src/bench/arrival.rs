@@ -1,7 +1,7 @@
 //! From the scheduled arrival of a record to its acknowledgement and to the ledger, through the whole pipeline; what a sync of this disk costs
 //! beside it; and how long a start takes that tells the journal again.
 
-use super::{poisson, rss_bytes};
+use super::{UPDATES_PER_PERSON_DAY, made_of_population, poisson, rss_bytes};
 use crate::commands::feeds::parse_date;
 use crate::commands::{Failure, load_policy};
 use crate::intake::{Intake, Schema};
@@ -10,7 +10,7 @@ use crate::pipeline::{Answer, Network, Pipeline, Setup, Submission};
 use clap::Args;
 use dataflows::model::{Date, Epoch};
 use dataflows::policy::Policy;
-use fixtures::country::{Country, in_order, opening};
+use fixtures::country::Country;
 use hdrhistogram::Histogram;
 use serde_json::json;
 use std::fs::{self, File};
@@ -41,13 +41,9 @@ pub struct Arguments {
     start: Date,
 }
 
-/// Threads that make and decode records.
-const DECODING_THREADS: usize = 2;
 /// Syncs by which the disk is measured, and the bytes before each.
 const SYNCS: usize = 2_000;
 const SYNC_BYTES: usize = 200;
-/// Fewer updates a person and day than the country has.
-const UPDATES_PER_PERSON_DAY: f64 = 0.05;
 const FOR_EVER: Duration = Duration::from_secs(600);
 
 pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
@@ -119,15 +115,7 @@ fn syncs(folder: &Path) -> std::io::Result<Histogram<u64>> {
 /// The country's records, a submission or two a neighbourhood.
 fn population(policy: &Arc<Policy>, country: Country) -> impl Iterator<Item = Vec<Submission>> + use<> {
     let schema = Arc::new(Schema::from(&**policy));
-    let neighbourhoods = country.neighbourhoods();
-    in_order(DECODING_THREADS, neighbourhoods + 1, move |index| {
-        let mut lines = Vec::new();
-        match index < neighbourhoods {
-            true => country.neighbourhood(index).population(country.seed(), &mut lines),
-            false => lines = opening(country.start()),
-        }
-        Submission::read(&mut Intake::journalling(schema.clone()), "country", 1, &lines)
-    })
+    made_of_population(country, move |lines| Submission::read(&mut Intake::journalling(schema.clone()), "country", 1, lines))
 }
 
 /// Records of the country's life, a submission each; the date stands still.

@@ -101,6 +101,11 @@ impl Decoded {
 /// The country's records, made and decoded on other threads, in order.
 fn population(policy: &Arc<Policy>, country: Country) -> impl Iterator<Item = Decoded> + use<> {
     let schema = Arc::new(Schema::from(&**policy));
+    made_of_population(country, move |lines| Decoded::read(&mut Intake::new(schema.clone()), lines))
+}
+
+/// What is made of a country's lines, a neighbourhood at a time, on other threads and in order.
+fn made_of_population<T: Send + 'static>(country: Country, make: impl Fn(&[u8]) -> T + Clone + Send + 'static) -> impl Iterator<Item = T> {
     let neighbourhoods = country.neighbourhoods();
     in_order(DECODING_THREADS, neighbourhoods + 1, move |index| {
         let mut lines = Vec::new();
@@ -109,7 +114,7 @@ fn population(policy: &Arc<Policy>, country: Country) -> impl Iterator<Item = De
         } else {
             lines = opening(country.start());
         }
-        Decoded::read(&mut Intake::new(schema.clone()), &lines)
+        make(&lines)
     })
 }
 
