@@ -2,9 +2,10 @@
 
 use crate::indicators::Decided;
 use crate::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Ground, Outcome, PersonId, PersonKind, SharedAnswer};
-use crate::operators::{Flow, Listed, PerEpoch, Room, Rule, StoreSize, TURN, lists, spread};
+use crate::operators::{Flow, Listed, PerEpoch, Restorer, Room, Rule, Saver, StoreSize, TURN, lists, spread};
 use crate::policy::{Policy, Right};
 use std::cell::Cell;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -111,6 +112,16 @@ impl<Stacked: PerEpoch<Event = Listed<Right>, Outlets = Pending>> PerEpoch for N
         drop(rest);
         self.pending.shrink_to(TURN);
         false
+    }
+
+    fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
+        saver.put(&self.decided)?;
+        self.stacked.save(saver)
+    }
+
+    fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
+        self.decided = restorer.get()?;
+        self.stacked.restore(restorer)
     }
 }
 

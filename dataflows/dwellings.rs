@@ -6,11 +6,12 @@
 
 use crate::indicators::{Difference, Measured};
 use crate::model::{Epoch, HouseholdKey};
-use crate::operators::{Flow, PerEpoch, Room, StoreSize, append, hash, spread};
+use crate::operators::{Flow, PerEpoch, Restorer, Room, Saver, StoreSize, append, hash, spread};
 use crate::policy::{Claim, Policy};
 use hashbrown::{HashMap, HashTable};
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -112,6 +113,42 @@ impl PerEpoch for Dwellings {
         }
         self.size.set(self.measure());
         false
+    }
+
+    fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
+        saver.put_all(self.index.iter(), |saver, &slot| {
+            let sums = &self.sums[slot as usize * self.width..][..self.width];
+            saver.put(&(self.addresses[slot as usize], sums))
+        })?;
+        saver.put_all(self.unknown.iter(), |saver, counters| saver.put(&counters))?;
+        saver.put_all(self.claims.iter(), |saver, claims| saver.put(&claims))
+    }
+
+    fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
+        restorer.get_all(|restorer| {
+            let (address, sums): (u64, Vec<i64>) = restorer.get()?;
+            if restorer.is_due(spread(address)) {
+                let slot = self.settle(address);
+                self.sums[slot as usize * self.width..][..self.width].copy_from_slice(&sums);
+            }
+            Ok(())
+        })?;
+        restorer.get_all(|restorer| {
+            let (address, counters) = restorer.get()?;
+            if restorer.is_due(spread(address)) {
+                self.unknown.insert(address, counters);
+            }
+            Ok(())
+        })?;
+        restorer.get_all(|restorer| {
+            let (address, claims): (u64, Claims) = restorer.get()?;
+            if restorer.is_due(spread(address)) {
+                self.claims.insert(address, claims);
+            }
+            Ok(())
+        })?;
+        self.size.set(self.measure());
+        Ok(())
     }
 }
 

@@ -5,12 +5,13 @@
 
 use crate::dwellings::Lodged;
 use crate::model::{Date, Decision, Epoch, HouseholdKey, Membership, Outcome, PersonId, Role, SharedAnswer};
-use crate::operators::{Flow, PerEpoch, Room, Turns, spread};
+use crate::operators::{Flow, PerEpoch, Restorer, Room, Saver, Turns, spread};
 use crate::persons::{Placed, Told, address, concerns_everybody};
 use crate::policy::{Claim, Contribution, Entitlement, Environment, Evaluator, Policy, Right};
 use crate::records::{Circumstances, Files, SharedFiles};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
+use std::io;
 use std::sync::Arc;
 
 /// A change of a household's sums: `(slot, difference)`, and `(slot, reason, difference)` of the members for whom it is unknown;
@@ -129,6 +130,15 @@ impl PerEpoch for Measurer {
         }
         files.finish(self.circumstances.is_some());
         false
+    }
+
+    fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
+        saver.put(&self.circumstances.as_ref().map(|(known, _)| known))
+    }
+
+    fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
+        self.circumstances = restorer.get::<Option<Circumstances>>()?.map(|known| known.in_force(&self.policy));
+        Ok(())
     }
 }
 

@@ -5,13 +5,14 @@
 
 use crate::indicators::{Decided, Difference, Measured, hand_on, leave_out_doubts};
 use crate::model::{Epoch, HouseholdKey, SharedAnswer, Standing};
-use crate::operators::{Flow, PerEpoch, Room, StoreSize, TURN, Turns, append, hash};
+use crate::operators::{Flow, PerEpoch, Restorer, Room, Saver, StoreSize, TURN, Turns, append, hash, spread};
 use crate::persons::concerns_everybody;
 use crate::policy::file;
 use crate::policy::{BUILT_IN_SLOTS, Claim, Environment, Evaluator, Judgement, Policy, Row};
 use crate::records::Circumstances;
 use hashbrown::{HashMap, HashTable};
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -217,6 +218,35 @@ impl Rows {
         }
     }
 
+    /// Writes what is held between epochs.
+    fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
+        saver.put(&self.judged)?;
+        saver.put_all(self.index.iter(), |saver, &slot| {
+            let unknown = self.unknown.get(&slot).map_or(&[][..], Vec::as_slice);
+            saver.put(&(self.keys[slot as usize], unknown, &self.claims[slot as usize]))?;
+            saver.put_bytes(&self.values[slot as usize])
+        })
+    }
+
+    /// Takes in what was written.
+    fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
+        self.judged = restorer.get()?;
+        restorer.get_all(|restorer| {
+            let (household, unknown, claims): (HouseholdKey, Vec<(u16, u16, i32)>, Vec<Claim>) = restorer.get()?;
+            let due = restorer.is_due(spread(household.0));
+            let values = restorer.get_bytes()?;
+            if due {
+                let slot = self.slot(household);
+                self.values[slot as usize] = values.into();
+                self.claims[slot as usize] = claims;
+                if !unknown.is_empty() {
+                    self.unknown.insert(slot, unknown);
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// How many households are to be judged in this epoch.
     fn count(&self) -> usize {
         if self.everybody { self.keys.len() } else { self.changed.len() }
@@ -332,6 +362,16 @@ impl PerEpoch for Judge {
             self.circumstances = self.next.take();
         }
         false
+    }
+
+    fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
+        saver.put(&self.circumstances.as_ref().map(|(known, _)| known))?;
+        self.rows.borrow().save(saver)
+    }
+
+    fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
+        self.circumstances = restorer.get::<Option<Circumstances>>()?.map(|known| known.in_force(&self.policy));
+        self.rows.borrow_mut().restore(restorer)
     }
 }
 

@@ -28,12 +28,13 @@ use aliases::Aliases;
 use households::ListSizes;
 use judgements::SharedRows;
 use model::{Epoch, EpochAnswer, HouseholdKey, Membership, PersonId, Role, SharedAnswer, Update};
-use operators::{Site, StoreSize};
+use operators::{Kept, Restorer, Saver, Site, StoreSize};
 use policy::file::{self, Record};
 use policy::{Evaluator, Judgement, Policy, Row};
 use records::{ActEvent, Circumstances, FileEvent, Files, Held, SharedActs, SharedFiles};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::AddAssign;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -59,6 +60,7 @@ pub struct House {
     lists: ListSizes,
     dwellings: Rc<Cell<StoreSize>>,
     stacked: Rc<Cell<StoreSize>>,
+    kept: Vec<Rc<dyn Kept>>,
 }
 
 impl House {
@@ -72,7 +74,7 @@ impl House {
         let lists = ListSizes::default();
         let (dwellings, stacked) = (Rc::new(Cell::default()), Rc::new(Cell::default()));
         let probe = Probe::new();
-        let (owned, global) = worker.dataflow_named("House", |scope| {
+        let (owned, global, kept) = worker.dataflow_named("House", |scope| {
             let (owned_in, owned) = scope.new_input::<Vec<FileEvent>>();
             let (global_in, global) = scope.new_input::<Vec<ActEvent>>();
             let site = Site::new(scope);
@@ -85,8 +87,9 @@ impl House {
             let of_households = judgements::judge([measured, completed], rows.clone(), answer.clone(), policy.clone());
             let rights = [of_persons, of_households];
             let through = decisions::consolidate(rights, answer.clone(), policy.clone(), stacked.clone());
+            let kept = site.kept();
             site.leave(through).probe_with(&probe);
-            (owned_in, global_in)
+            (owned_in, global_in, kept)
         });
         House {
             policy,
@@ -102,7 +105,25 @@ impl House {
             lists,
             dwellings,
             stacked,
+            kept,
         }
+    }
+
+    /// Writes what every room holds of this worker's, between epochs.
+    pub fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
+        self.kept.iter().try_for_each(|room| room.save(saver))
+    }
+
+    /// Takes in what the rooms of a worker wrote, before anything is submitted: of every worker there was, if there were others.
+    pub fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
+        self.kept.iter().try_for_each(|room| room.restore(restorer))
+    }
+
+    /// Goes on after this epoch, whose outcome was restored.
+    pub fn resume_after(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+        self.owned.advance_to(epoch);
+        self.global.advance_to(epoch);
     }
 
     /// Adds updates to the open epoch. Any worker may be given any update.

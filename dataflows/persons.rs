@@ -5,12 +5,13 @@
 //! nothing that a room said needs to be kept.
 
 use crate::model::{Date, Epoch, Fault, FaultKind, HouseholdKey, Membership, PersonId, Role, SharedAnswer};
-use crate::operators::{Flow, Listed, PerEpoch, Room, Turns, spread};
+use crate::operators::{Flow, Listed, PerEpoch, Restorer, Room, Saver, Turns, spread};
 use crate::policy::file::{self, ABSENT, Brief, NewRecord, Record};
 use crate::policy::{Composition, Environment, Evaluator, Policy, Tie, TieKind};
 use crate::records::{Circumstances, FileEvent, Files, SharedFiles};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 
 /// As what somebody may take in a child; in the order in which they are asked.
@@ -602,6 +603,16 @@ impl PerEpoch for Looker {
             out.0.push(Told::Looked(self.worker));
         }
         false
+    }
+
+    fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
+        saver.put(&self.circumstances.as_ref().map(|(known, _)| known))?;
+        self.files.borrow().save(saver)
+    }
+
+    fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
+        self.circumstances = restorer.get::<Option<Circumstances>>()?.map(|known| known.in_force(&self.eye.policy));
+        self.files.borrow_mut().restore(restorer)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::aliases::Aliases;
 use crate::model::{Date, Epoch, Fault, FaultKind, Ignored, Membership, PersonId, SharedAnswer, Update};
-use crate::operators::{Flow, PerEpoch, Room, StoreSize, TURN, hash, spread};
+use crate::operators::{Flow, PerEpoch, Restorer, Room, Saver, StoreSize, TURN, hash, spread};
 use crate::policy::file::{self, Identity, Packing, Record};
 use crate::policy::{Environment, FeedState, Policy};
 use hashbrown::HashTable;
@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,6 +26,14 @@ pub struct Circumstances {
     pub today: Date,
     /// One state per register.
     pub feeds: Vec<FeedState>,
+}
+
+impl Circumstances {
+    /// Itself, and what evaluations need of it.
+    pub fn in_force(self, policy: &Policy) -> (Circumstances, Environment) {
+        let environment = policy.environment(self.today, &self.feeds);
+        (self, environment)
+    }
 }
 
 /// A change of somebody's file.
@@ -168,6 +177,26 @@ impl PerEpoch for Resolver {
             self.rename(aliases, events);
         }
         false
+    }
+
+    fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
+        saver.put(&(&self.aliases, &self.watched))?;
+        saver.put_all(self.acts.borrow().iter(), |saver, act| saver.put_bytes(act))
+    }
+
+    fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
+        let (aliases, watched): (Aliases, BTreeSet<(u16, Box<str>)>) = restorer.get()?;
+        self.aliases = aliases;
+        self.watched.extend(watched.into_iter().filter(|(register, key)| restorer.is_due(key_hash(*register, key))));
+        let (policy, mut acts) = (&self.policy, self.acts.borrow_mut());
+        restorer.get_all(|restorer| {
+            let act: Box<[u8]> = restorer.get_bytes()?.into();
+            let hash = identity_hash(policy, &Record::read(&act));
+            if restorer.is_due(hash) {
+                acts.insert_unique(hash, act, |held| identity_hash(policy, &Record::read(held)));
+            }
+            Ok(())
+        })
     }
 }
 
@@ -598,6 +627,35 @@ impl Files {
 }
 
 impl Files {
+    /// Writes what is held between epochs.
+    pub fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
+        saver.put(&(self.spoken, self.entries.len() as u64))?;
+        self.entries.iter().try_for_each(|entry| {
+            saver.put(&(entry.person, entry.membership, entry.wake))?;
+            saver.put_bytes(&entry.file)
+        })
+    }
+
+    /// Takes in what was written.
+    pub fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
+        let (spoken, people): (bool, u64) = restorer.get()?;
+        self.spoken = spoken;
+        for _ in 0..people {
+            let (person, membership, wake): (PersonId, Membership, Date) = restorer.get()?;
+            let due = restorer.is_due(spread(person));
+            let file = restorer.get_bytes()?;
+            if due {
+                self.records += file::records(file).count() as u64;
+                let file = file.into();
+                let slot = self.slot(person);
+                let entry = &mut self.entries[slot as usize];
+                (entry.file, entry.membership) = (file, membership);
+                self.settle(slot, wake);
+            }
+        }
+        Ok(())
+    }
+
     /// Takes in a change of a file.
     pub fn receive(&mut self, event: FileEvent) {
         match event {

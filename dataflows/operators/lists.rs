@@ -1,9 +1,12 @@
 //! Keyed lists of facts, and what follows from each list.
 
-use super::{Outlets, PerEpoch, StoreSize, TURN, Turns, hash};
+use super::{Outlets, PerEpoch, Restorer, Saver, StoreSize, TURN, Turns, hash, spread};
 use crate::model::Epoch;
 use hashbrown::HashTable;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::cell::Cell;
+use std::io;
 use std::rc::Rc;
 
 /// A fact appears under a key (+1) or is no longer there (−1). Under one key a fact is known once or not at all.
@@ -11,7 +14,7 @@ pub type Listed<Fact> = (u64, Fact, isize);
 
 /// What follows from everything known under one key: a function of the set of facts, whatever their order.
 pub trait Rule: 'static {
-    type Fact: Clone + PartialEq + 'static;
+    type Fact: Clone + PartialEq + Serialize + DeserializeOwned + 'static;
     type Conclusion: Ord + 'static;
     type Outlets: Outlets;
 
@@ -96,8 +99,36 @@ impl<R: Rule> PerEpoch for Lists<R> {
         }
         self.changed.clear();
         self.changed.shrink_to(TURN);
+        self.measure();
+        false
+    }
+
+    fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
+        saver.put_all(self.table.iter(), |saver, list| {
+            saver.put(&list.key)?;
+            saver.put(&list.facts)
+        })
+    }
+
+    fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
+        restorer.get_all(|restorer| {
+            let key = restorer.get()?;
+            let mut facts: Vec<R::Fact> = restorer.get()?;
+            if restorer.is_due(spread(key)) {
+                facts.shrink_to_fit();
+                self.room += facts.capacity();
+                self.table.insert_unique(hash(key), List { key, facts, changed: false }, |list| hash(list.key));
+            }
+            Ok(())
+        })?;
+        self.measure();
+        Ok(())
+    }
+}
+
+impl<R: Rule> Lists<R> {
+    fn measure(&self) {
         let bytes = self.table.allocation_size() + self.room * size_of::<R::Fact>();
         self.size.set(StoreSize { keys: self.table.len() as u64, bytes: bytes as u64 });
-        false
     }
 }

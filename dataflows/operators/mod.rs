@@ -3,13 +3,16 @@
 //! An operator costs an epoch nothing unless something reaches it: it is woken by events, and by the progress of others only
 //! while it holds events to answer ([`FrontierInterest::IfCapability`]).
 
+mod kept;
 mod lists;
 mod rooms;
 
+pub use kept::{Restorer, Saver, Sink, Source};
 pub use lists::{Listed, Rule, lists};
-pub use rooms::{Flow, Outlets, Room, Site};
+pub use rooms::{Flow, Kept, Outlets, Room, Site};
 
 use crate::model::Epoch;
+use std::io;
 use std::ops::Range;
 
 /// State that takes in events as they come, and answers when no more can come for their epoch.
@@ -27,6 +30,12 @@ pub trait PerEpoch: 'static {
     /// Gives (part of) the answer to the events received; true when there is more to give. An operator that gives in parts
     /// lets those behind it work in between, so that a load does not pile up in channels.
     fn answer(&mut self, epoch: Epoch, out: &mut Self::Outlets) -> bool;
+
+    /// Writes what is held between epochs.
+    fn save(&self, saver: &mut Saver<'_>) -> io::Result<()>;
+
+    /// Takes in what the same state wrote, where nothing is held yet; if several parts were written, one after the other.
+    fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()>;
 }
 
 /// How many keys an operator answers for before those behind it work; lists that are longer for once give their room back.

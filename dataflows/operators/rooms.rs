@@ -6,9 +6,10 @@
 //! are one operator, joined by queues, and answer in the order in which they were built: it was measured that nearly half of an
 //! update's instructions went into telling each other of progress (117,000 of 255,000 with eleven operators).
 
-use super::{PerEpoch, TURN};
+use super::{PerEpoch, Restorer, Saver, TURN};
 use crate::model::Epoch;
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
 use timely::ExchangeData;
 use timely::container::CapacityContainerBuilder;
@@ -25,6 +26,25 @@ pub struct Site<'scope> {
     scope: Scope<'scope, Epoch>,
     /// With one worker: what its only operator does.
     alone: Option<Rc<RefCell<Alone<'scope>>>>,
+    kept: Rc<RefCell<Vec<Rc<dyn Kept>>>>,
+}
+
+/// The state of a room, for whoever keeps it across processes; to be asked between epochs.
+pub trait Kept {
+    /// See [`PerEpoch::save`].
+    fn save(&self, saver: &mut Saver<'_>) -> io::Result<()>;
+    /// See [`PerEpoch::restore`].
+    fn restore(&self, restorer: &mut Restorer<'_>) -> io::Result<()>;
+}
+
+impl<State: PerEpoch> Kept for RefCell<State> {
+    fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
+        self.borrow().save(saver)
+    }
+
+    fn restore(&self, restorer: &mut Restorer<'_>) -> io::Result<()> {
+        self.borrow_mut().restore(restorer)
+    }
 }
 
 /// What the operator of a lone worker does: takes in what enters, then has each room hear and answer, in order.
@@ -40,7 +60,7 @@ type Entrance<'scope> = Box<dyn FnOnce(&mut OperatorBuilder<'scope, Epoch>) -> B
 impl<'scope> Site<'scope> {
     pub fn new(scope: Scope<'scope, Epoch>) -> Self {
         let alone = (scope.peers() == 1).then(Rc::default);
-        Site { scope, alone }
+        Site { scope, alone, kept: Rc::default() }
     }
 
     /// The index of this worker.
@@ -63,6 +83,11 @@ impl<'scope> Site<'scope> {
             })
         }));
         Flow { site: self.clone(), way: Way::Queue(queue) }
+    }
+
+    /// The states of the rooms built here so far, in order.
+    pub fn kept(&self) -> Vec<Rc<dyn Kept>> {
+        self.kept.borrow().clone()
     }
 
     /// Ends the building: the answer is a stream that is through with an epoch when all rooms are.
@@ -188,6 +213,8 @@ impl<'scope, Event: 'static> Room<'scope, Event> {
     /// Runs `state` behind what it hears; its outlets flow on.
     pub fn run<State: PerEpoch<Event = Event>>(self, state: State) -> <State::Outlets as Outlets>::Flows<'scope> {
         let Room { site, builder, inlets } = self;
+        let state = Rc::new(RefCell::new(state));
+        site.kept.borrow_mut().push(state.clone());
         match (&site.alone, builder) {
             (Some(alone), None) => {
                 let (queues, flows) = State::Outlets::queues(&site);
@@ -205,7 +232,7 @@ fn run_as_operator<'scope, State: PerEpoch>(
     mut builder: OperatorBuilder<'scope, Epoch>,
     site: &Site<'scope>,
     mut inlets: Vec<Inlet<State::Event>>,
-    mut state: State,
+    state: Rc<RefCell<State>>,
 ) -> <State::Outlets as Outlets>::Flows<'scope> {
     let (mut ports, flows) = State::Outlets::open(&mut builder, site);
     let activator = site.scope.activator_for(builder.operator_info().address);
@@ -213,6 +240,7 @@ fn run_as_operator<'scope, State: PerEpoch>(
     let mut out = State::Outlets::default();
     builder.build(move |_initial| {
         move |frontiers| {
+            let mut state = state.borrow_mut();
             inlets.iter_mut().for_each(|inlet| inlet(&mut held, &mut |event| state.receive(event, &mut out)));
             let Some(epoch) = held.epoch() else { return };
             let complete = !frontiers.iter().any(|frontier| frontier.less_equal(&epoch));
@@ -237,7 +265,7 @@ trait Local {
 }
 
 struct LocalRoom<State: PerEpoch> {
-    state: State,
+    state: Rc<RefCell<State>>,
     inlets: Vec<Inlet<State::Event>>,
     out: State::Outlets,
     queues: <State::Outlets as Outlets>::Queues,
@@ -248,6 +276,7 @@ struct LocalRoom<State: PerEpoch> {
 impl<State: PerEpoch> Local for LocalRoom<State> {
     fn receive(&mut self) {
         let LocalRoom { state, inlets, out, queues, heard } = self;
+        let mut state = state.borrow_mut();
         let mut nobody = Held { outlets: 0, capabilities: Vec::new() };
         for inlet in inlets {
             inlet(&mut nobody, &mut |event| {
@@ -259,7 +288,7 @@ impl<State: PerEpoch> Local for LocalRoom<State> {
     }
 
     fn answer(&mut self, epoch: Epoch) -> bool {
-        self.heard = self.heard && self.state.answer(epoch, &mut self.out);
+        self.heard = self.heard && self.state.borrow_mut().answer(epoch, &mut self.out);
         self.out.push(&mut self.queues);
         self.heard
     }
