@@ -36,7 +36,7 @@ type Ranked = (Reverse<Date>, bool, PersonId, String, Box<[u8]>);
 pub struct Aliases(HashMap<PersonId, GivenUp>);
 
 /// What the records that declare aliases say on a day.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Declared {
     pub aliases: Aliases,
     /// People who are said to have two numbers, of which neither is given up yet.

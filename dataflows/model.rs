@@ -127,8 +127,9 @@ fn civil_from_days(days: i32) -> (i32, u32, u32) {
 }
 
 /// How a package names people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PersonKind {
+    #[default]
     /// The 12-digit individual identification number of Kazakhstan, with its check digit.
     Iin,
     /// Any positive integer below 2^62.

@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod pipeline;
 pub mod rights;
 pub mod serve;
+pub mod snapshot;
 pub mod sources;
 pub mod stories;
 pub mod views;

@@ -73,7 +73,11 @@ impl Running {
         // Short segments, so that kills fall into their rotation too.
         let configuration = data.with_extension("toml");
         let watch = data.with_extension("in");
-        std::fs::write(&configuration, format!("segment_bytes = 40_000\nwatch = {:?}\n", watch.display().to_string())).unwrap();
+        std::fs::write(
+            &configuration,
+            format!("segment_bytes = 40_000\nsnapshot_seconds = 0\nwatch = {:?}\n", watch.display().to_string()),
+        )
+        .unwrap();
         command.arg("--config").arg(&configuration);
         let mut child = command.arg("--data").arg(data).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();

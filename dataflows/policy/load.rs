@@ -46,11 +46,24 @@ pub fn load(files: &[(String, String)]) -> Result<Policy, Vec<Problem>> {
     match policy {
         Some(mut policy) if problems.is_empty() => {
             policy.story_people = story_people(files);
+            policy.fingerprint = fingerprint(files);
             policy.warnings = warnings.finish();
             Ok(policy)
         }
         _ => Err(problems.finish()),
     }
+}
+
+/// See [`Policy::fingerprint`].
+fn fingerprint(files: &[(String, String)]) -> u128 {
+    let mut files: Vec<_> = files.iter().filter(|(path, _)| !path.starts_with("tests/")).collect();
+    files.sort_unstable();
+    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    for text in files.into_iter().flat_map(|(path, text)| [path, text]) {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    }
+    hasher.digest128()
 }
 
 fn story_people(files: &[(String, String)]) -> Vec<toml::Table> {
@@ -172,6 +185,7 @@ fn build<'p>(package: &Package, problems: &mut Problems<'p>, warnings: &mut Prob
     Some(Policy {
         id: head.id.clone(),
         version: head.version.clone(),
+        fingerprint: 0,
         from: head.from,
         person: head.person,
         currency: head.currency.clone(),

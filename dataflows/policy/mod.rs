@@ -504,6 +504,8 @@ pub struct Summary {
 pub struct Policy {
     pub id: String,
     pub version: String,
+    /// A hash over the package's files, its stories aside: two packages of one are the same policy.
+    pub fingerprint: u128,
     pub from: Date,
     pub person: PersonKind,
     pub currency: String,

@@ -6,7 +6,8 @@ use crate::commands::feeds::parse_date;
 use crate::commands::{Failure, load_policy};
 use crate::intake::{Intake, Schema};
 use crate::journal::SEGMENT_BYTES;
-use crate::pipeline::{Answer, Network, Pipeline, Setup, Submission};
+use crate::pipeline::{Answer, Network, Pipeline, Setup, Submission, snapshots_folder};
+use crate::snapshot::{Snapshot, Snapshots};
 use clap::Args;
 use dataflows::model::{Date, Epoch};
 use dataflows::policy::Policy;
@@ -44,6 +45,8 @@ pub struct Arguments {
 /// Syncs by which the disk is measured, and the bytes before each.
 const SYNCS: usize = 2_000;
 const SYNC_BYTES: usize = 200;
+/// Often, so that snapshots fall into what is measured.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
 const FOR_EVER: Duration = Duration::from_secs(600);
 
 pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
@@ -71,8 +74,18 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     let [acknowledged, known] = open_loop(&pipeline, records, *rate as f64);
     let epochs = pipeline.progress.standing().epoch;
     let held = rss_bytes();
+    let (snapshots, stall_seconds) = pipeline.metrics.snapshot_stalls();
     pipeline.stop();
 
+    let snapshots_folder = snapshots_folder(data);
+    let newest = Snapshots::open(&snapshots_folder, String::new(), 1)
+        .and_then(|snapshots| snapshots.newest()?.first().map_or(Ok(0), Snapshot::bytes));
+    let snapshot_bytes = newest.map_err(problem)?;
+    let started = Instant::now();
+    let pipeline = begin(&policy, data)?;
+    let recall_seconds = started.elapsed().as_secs_f64();
+    pipeline.stop();
+    fs::remove_dir_all(&snapshots_folder).map_err(problem)?;
     let journal_bytes: u64 =
         fs::read_dir(data.join("journal")).map_err(problem)?.flatten().filter_map(|file| Some(file.metadata().ok()?.len())).sum();
     let ledger_bytes = fs::metadata(data.join("ledger.db")).map_err(problem)?.len();
@@ -87,13 +100,22 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
         "{}",
         json!({ "bench": "arrival", "persons": persons, "rate": rate, "records": acknowledged.len(), "sync": quantiles(&sync), "acknowledged": quantiles(&acknowledged),
                 "in_ledger": quantiles(&known), "budget_p99_us": 1.5 * micros(&sync, 0.99) + 3000.0, "epochs": epochs, "load_seconds": load_seconds,
-                "restart_seconds": start_seconds, "journal_bytes": journal_bytes, "ledger_bytes": ledger_bytes, "rss_bytes": held })
+                "restart_seconds": start_seconds, "restart_from_snapshot_seconds": recall_seconds, "snapshot_bytes": snapshot_bytes,
+                "snapshots": snapshots, "snapshot_stall_seconds": stall_seconds, "journal_bytes": journal_bytes, "ledger_bytes": ledger_bytes, "rss_bytes": held })
     );
     Ok(())
 }
 
 fn begin(policy: &Arc<Policy>, data: &Path) -> Result<Pipeline, Failure> {
-    let setup = Setup { data: data.to_owned(), workers: 1, network: Network::Nowhere, allow_assumed: false, segment_bytes: SEGMENT_BYTES };
+    let setup = Setup {
+        data: data.to_owned(),
+        workers: 1,
+        network: Network::Nowhere,
+        allow_assumed: false,
+        segment_bytes: SEGMENT_BYTES,
+        snapshot_every: SNAPSHOT_EVERY,
+        snapshots_kept: 1,
+    };
     Pipeline::start(policy.clone(), setup).map_err(|failure| Failure::failed(failure.to_string()))
 }
 

@@ -21,10 +21,13 @@ pub struct Configuration {
     pub segment_bytes: u64,
     /// Empty: none is watched.
     pub watch: PathBuf,
+    pub snapshot_seconds: u64,
+    pub snapshots_kept: usize,
 }
 
 /// What a configuration may say.
-const KEYS: [&str; 8] = ["data", "policy", "listen", "smsc", "workers", "allow_assumed", "segment_bytes", "watch"];
+const KEYS: [&str; 10] =
+    ["data", "policy", "listen", "smsc", "workers", "allow_assumed", "segment_bytes", "watch", "snapshot_seconds", "snapshots_kept"];
 const WORKERS_MAX: u16 = 64;
 
 impl Default for Configuration {
@@ -38,6 +41,8 @@ impl Default for Configuration {
             allow_assumed: false,
             segment_bytes: SEGMENT_BYTES,
             watch: PathBuf::new(),
+            snapshot_seconds: 900,
+            snapshots_kept: 2,
         }
     }
 }

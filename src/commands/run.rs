@@ -7,6 +7,7 @@ use crate::serve::{Doors, router};
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -51,6 +52,8 @@ impl RunArguments {
             allow_assumed: self.allow_assumed || said.allow_assumed,
             segment_bytes: said.segment_bytes,
             watch: said.watch,
+            snapshot_seconds: said.snapshot_seconds,
+            snapshots_kept: said.snapshots_kept,
         })
     }
 }
@@ -64,8 +67,9 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         println!("{}@{}: {} benefits; all is well", policy.id, policy.version, policy.benefits.len());
         return Ok(());
     }
-    let Configuration { data, workers, allow_assumed, listen, segment_bytes, watch, .. } = configuration;
-    let setup = Setup { data, workers: usize::from(workers), network, allow_assumed, segment_bytes };
+    let Configuration { data, workers, allow_assumed, listen, segment_bytes, watch, snapshot_seconds, snapshots_kept, .. } = configuration;
+    let (workers, snapshot_every) = (usize::from(workers), Duration::from_secs(snapshot_seconds));
+    let setup = Setup { data, workers, network, allow_assumed, segment_bytes, snapshot_every, snapshots_kept };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
     runtime.block_on(async {

@@ -15,6 +15,7 @@
 use super::terms::BenefitTerms;
 use dataflows::model::{Date, PersonId};
 use dataflows::policy::Period;
+use serde::{Deserialize, Serialize};
 
 /// Date steps to wait for an answer, or for a lost right to come back.
 pub const WINDOW_DAYS: i32 = 3;
@@ -25,7 +26,7 @@ const SILENT_DAYS: i32 = 30;
 pub type Phone = u64;
 
 /// A right as it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// False while the data leave it in doubt: nothing new is said then, and nothing is taken back.
     pub certain: bool,
@@ -39,7 +40,7 @@ pub struct Standing {
 }
 
 /// Where a conversation is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Stage {
     /// Nothing sent in this round.
     Eligible,
@@ -143,7 +144,7 @@ impl Stage {
 }
 
 /// What text it is. Within a round of an offer each is sent at most once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     Offer,
     Repeat,
@@ -223,7 +224,7 @@ pub enum Act {
 }
 
 /// Why a social worker is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NoteKind {
     /// A right, and no adult to write to.
     NoAddressee,
@@ -303,7 +304,7 @@ impl HeldBack {
 }
 
 /// A yes, as it must be proven later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consent {
     pub on: Date,
     pub reply_hash: u64,
@@ -328,7 +329,7 @@ pub struct Context<'a> {
 }
 
 /// One right's conversation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {
     /// Offers made of this right, the open one included.
     pub round: u32,

@@ -12,6 +12,7 @@ use super::texts::{self, Filling};
 use dataflows::model::{Date, Ground, PersonId, Renumbering};
 use dataflows::policy::Period;
 use hashbrown::{HashMap, HashSet};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
@@ -21,7 +22,7 @@ pub const OPEN_OFFERS_MAX: usize = 3;
 const REPLIES_REMEMBERED_DAYS: i32 = 30;
 
 /// Which right: all of a decision that survives a change of its amount.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RightKey {
     pub person: PersonId,
     pub benefit: u16,
@@ -104,7 +105,7 @@ pub enum Action {
 }
 
 /// A text to send.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Text {
     pub right: RightKey,
     pub round: u32,
@@ -129,7 +130,7 @@ pub struct Case {
 }
 
 /// A line on a social worker's list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     pub kind: NoteKind,
     /// The right concerned; none for a reply that fits no offer.
@@ -137,14 +138,14 @@ pub struct Note {
     pub phone: Option<Phone>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Contact {
     version: u64,
     phone: Option<Phone>,
     language: Option<usize>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Assignment {
     ground: Box<str>,
     version: u64,
@@ -152,7 +153,10 @@ struct Assignment {
 }
 
 /// All conversations, and what is known about the people in them.
+#[derive(Serialize, Deserialize)]
 pub struct Desk {
+    /// Of the package: not kept with the rest.
+    #[serde(skip)]
     terms: Terms,
     today: Date,
     conversations: BTreeMap<RightKey, Conversation>,
@@ -200,6 +204,11 @@ impl Desk {
             touched: BTreeSet::new(),
             counts: [0; Stage::NAMES.len()],
         }
+    }
+
+    /// What was read from a snapshot goes on under these terms.
+    pub fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
     }
 
     pub fn terms(&self) -> &Terms {

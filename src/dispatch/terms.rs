@@ -26,7 +26,7 @@ pub struct BenefitTerms {
 }
 
 /// The package as the conversation sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Terms {
     pub person: PersonKind,
     /// In the order in which a text is given to somebody whose language is unknown.

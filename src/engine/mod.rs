@@ -10,11 +10,13 @@ use dataflows::model::{
     Change, ChangeKind, Date, Epoch, EpochAnswer, Fault, HouseholdKey, Ignored, Membership, Move, PersonId, Renumbering, Restanding, Role,
     Update,
 };
+use dataflows::operators::{Restorer, Saver};
 use dataflows::policy::file::Record;
 use dataflows::policy::{FeedState, Judgement, Policy, Row};
 use dataflows::records::{Circumstances, FileEvent, Held};
 use dataflows::{House, Sizes};
 use numbers::{Act, Numbers, Settled};
+use std::io;
 use std::iter::Flatten;
 use std::sync::mpsc::{IntoIter, Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -66,6 +68,7 @@ enum Command {
     Row(HouseholdKey, Sender<Option<Row>>),
     Held(u16, Sender<Vec<Held>>),
     Sizes(Sender<Sizes>),
+    With(Box<dyn FnOnce(&mut House) + Send>),
 }
 
 struct WorkerHandle {
@@ -303,6 +306,43 @@ impl Engine {
         sizes
     }
 
+    /// Has each worker do something with its share of the house, between epochs; the answers in the order of workers.
+    pub fn with_houses<T: Send + 'static>(&self, work: impl Fn(usize, &mut House) -> T + Clone + Send + 'static) -> Vec<T> {
+        let mut answers = Vec::new();
+        for worker in 0..self.workers.len() {
+            let (sender, receiver) = channel();
+            let work = work.clone();
+            self.send(worker, Command::With(Box::new(move |house| drop(sender.send(work(worker, house))))));
+            answers.push(receiver);
+        }
+        answers.into_iter().map(|answer| answer.recv().expect("a worker lives as long as the engine")).collect()
+    }
+
+    /// The last epoch that was committed.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Writes what is held beside the houses, between epochs.
+    pub fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
+        saver.put(&(self.epoch, self.today, &self.heard, &self.told))?;
+        self.numbers.save(saver)
+    }
+
+    /// Takes in what was written, of an engine of the same package whose houses are restored too, before anything is submitted.
+    pub fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
+        (self.epoch, self.today, self.heard, self.told) = restorer.get()?;
+        self.numbers.restore(restorer)?;
+        let epoch = self.epoch;
+        self.with_houses(move |_, house| house.resume_after(epoch));
+        Ok(())
+    }
+
     fn send(&self, worker: usize, command: Command) {
         self.workers[worker].send(command);
     }
@@ -394,6 +434,7 @@ fn serve(worker: &mut timely::worker::Worker, mut house: House, commands: &Recei
             Command::Sizes(to) => {
                 let _ = to.send(house.sizes());
             }
+            Command::With(work) => work(&mut house),
         }
     }
 }

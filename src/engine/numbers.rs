@@ -6,12 +6,14 @@
 
 use dataflows::aliases::{Aliases, Declared};
 use dataflows::model::{Date, Fault, PersonId, Renumbering, Update};
+use dataflows::operators::{Restorer, Saver};
 use dataflows::policy::Policy;
 use dataflows::policy::file::{self, Record};
 use dataflows::records::{FileEvent, Files, Held};
 use hashbrown::HashMap;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::Arc;
 
 /// How what is declared of numbers is other than before.
@@ -58,6 +60,18 @@ impl Numbers {
             given: BTreeMap::new(),
             touched: BTreeSet::new(),
         }
+    }
+
+    /// Writes what is held between epochs.
+    pub fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
+        saver.put(&(&self.declarations, self.read_on, &self.declared, &self.kept, &self.given))?;
+        self.originals.save(saver)
+    }
+
+    /// Takes in what was written.
+    pub fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
+        (self.declarations, self.read_on, self.declared, self.kept, self.given) = restorer.get()?;
+        self.originals.restore(restorer)
     }
 
     /// The aliases that the house was told last.

@@ -12,6 +12,8 @@ pub trait Disk: Send + 'static {
     fn list(&self) -> io::Result<Vec<String>>;
     /// All that a file holds.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+    /// At most so many bytes of a file, from this one on.
+    fn read_part(&self, name: &str, from: u64, length: usize) -> io::Result<Vec<u8>>;
     /// A new, empty file whose name outlives a loss of power.
     fn create(&self, name: &str) -> io::Result<Self::File>;
     /// A file cut to this length, to append to.
@@ -61,6 +63,13 @@ impl Disk for Folder {
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         File::open(self.path.join(name))?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn read_part(&self, name: &str, from: u64, length: usize) -> io::Result<Vec<u8>> {
+        let (mut file, mut bytes) = (File::open(self.path.join(name))?, Vec::new());
+        file.seek(SeekFrom::Start(from))?;
+        file.take(length as u64).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 

@@ -15,7 +15,10 @@ mod segment;
 pub use disk::{Disk, DiskFile, Folder};
 pub use entries::{Dictionary, Entry, Own, Settlement, Written};
 
-use segment::{Frame, HEADER_BYTES, Kind, PAYLOAD_MAX, check_header, continues, header, read_frame, write_frame};
+use segment::{
+    BEGINNING_BYTES, Frame, HEADER_BYTES, Kind, MARKED_BYTES, PAYLOAD_MAX, check_header, continues, first_frame_bytes, header,
+    marked_epoch, read_frame, write_frame,
+};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -143,10 +146,19 @@ impl<D: Disk> Journal<D> {
     }
 }
 
-/// Reads all epochs that were written, in order. Ends at a torn tail, and fails at damage.
-pub fn read_epochs<D: Disk>(disk: &D, mut each: impl FnMut(Epoch) -> Result<(), Failure>) -> Result<Summary, Failure> {
-    let names = segments(disk)?;
+/// Reads all epochs after one that were written, in order; zero is before all. Segments of which nothing is wanted are not looked at.
+/// Ends at a torn tail, and fails at damage.
+pub fn read_epochs<D: Disk>(disk: &D, after: u64, mut each: impl FnMut(Epoch) -> Result<(), Failure>) -> Result<Summary, Failure> {
+    let mut names = segments(disk)?;
+    let mut unwanted = 0;
+    for (index, name) in names.iter().enumerate().filter(|_| after > 0) {
+        if first_epoch(disk, name)?.is_some_and(|first| first <= after) {
+            unwanted = index;
+        }
+    }
+    names.drain(..unwanted);
     let mut summary = Summary::default();
+    let mut each = |epoch: Epoch| if epoch.number > after { each(epoch) } else { Ok(()) };
     for (index, name) in names.iter().enumerate() {
         let bytes = read(disk, name)?;
         let end = read_segment(name, &bytes, &mut summary, &mut each)?;
@@ -263,6 +275,13 @@ fn last_epoch<D: Disk>(disk: &D) -> Result<u64, Failure> {
         }
     }
     Ok(0)
+}
+
+/// With which epoch a segment begins, without reading it; nothing where none is to be seen.
+fn first_epoch<D: Disk>(disk: &D, name: &str) -> Result<Option<u64>, Failure> {
+    let part = |from: usize, length| disk.read_part(name, from as u64, length).map_err(failed(name));
+    let Some(dictionary) = first_frame_bytes(&part(0, BEGINNING_BYTES)?) else { return Ok(None) };
+    Ok(marked_epoch(&part(HEADER_BYTES + dictionary, MARKED_BYTES)?).filter(|epoch| *epoch > 0))
 }
 
 fn segments<D: Disk>(disk: &D) -> Result<Vec<String>, Failure> {

@@ -94,6 +94,23 @@ pub fn read_frame(bytes: &[u8], at: usize) -> Option<Frame<'_>> {
     Some(Frame { kind: Kind::read(body[0])?, epoch, payload: &body[FRAME_MARK_BYTES..], at, end })
 }
 
+/// How long the first frame of a segment is, of which at least its length is there.
+pub fn first_frame_bytes(bytes: &[u8]) -> Option<usize> {
+    check_header(bytes).ok()?;
+    let length = u32::from_le_bytes(bytes.get(HEADER_BYTES..HEADER_BYTES + 4)?.try_into().ok()?);
+    Some(FRAME_HEAD_BYTES + FRAME_MARK_BYTES + length as usize)
+}
+
+/// The epoch of a frame of which at least the mark is there.
+pub fn marked_epoch(frame: &[u8]) -> Option<u64> {
+    let mark = frame.get(FRAME_HEAD_BYTES + 1..FRAME_HEAD_BYTES + FRAME_MARK_BYTES)?;
+    Some(u64::from_le_bytes(mark.try_into().ok()?))
+}
+
+/// What of a segment's beginning tells how long its first frame is, and what of a frame tells its epoch.
+pub const BEGINNING_BYTES: usize = HEADER_BYTES + 4;
+pub const MARKED_BYTES: usize = FRAME_HEAD_BYTES + FRAME_MARK_BYTES;
+
 /// Whether a whole frame of a later epoch than `last` begins after `at`: then what stands there was not torn off by the end of a
 /// process, it is damaged.
 pub fn continues(bytes: &[u8], at: usize, last: u64) -> bool {

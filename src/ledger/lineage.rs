@@ -18,13 +18,14 @@
 
 use dataflows::model::{Date, HouseholdKey, Move, PersonId, Restanding};
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// A family, whatever its key: a hash of its first key and the date on which that appeared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FamilyId(pub u128);
 
 impl FamilyId {
@@ -43,7 +44,7 @@ impl fmt::Display for FamilyId {
 }
 
 /// What became of a family on a date.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Fate {
     CarriedOver { family: FamilyId, from_key: HouseholdKey, to_key: HouseholdKey },
     Founded { family: FamilyId, key: HouseholdKey },
@@ -66,7 +67,7 @@ impl Fate {
 }
 
 /// A line of a family's history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FamilyEvent {
     pub date: Date,
     pub fate: Fate,
@@ -80,7 +81,7 @@ pub struct Resettled<'a> {
 }
 
 /// The ids of all families.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Lineage {
     /// By key, the last one of a family that waits.
     families: HashMap<HouseholdKey, FamilyId>,
@@ -91,7 +92,7 @@ pub struct Lineage {
 }
 
 /// People who are excluded, and where they belong.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct Away {
     homes: HashMap<PersonId, FamilyId>,
     /// By family: how many of its people are away.
@@ -116,6 +117,7 @@ impl Away {
 }
 
 /// What has happened on a date so far, net.
+#[derive(Serialize, Deserialize)]
 struct Day {
     date: Date,
     /// Whether the key was there before, and is there now.

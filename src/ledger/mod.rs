@@ -15,8 +15,11 @@ pub use store::{Page, Reader, Refused, Store, StoreFailure, Verified};
 use crate::dispatch::conversation::WINDOW_DAYS;
 use crate::dispatch::{Action, Case, Desk, Heard, HeldBack, Note, RightKey, Standing, Step, Terms};
 use dataflows::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Ground, Outcome};
+use dataflows::operators::{Restorer, Saver};
 use hashbrown::{HashMap, HashSet};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// What an epoch led to.
@@ -32,6 +35,7 @@ pub struct Effects {
 }
 
 /// The in-memory ledger.
+#[derive(Serialize, Deserialize)]
 pub struct Ledger {
     frontier: Option<Epoch>,
     today: Date,
@@ -70,6 +74,19 @@ impl Ledger {
             notes: Vec::new(),
             lineage: Lineage::default(),
         }
+    }
+
+    /// Writes all of it, between epochs.
+    pub fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
+        saver.put(self)
+    }
+
+    /// Takes in what was written, under the terms of this ledger.
+    pub fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
+        let terms = self.desk.terms().clone();
+        *self = restorer.get()?;
+        self.desk.set_terms(terms);
+        Ok(())
     }
 
     /// From here on people are written to; what is in the ledger by now is the baseline.

@@ -3,11 +3,12 @@
 use crate::dispatch::{Kind, RightKey, Text};
 use dataflows::model::{Date, Epoch};
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// How far a text has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     Waiting,
     /// Stopped by the last check: its right had gone.
@@ -30,7 +31,7 @@ impl Status {
 }
 
 /// A row of the outbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// A hash over the offer's key, its round and the kind of the text: the same in every replay.
     pub id: u128,
@@ -41,7 +42,7 @@ pub struct Message {
 }
 
 /// All texts, oldest first.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Outbox {
     rows: Vec<Message>,
     by_id: HashMap<u128, usize>,

@@ -16,11 +16,12 @@ use std::fmt;
 use std::path::Path;
 
 /// The form of the tables; another one is another program's.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta(
-        format INTEGER NOT NULL, frontier INTEGER NOT NULL, date TEXT, live INTEGER NOT NULL, chain TEXT NOT NULL, policy TEXT NOT NULL);
+        format INTEGER NOT NULL, frontier INTEGER NOT NULL, date TEXT, live INTEGER NOT NULL, chain TEXT NOT NULL, policy TEXT NOT NULL,
+        package TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS epochs(epoch INTEGER PRIMARY KEY, date TEXT, duplicates INTEGER, superseded INTEGER, changed INTEGER);
     CREATE TABLE IF NOT EXISTS decisions(
         person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, decision TEXT, household TEXT, outcome TEXT, amount INTEGER,
@@ -47,6 +48,8 @@ pub enum StoreFailure {
         written: String,
         now: String,
     },
+    /// It was written under a package of this version, which says something else by now.
+    Edited(String),
     /// The journal tells another story than the one that is written here.
     Parted {
         epoch: Epoch,
@@ -65,6 +68,12 @@ impl fmt::Display for StoreFailure {
         match self {
             StoreFailure::Sql(error) => write!(f, "ledger: {error}"),
             StoreFailure::Format(format) => write!(f, "ledger: of format {format}, this program keeps format {FORMAT}"),
+            StoreFailure::Edited(policy) => {
+                write!(
+                    f,
+                    "ledger: the package {policy} was edited since this data folder was written under it; an edited package needs another version"
+                )
+            }
             StoreFailure::Policy { written, now } => {
                 write!(
                     f,
@@ -116,21 +125,24 @@ pub struct Page<'a> {
 }
 
 impl Store {
-    /// Opens the file, or begins it; rows are written in the names of this package.
-    pub fn open(path: &Path, rows: Writer, policy: String) -> Result<Store, StoreFailure> {
+    /// Opens the file, or begins it; rows are written in the names of this policy, whose `package` has this fingerprint.
+    pub fn open(path: &Path, rows: Writer, policy: String, package: &str) -> Result<Store, StoreFailure> {
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.execute_batch(TABLES)?;
         let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
-        let known: Option<(i64, Epoch, String, String)> =
-            connection.query_row("SELECT format, frontier, chain, policy FROM meta", [], read).optional()?;
+        if let Some(format) = other_format(&connection)? {
+            return Err(StoreFailure::Format(format));
+        }
+        let known: Option<(Epoch, String, String, String)> =
+            connection.query_row("SELECT frontier, chain, policy, package FROM meta", [], read).optional()?;
         let (frontier, chain) = match known {
-            Some((FORMAT, _, _, written)) if written != policy => return Err(StoreFailure::Policy { written, now: policy }),
-            Some((FORMAT, frontier, chain, _)) => (frontier, chain),
-            Some((format, ..)) => return Err(StoreFailure::Format(format)),
+            Some((_, _, written, _)) if written != policy => return Err(StoreFailure::Policy { written, now: policy }),
+            Some((.., written)) if written != package => return Err(StoreFailure::Edited(policy)),
+            Some((frontier, chain, ..)) => (frontier, chain),
             None => {
-                connection.execute("INSERT INTO meta VALUES (?, 0, NULL, 0, '', ?)", params![FORMAT, policy])?;
+                connection.execute("INSERT INTO meta VALUES (?, 0, NULL, 0, '', ?, ?)", params![FORMAT, policy, package])?;
                 (0, String::new())
             }
         };
@@ -141,6 +153,15 @@ impl Store {
     /// The last epoch that is written; zero before the first.
     pub fn frontier(&self) -> Epoch {
         self.frontier
+    }
+
+    /// Checks that a ledger which was restored as of this epoch is the one that was written, if that epoch is the last.
+    pub fn check(&self, epoch: Epoch, ledger: &Ledger) -> Result<(), StoreFailure> {
+        let told = hex(ledger.chain());
+        match epoch > 0 && epoch == self.frontier && told != self.chain {
+            true => Err(StoreFailure::Parted { epoch, written: self.chain.clone(), told }),
+            false => Ok(()),
+        }
     }
 
     /// Checks that the journal, which ends with this epoch, told all that is written.
@@ -155,10 +176,7 @@ impl Store {
     pub fn write(&mut self, ledger: &Ledger, page: &Page<'_>) -> Result<(), StoreFailure> {
         let told = hex(ledger.chain());
         if page.epoch <= self.frontier {
-            return match page.epoch == self.frontier && told != self.chain {
-                true => Err(StoreFailure::Parted { epoch: page.epoch, written: self.chain.clone(), told }),
-                false => Ok(()),
-            };
+            return self.check(page.epoch, ledger);
         }
         let (rows, transaction) = (&self.rows, self.connection.transaction()?);
         let mut link = self.link.clone();
@@ -181,6 +199,12 @@ impl Store {
         (self.frontier, self.chain, self.link) = (page.epoch, told, link);
         Ok(())
     }
+}
+
+/// The form of the tables of a file that another program wrote.
+fn other_format(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    let format: Option<i64> = connection.query_row("SELECT format FROM meta", [], |row| row.get(0)).optional()?;
+    Ok(format.filter(|format| *format != FORMAT))
 }
 
 fn write_changes(

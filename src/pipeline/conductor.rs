@@ -1,5 +1,6 @@
 //! The conductor: takes durable epochs through the engine and the ledger, one at a time, and says how far that has come.
 
+use super::keeper::Keeper;
 use super::metrics::{InState, Metrics, TextState};
 use super::progress::Progress;
 use super::scribe::{Answer, Scribe, Submission};
@@ -13,8 +14,9 @@ use crate::ledger::{Ledger, Message, Page, Resettled, Store, StoreFailure};
 use crate::sources::Quarantined;
 use dataflows::model::{Epoch, Update};
 use dataflows::policy::Policy;
+use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,11 +28,15 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Everything behind the journal.
 pub(super) struct Conductor {
+    policy: Arc<Policy>,
+    workers: usize,
+    terms: Terms,
     engine: Engine,
     intake: Intake,
     listener: Listener,
     ledger: Ledger,
     store: Store,
+    keeper: Keeper,
     progress: Arc<Progress>,
     metrics: Arc<Metrics>,
     /// Whether anybody takes texts.
@@ -45,16 +51,21 @@ impl Conductor {
     pub fn new(
         policy: Arc<Policy>,
         schema: Arc<Schema>,
-        store: Store,
+        (store, keeper): (Store, Keeper),
         (progress, metrics): (Arc<Progress>, Arc<Metrics>),
         setup: &Setup,
     ) -> Self {
+        let terms = Terms { allow_assumed: setup.allow_assumed, ..Terms::from(&*policy) };
         Conductor {
             intake: Intake::new(schema),
             listener: Listener::new(&policy),
-            ledger: Ledger::new(Terms { allow_assumed: setup.allow_assumed, ..Terms::from(&*policy) }),
-            engine: Engine::start(policy, setup.workers),
+            ledger: Ledger::new(terms.clone()),
+            engine: Engine::start(policy.clone(), setup.workers),
+            policy,
+            workers: setup.workers,
+            terms,
             store,
+            keeper,
             progress,
             metrics,
             hands_over: setup.network != Network::Nowhere,
@@ -63,10 +74,20 @@ impl Conductor {
         }
     }
 
-    /// Tells everything that the journal holds, as it was told before. Nothing is handed over meanwhile.
-    pub fn tell_again<D: Disk>(&mut self, disk: &D) -> Result<(), Failure> {
-        let mut failure = None;
-        let summary = read_epochs(disk, |epoch| {
+    /// Goes back to the newest snapshot that is of use; the epoch it is of, zero if there is none.
+    pub fn recall(&mut self) -> io::Result<Epoch> {
+        let begin = || (Engine::start(self.policy.clone(), self.workers), Ledger::new(self.terms.clone()));
+        if let Some((engine, ledger)) = self.keeper.recall(self.store.frontier(), begin)? {
+            (self.engine, self.ledger) = (engine, ledger);
+            self.tell_standing(self.engine.epoch());
+        }
+        Ok(self.engine.epoch())
+    }
+
+    /// Tells everything that the journal holds after an epoch, as it was told before. Nothing is handed over meanwhile.
+    pub fn tell_again<D: Disk>(&mut self, disk: &D, after: Epoch) -> Result<(), Failure> {
+        let mut failure = self.store.check(after, &self.ledger).err();
+        let summary = read_epochs(disk, after, |epoch| {
             if failure.is_none() {
                 let submission = self.restore(&epoch);
                 failure = self.epoch(epoch.number, submission, None).err();
@@ -76,7 +97,7 @@ impl Conductor {
         if let Some(failure) = failure {
             return Err(failure.into());
         }
-        Ok(self.store.check_end(summary.last_epoch)?)
+        Ok(self.store.check_end(summary.last_epoch.max(after))?)
     }
 
     /// An epoch as it came in.
@@ -170,15 +191,19 @@ impl Conductor {
             std::thread::sleep(PAUSE);
         }
         self.measure(&output, begun, arrived);
+        self.tell_standing(epoch);
+        Ok(handed)
+    }
+
+    fn tell_standing(&self, epoch: Epoch) {
         self.progress.change(|standing| {
-            (standing.epoch, standing.date) = (epoch, output.date);
+            (standing.epoch, standing.date) = (epoch, self.engine.today());
             (standing.live, standing.texts) = (self.ledger.is_live(), self.ledger.outbox().rows().len() as u64);
             standing.failure = None;
             standing.heard.clear();
             standing.heard.extend(self.engine.heard());
             standing.texts_under_way = self.ledger.outbox().under_way() as u64;
         });
-        Ok(handed)
     }
 
     fn measure(&self, output: &EpochOutput, begun: Instant, arrived: Option<Instant>) {
@@ -204,7 +229,15 @@ impl Conductor {
         let conduct = move || {
             self.resume(&messenger);
             self.intend(&scribe, false);
-            for (epoch, submission) in epochs {
+            loop {
+                let (epoch, submission) = match epochs.recv_timeout(self.keeper.rest()) {
+                    Ok(next) => next,
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.keeper.look(self.engine.epoch(), &self.engine, &self.ledger);
+                        continue;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => break,
+                };
                 let intents = submission.own.iter().any(|own| matches!(own, Own::Intents(_)));
                 match self.epoch(epoch, submission, Some(&scribe)) {
                     Ok(handed) => handed.into_iter().for_each(|message| hand(&messenger, message)),
@@ -215,7 +248,9 @@ impl Conductor {
                     }
                 }
                 self.intend(&scribe, intents);
+                self.keeper.look(epoch, &self.engine, &self.ledger);
             }
+            self.keeper.end(self.engine.epoch(), &self.engine, &self.ledger);
         };
         std::thread::Builder::new().name("conductor".to_owned()).spawn(conduct).expect("a thread can be started")
     }

@@ -56,6 +56,10 @@ pub struct Metrics {
     pub live: Gauge,
     pub unheard_days: Family<OfRegister, Gauge>,
     pub quarantine: Gauge,
+    pub snapshot_epoch: Gauge,
+    pub snapshot_time: Gauge,
+    pub snapshot_stall: Histogram,
+    pub snapshots_failed: Counter,
     pub resident_bytes: Gauge,
 }
 
@@ -80,6 +84,10 @@ impl Default for Metrics {
             live: Gauge::default(),
             unheard_days: Family::default(),
             quarantine: Gauge::default(),
+            snapshot_epoch: Gauge::default(),
+            snapshot_time: Gauge::default(),
+            snapshot_stall: times(),
+            snapshots_failed: Counter::default(),
             resident_bytes: Gauge::default(),
         };
         metrics.register();
@@ -106,7 +114,24 @@ impl Metrics {
         registry.register("live", "1 if people are written to", self.live.clone());
         registry.register("register_unheard_days", "Days since a register was heard, of those ever heard", self.unheard_days.clone());
         registry.register("quarantine_waiting", "Refused lines that wait for somebody", self.quarantine.clone());
+        registry.register("snapshot_epoch", "The epoch of the newest snapshot", self.snapshot_epoch.clone());
+        registry.register("snapshot_time", "When the newest snapshot was complete, in seconds since 1970", self.snapshot_time.clone());
+        registry.register_with_unit(
+            "snapshot_stall",
+            "How long the stream stood still for a snapshot",
+            Unit::Seconds,
+            self.snapshot_stall.clone(),
+        );
+        registry.register("snapshots_failed", "Snapshots that could not be written or read", self.snapshots_failed.clone());
         registry.register_with_unit("resident", "Memory of the process", Unit::Bytes, self.resident_bytes.clone());
+    }
+
+    /// How many snapshots were begun, and how long the stream stood still for one of them.
+    pub fn snapshot_stalls(&self) -> (u64, f64) {
+        let text = self.text();
+        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok()).unwrap_or(0.0);
+        let count = value("shanyraq_snapshot_stall_seconds_count");
+        (count as u64, value("shanyraq_snapshot_stall_seconds_sum") / count.max(1.0))
     }
 
     /// All measures in the text format of Prometheus.

@@ -13,6 +13,7 @@
 //! after the journal is a function of the journal: a start tells it again, and the ledger's file checks that it leads to the same.
 
 mod conductor;
+mod keeper;
 mod messenger;
 pub mod metrics;
 mod progress;
@@ -25,8 +26,10 @@ pub use scribe::{Acknowledgement, Answer, Scribe, Submission, Unavailable};
 use crate::intake::Schema;
 use crate::journal::{self, Folder, Journal};
 use crate::ledger::{Store, StoreFailure};
+use crate::snapshot::Snapshots;
 use conductor::Conductor;
 use dataflows::policy::Policy;
+use keeper::Keeper;
 use metrics::Metrics;
 use std::fmt;
 use std::io;
@@ -34,6 +37,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Epochs that may be durable before the engine has taken them in; beyond, the scribe waits, and with it the doors.
 const EPOCHS_AHEAD: usize = 4;
@@ -73,6 +77,10 @@ pub fn journal_folder(data: &Path) -> PathBuf {
     data.join("journal")
 }
 
+pub fn snapshots_folder(data: &Path) -> PathBuf {
+    data.join("snapshots")
+}
+
 pub fn ledger_file(data: &Path) -> PathBuf {
     data.join("ledger.db")
 }
@@ -96,10 +104,14 @@ pub struct Setup {
     pub allow_assumed: bool,
     /// A segment of the journal is closed once it is as long.
     pub segment_bytes: u64,
+    /// From one snapshot to the next, if anything happens between.
+    pub snapshot_every: Duration,
+    /// How many of the newest snapshots are kept.
+    pub snapshots_kept: usize,
 }
 
 impl Pipeline {
-    /// Opens the data folder, tells the journal again, and goes on from there. Returns once everything written has been told; texts that
+    /// Opens the data folder, restores the newest snapshot, tells again what the journal holds after it, and goes on from there. Returns once everything written has been told; texts that
     /// were handed over and not answered for are then handed over again.
     pub fn start(policy: Arc<Policy>, setup: Setup) -> Result<Pipeline, Failure> {
         let folder = |path: PathBuf| Folder::open(&path).map_err(|error| Failure::Folder { path, error });
@@ -107,10 +119,16 @@ impl Pipeline {
         let schema = Arc::new(Schema::from(&*policy));
         let version = format!("{}@{}", policy.id, policy.version);
         let ledger_file = ledger_file(&setup.data);
-        let store = Store::open(&ledger_file, crate::views::Writer::new(policy.clone()), version)?;
+        let package = format!("{:032x}", policy.fingerprint);
+        let store = Store::open(&ledger_file, crate::views::Writer::new(policy.clone()), version, &package)?;
         let (progress, metrics) = (Arc::new(Progress::default()), Arc::new(Metrics::default()));
-        let mut conductor = Conductor::new(policy, schema.clone(), store, (progress.clone(), metrics.clone()), &setup);
-        conductor.tell_again(&disk)?;
+        let path = snapshots_folder(&setup.data);
+        let in_folder = |error| Failure::Folder { path: path.clone(), error };
+        let snapshots = Snapshots::open(&path, package, setup.snapshots_kept).map_err(in_folder)?;
+        let keeper = Keeper::new(snapshots, setup.snapshot_every, metrics.clone());
+        let mut conductor = Conductor::new(policy, schema.clone(), (store, keeper), (progress.clone(), metrics.clone()), &setup);
+        let after = conductor.recall().map_err(in_folder)?;
+        conductor.tell_again(&disk, after)?;
         let journal = Journal::open(disk, schema.dictionary())?.with_segments_of(setup.segment_bytes);
 
         let (epochs_in, epochs) = sync_channel(EPOCHS_AHEAD);

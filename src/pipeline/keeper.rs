@@ -1,0 +1,133 @@
+//! The keeper of snapshots: when one is due, who writes it, and from which one a start goes on.
+
+use super::metrics::Metrics;
+use crate::engine::Engine;
+use crate::ledger::Ledger;
+use crate::snapshot::{Copy, Snapshot, Snapshots, in_a_copy};
+use dataflows::model::Epoch;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+/// After a snapshot that could not be written another one is not tried at once.
+const PAUSE: Duration = Duration::from_secs(10);
+
+pub(super) struct Keeper {
+    snapshots: Snapshots,
+    every: Duration,
+    metrics: Arc<Metrics>,
+    /// The epoch of the last one, and when it was begun.
+    last: (Epoch, Instant),
+    under_way: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Keeper {
+    pub fn new(snapshots: Snapshots, every: Duration, metrics: Arc<Metrics>) -> Self {
+        Keeper { snapshots, every, metrics, last: (0, Instant::now()), under_way: None }
+    }
+
+    /// Restores the newest snapshot that can be read, of an epoch that the ledger's file has. Those that cannot are told and passed over.
+    /// The epoch; nothing if there is none, and then engine and ledger hold nothing.
+    pub fn recall(&mut self, frontier: Epoch, begin: impl Fn() -> (Engine, Ledger)) -> io::Result<Option<(Engine, Ledger)>> {
+        for snapshot in self.snapshots.newest()?.into_iter().filter(|snapshot| snapshot.epoch <= frontier) {
+            let (mut engine, mut ledger) = begin();
+            match restore(&snapshot, &mut engine, &mut ledger) {
+                Ok(()) => {
+                    self.last.0 = snapshot.epoch;
+                    self.metrics.snapshot_epoch.set(snapshot.epoch as i64);
+                    return Ok(Some((engine, ledger)));
+                }
+                Err(error) => {
+                    self.metrics.snapshots_failed.inc();
+                    eprintln!("shanyraq: snapshot of epoch {} is passed over: {error}", snapshot.epoch);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// How long until the next one may be due.
+    pub fn rest(&self) -> Duration {
+        self.every.saturating_sub(self.last.1.elapsed()).max(Duration::from_millis(1))
+    }
+
+    /// Begins one if it is due: the stream stands still while the process is copied.
+    pub fn look(&mut self, epoch: Epoch, engine: &Engine, ledger: &Ledger) {
+        self.bury();
+        if self.under_way.is_none() && epoch > self.last.0 && self.last.1.elapsed() >= self.every {
+            self.begin(epoch, engine, ledger);
+        }
+    }
+
+    /// Writes the last one before the end, unless there is one of this epoch.
+    pub fn end(mut self, epoch: Epoch, engine: &Engine, ledger: &Ledger) {
+        self.join();
+        if epoch > self.last.0 {
+            self.begin(epoch, engine, ledger);
+            self.join();
+        }
+    }
+
+    fn begin(&mut self, epoch: Epoch, engine: &Engine, ledger: &Ledger) {
+        let begun = Instant::now();
+        let copies = self.snapshots.begin(epoch).map(|draft| (copy(&draft, engine, ledger), draft));
+        Metrics::since(&self.metrics.snapshot_stall, begun);
+        self.last = (epoch, begun);
+        let snapshots = self.snapshots.clone();
+        let complete = move || {
+            let (copies, draft) = copies?;
+            // Each is waited for, whatever became of the others.
+            let written: Vec<io::Result<()>> = copies.into_iter().map(|copy| copy.and_then(Copy::wait)).collect();
+            written.into_iter().collect::<io::Result<()>>()?;
+            snapshots.complete(&draft)
+        };
+        self.under_way = Some(std::thread::Builder::new().name("keeper".to_owned()).spawn(complete).expect("a thread can be started"));
+    }
+
+    fn bury(&mut self) {
+        if self.under_way.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.join();
+        }
+    }
+
+    fn join(&mut self) {
+        let Some(under_way) = self.under_way.take() else { return };
+        match under_way.join().expect("a keeper does not panic") {
+            Ok(()) => {
+                self.metrics.snapshot_epoch.set(self.last.0 as i64);
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                self.metrics.snapshot_time.set(now.as_secs() as i64);
+            }
+            Err(error) => {
+                eprintln!("shanyraq: no snapshot of epoch {}: {error}", self.last.0);
+                self.metrics.snapshots_failed.inc();
+                self.last = (0, Instant::now() + PAUSE);
+            }
+        }
+    }
+}
+
+/// Has each thread that holds something write it in a copy of the process.
+fn copy(draft: &Snapshot, engine: &Engine, ledger: &Ledger) -> Vec<io::Result<Copy>> {
+    let (workers, of_worker) = (engine.workers(), draft.clone());
+    let mut copies =
+        engine.with_houses(move |worker, house| in_a_copy(|| of_worker.write_worker(worker, workers, |saver| house.save(saver))));
+    copies.push(in_a_copy(|| {
+        draft.write_rest(workers, |saver| {
+            engine.save(saver)?;
+            ledger.save(saver)
+        })
+    }));
+    copies
+}
+
+fn restore(snapshot: &Snapshot, engine: &mut Engine, ledger: &mut Ledger) -> io::Result<()> {
+    let (workers, of_worker) = (engine.workers(), snapshot.clone());
+    let houses = engine.with_houses(move |worker, house| of_worker.read_worker(worker, workers, |restorer| house.restore(restorer)));
+    houses.into_iter().collect::<io::Result<()>>()?;
+    snapshot.read_rest(|restorer| {
+        engine.restore(restorer)?;
+        ledger.restore(restorer)
+    })
+}

@@ -1,0 +1,138 @@
+//! Snapshots: what engine and ledger hold after an epoch, so that a start need not tell the whole journal again.
+//!
+//! ```text
+//!  snapshots/0000000123/    after epoch 123: complete once it has this name
+//!      worker-0 …           the stores of each worker's house
+//!      rest                 what engine and ledger hold beside them
+//! ```
+//!
+//! Copies of the process write it, one for each thread that holds something: the system copies a page only when it changes, so all of
+//! it is of one epoch, and the stream stands still no longer than the copying of page tables takes. A snapshot is a cache of the
+//! journal: one that is damaged, of another package or another format is passed over for the one before, and with none the journal is
+//! told from its beginning.
+
+mod copy;
+mod part;
+
+pub use copy::{Copy, in_a_copy};
+
+use dataflows::model::Epoch;
+use dataflows::operators::{Restorer, Saver};
+use part::{Title, read_part, write_part};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What is not complete yet.
+const DRAFT: &str = "draft";
+const REST: &str = "rest";
+
+/// The snapshots of a data folder.
+#[derive(Clone, Debug)]
+pub struct Snapshots {
+    folder: PathBuf,
+    /// Of which package they are.
+    package: String,
+    keep: usize,
+}
+
+/// A snapshot: complete, or being written.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    folder: PathBuf,
+    pub epoch: Epoch,
+    package: String,
+}
+
+impl Snapshots {
+    /// Opens the folder, or makes it; `keep` of the newest are kept.
+    pub fn open(folder: &Path, package: String, keep: usize) -> io::Result<Snapshots> {
+        fs::create_dir_all(folder)?;
+        Ok(Snapshots { folder: folder.to_owned(), package, keep: keep.max(1) })
+    }
+
+    /// Begins one; what was begun before and never completed is gone.
+    pub fn begin(&self, epoch: Epoch) -> io::Result<Snapshot> {
+        let folder = self.folder.join(DRAFT);
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir(&folder)?;
+        Ok(Snapshot { folder, epoch, package: self.package.clone() })
+    }
+
+    /// Completes one whose parts are written, and removes those that are no longer kept.
+    pub fn complete(&self, draft: &Snapshot) -> io::Result<()> {
+        File::open(&draft.folder)?.sync_all()?;
+        fs::rename(&draft.folder, self.folder.join(format!("{:010}", draft.epoch)))?;
+        File::open(&self.folder)?.sync_all()?;
+        self.newest()?.iter().skip(self.keep).try_for_each(|old| fs::remove_dir_all(&old.folder))
+    }
+
+    /// Those that are complete, the newest first.
+    pub fn newest(&self) -> io::Result<Vec<Snapshot>> {
+        let mut complete = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let folder = entry?.path();
+            let epoch = folder.file_name().and_then(|name| name.to_str()?.parse().ok());
+            complete.extend(epoch.map(|epoch| Snapshot { folder, epoch, package: self.package.clone() }));
+        }
+        complete.sort_unstable_by_key(|snapshot| std::cmp::Reverse(snapshot.epoch));
+        Ok(complete)
+    }
+}
+
+impl Snapshot {
+    /// Writes what a worker holds, one of so many.
+    pub fn write_worker(&self, worker: usize, workers: usize, save: impl FnOnce(&mut Saver<'_>) -> io::Result<()>) -> io::Result<()> {
+        self.write(&worker_name(worker), workers, save)
+    }
+
+    pub fn write_rest(&self, workers: usize, save: impl FnOnce(&mut Saver<'_>) -> io::Result<()>) -> io::Result<()> {
+        self.write(REST, workers, save)
+    }
+
+    fn write(&self, name: &str, workers: usize, save: impl FnOnce(&mut Saver<'_>) -> io::Result<()>) -> io::Result<()> {
+        write_part(&self.folder.join(name), &self.title(name, workers), save)
+    }
+
+    /// Reads what is due to a worker, one of so many: its own part, or of all parts if there were others than now.
+    pub fn read_worker(
+        &self,
+        worker: usize,
+        workers: usize,
+        mut restore: impl FnMut(&mut Restorer<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let written = self.workers()?;
+        let parts = if written == workers { worker..worker + 1 } else { 0..written };
+        parts.into_iter().try_for_each(|part| self.read(&worker_name(part), (worker, workers), &mut restore))
+    }
+
+    pub fn read_rest(&self, restore: impl FnMut(&mut Restorer<'_>) -> io::Result<()>) -> io::Result<()> {
+        self.read(REST, (0, 1), restore)
+    }
+
+    /// How many workers wrote it.
+    fn workers(&self) -> io::Result<usize> {
+        Ok(part::title_of(&self.folder.join(REST))?.workers)
+    }
+
+    fn read(&self, name: &str, worker: (usize, usize), restore: impl FnMut(&mut Restorer<'_>) -> io::Result<()>) -> io::Result<()> {
+        let path = self.folder.join(name);
+        let title = self.title(name, self.workers()?);
+        read_part(&path, &title, worker, restore).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    }
+
+    fn title(&self, name: &str, workers: usize) -> Title {
+        Title { epoch: self.epoch, package: self.package.clone(), part: name.to_owned(), workers }
+    }
+
+    /// How long it is, in bytes.
+    pub fn bytes(&self) -> io::Result<u64> {
+        fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
+    }
+}
+
+fn worker_name(worker: usize) -> String {
+    format!("worker-{worker}")
+}
