@@ -35,6 +35,9 @@ pub struct Arguments {
     rate: u64,
     #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// From one snapshot to the next: at the default none falls into what is measured.
+    #[arg(long, default_value_t = 900)]
+    snapshot_seconds: u64,
     /// A folder that is not there yet, on the disk that is measured.
     #[arg(long, default_value = "bench-data")]
     data: PathBuf,
@@ -45,12 +48,11 @@ pub struct Arguments {
 /// Syncs by which the disk is measured, and the bytes before each.
 const SYNCS: usize = 2_000;
 const SYNC_BYTES: usize = 200;
-/// Often, so that snapshots fall into what is measured.
-const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
 const FOR_EVER: Duration = Duration::from_secs(600);
 
 pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
-    let Arguments { policy, persons, seed, rate, seconds, data, start } = arguments;
+    let Arguments { policy, persons, seed, rate, seconds, snapshot_seconds, data, start } = arguments;
+    let begin = |policy| begin(policy, data, Duration::from_secs(*snapshot_seconds));
     if data.exists() {
         return Err(Failure::usage(format!("--data {}: is there already", data.display())));
     }
@@ -63,7 +65,7 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     let records = life(&policy, &country, *persons, wanted);
 
     let loaded = Instant::now();
-    let pipeline = begin(&policy, data)?;
+    let pipeline = begin(&policy)?;
     let mut last = None;
     for part in population(&policy, country).flatten() {
         last = Some(pipeline.scribe.send(part).map_err(|reason| Failure::failed(reason.to_string()))?);
@@ -82,7 +84,7 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
         .and_then(|snapshots| snapshots.newest()?.first().map_or(Ok(0), Snapshot::bytes));
     let snapshot_bytes = newest.map_err(problem)?;
     let started = Instant::now();
-    let pipeline = begin(&policy, data)?;
+    let pipeline = begin(&policy)?;
     let recall_seconds = started.elapsed().as_secs_f64();
     pipeline.stop();
     fs::remove_dir_all(&snapshots_folder).map_err(problem)?;
@@ -90,7 +92,7 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
         fs::read_dir(data.join("journal")).map_err(problem)?.flatten().filter_map(|file| Some(file.metadata().ok()?.len())).sum();
     let ledger_bytes = fs::metadata(data.join("ledger.db")).map_err(problem)?.len();
     let started = Instant::now();
-    let pipeline = begin(&policy, data)?;
+    let pipeline = begin(&policy)?;
     let start_seconds = started.elapsed().as_secs_f64();
     pipeline.stop();
     fs::remove_dir_all(data).map_err(problem)?;
@@ -106,14 +108,14 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn begin(policy: &Arc<Policy>, data: &Path) -> Result<Pipeline, Failure> {
+fn begin(policy: &Arc<Policy>, data: &Path, snapshot_every: Duration) -> Result<Pipeline, Failure> {
     let setup = Setup {
         data: data.to_owned(),
         workers: 1,
         network: Network::Nowhere,
         allow_assumed: false,
         segment_bytes: SEGMENT_BYTES,
-        snapshot_every: SNAPSHOT_EVERY,
+        snapshot_every,
         snapshots_kept: 1,
     };
     Pipeline::start(policy.clone(), setup).map_err(|failure| Failure::failed(failure.to_string()))

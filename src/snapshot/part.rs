@@ -19,6 +19,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 pub const FORMAT: u16 = 1;
 const MAGIC: &[u8; 4] = b"SHQS";
 const LEVEL: i32 = 1;
+/// Synced so often that no sync is long: the journal's own wait behind them.
+const FRAMES_UNSYNCED: u32 = 8;
 /// No frame is as long: a length beyond is damage.
 const FRAME_BYTES_MAX: u32 = 1 << 30;
 /// Frames that are read ahead of whoever restores.
@@ -43,7 +45,8 @@ pub fn write_part(path: &Path, title: &Title, save: impl FnOnce(&mut Saver<'_>) 
     let mut frames = 0_u32;
     let mut sink = |frame: &[u8]| {
         frames += 1;
-        write_frame(&mut file, &zstd::bulk::compress(frame, LEVEL)?)
+        write_frame(&mut file, &zstd::bulk::compress(frame, LEVEL)?)?;
+        if frames % FRAMES_UNSYNCED == 0 { file.sync_data() } else { Ok(()) }
     };
     let mut saver = Saver::new(&mut sink);
     save(&mut saver)?;
