@@ -59,3 +59,6 @@ mod journal;
 
 /// The long-lived pipeline as a process: fed, killed at any moment, started again.
 mod pipeline;
+
+/// A start from a snapshot goes on as if nothing had ended; one of no use is passed over.
+mod snapshots;

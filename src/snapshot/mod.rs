@@ -64,7 +64,12 @@ impl Snapshots {
     /// Completes one whose parts are written, and removes those that are no longer kept.
     pub fn complete(&self, draft: &Snapshot) -> io::Result<()> {
         File::open(&draft.folder)?.sync_all()?;
-        fs::rename(&draft.folder, self.folder.join(format!("{:010}", draft.epoch)))?;
+        let folder = self.folder.join(format!("{:010}", draft.epoch));
+        if folder.exists() {
+            // It was of no use, or this one would not have been begun.
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::rename(&draft.folder, folder)?;
         File::open(&self.folder)?.sync_all()?;
         self.newest()?.iter().skip(self.keep).try_for_each(|old| fs::remove_dir_all(&old.folder))
     }

@@ -1,0 +1,167 @@
+use crate::folder::Folder;
+use dataflows::model::Date;
+use dataflows::policy::Policy;
+use fixtures::country::Country;
+use fixtures::lives::lives_under_many_numbers;
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::{Rng, SeedableRng};
+use shanyraq::commands::load_policy;
+use shanyraq::intake::Intake;
+use shanyraq::journal::{Own, SEGMENT_BYTES};
+use shanyraq::ledger::{Reader, Store, StoreFailure};
+use shanyraq::pipeline::{Network, Pipeline, Setup, Submission, ledger_file, snapshots_folder};
+use shanyraq::snapshot::Snapshots;
+use shanyraq::views::Writer;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const OFTEN: Duration = Duration::from_millis(20);
+const SELDOM: Duration = Duration::from_secs(3600);
+
+fn start(policy: &Arc<Policy>, data: &Path, workers: usize, snapshot_every: Duration) -> Pipeline {
+    let setup = Setup {
+        data: data.to_owned(),
+        workers,
+        network: Network::Nowhere,
+        allow_assumed: true,
+        segment_bytes: SEGMENT_BYTES,
+        snapshot_every,
+        snapshots_kept: 3,
+    };
+    Pipeline::start(policy.clone(), setup).unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+/// Tells a line, and waits until all that it led to is known: each is an epoch.
+fn tell(pipeline: &Pipeline, line: &[u8]) {
+    for part in Submission::read(&mut Intake::journalling(pipeline.schema.clone()), "test", 1, line) {
+        submit(pipeline, part);
+    }
+}
+
+fn submit(pipeline: &Pipeline, submission: Submission) {
+    let epoch = pipeline.scribe.submit(submission).unwrap().epoch;
+    assert!(pipeline.progress.wait_for(epoch, PATIENCE));
+}
+
+/// All that the ledger's file says.
+fn said(data: &Path) -> Vec<String> {
+    let sql = rusqlite::Connection::open(ledger_file(data)).unwrap();
+    let mut said = Vec::new();
+    for table in ["meta", "epochs", "decisions", "changes", "outbox", "quarantine"] {
+        let mut query = sql.prepare(&format!("SELECT * FROM {table}")).unwrap();
+        let columns = query.column_count();
+        let mut rows = query.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let values: Vec<String> = (0..columns).map(|column| format!("{:?}", row.get_ref(column).unwrap())).collect();
+            said.push(format!("{table}: {}", values.join(" ")));
+        }
+    }
+    said
+}
+
+fn newest(data: &Path) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(snapshots_folder(data)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.retain(|folder| folder.file_name().unwrap().to_str().unwrap().parse::<u64>().is_ok());
+    folders.sort();
+    folders.reverse();
+    folders
+}
+
+/// Started again and again, from the newest snapshot or an older one, with as many workers as it happens, a pipeline says what it says
+/// when nothing ends it.
+#[test]
+fn a_start_from_a_snapshot_goes_on_as_if_nothing_had_ended() {
+    let policy = load_policy("kz").unwrap_or_else(|failure| panic!("{}", failure.message));
+    let mut counts = [0; 3];
+    let country = Country::new(600, 3, Date::from_ymd(2026, 1, 1).unwrap());
+    let of_country = country.population_blocks(1).chain(country.days(25).map(|(_, lines)| lines)).collect();
+    let stories = [lives_under_many_numbers(1, 12, 25), lives_under_many_numbers(2, 12, 25), of_country];
+    for (seed, lines) in (0..).zip(stories) {
+        let folder = Folder::new(&format!("snapshots-{seed}"));
+        let [calm, broken] = ["calm", "broken"].map(|name| folder.0.join(name));
+        let mut chance = Pcg64Mcg::seed_from_u64(seed);
+        let (undisturbed, mut disturbed) = (start(&policy, &calm, 1, SELDOM), start(&policy, &broken, 1, OFTEN));
+        let mut recalled = 0;
+        for (index, line) in lines.iter().enumerate() {
+            if index == lines.len() / 3 {
+                [&undisturbed, &disturbed].into_iter().for_each(|pipeline| submit(pipeline, Submission::of_own(Own::Live)));
+            }
+            [&undisturbed, &disturbed].into_iter().for_each(|pipeline| tell(pipeline, line));
+            if chance.next_u32() % (lines.len() as u32 / 12).max(1) == 0 {
+                disturbed.stop();
+                for lost in newest(&broken).iter().take(chance.next_u32() as usize % 3) {
+                    std::fs::remove_dir_all(lost).unwrap();
+                }
+                recalled += usize::from(!newest(&broken).is_empty());
+                disturbed = start(&policy, &broken, 1 + chance.next_u32() as usize % 3, OFTEN);
+            }
+        }
+        undisturbed.stop();
+        disturbed.stop();
+        assert!(recalled > 2, "seed {seed}: hardly ever was anything to go on from");
+        let (calm, broken) = (said(&calm), said(&broken));
+        for (count, table) in counts.iter_mut().zip(["decisions", "changes", "outbox"]) {
+            *count += calm.iter().filter(|row| row.starts_with(table)).count();
+        }
+        assert_eq!(calm, broken, "seed {seed}");
+    }
+    assert!(counts.iter().all(|count| *count > 5), "stories of which little is said show nothing: {counts:?}");
+}
+
+/// A snapshot that is damaged, of another package or another format is passed over, and nothing is missing.
+#[test]
+fn a_snapshot_of_no_use_is_passed_over() {
+    let policy = load_policy("kz").unwrap_or_else(|failure| panic!("{}", failure.message));
+    let folder = Folder::new("snapshots-damaged");
+    let data = folder.0.join("data");
+    let lines = lives_under_many_numbers(9, 8, 20);
+    let pipeline = start(&policy, &data, 1, Duration::ZERO);
+    lines.iter().for_each(|line| tell(&pipeline, line));
+    pipeline.stop();
+    let before = said(&data);
+    let alter = |path: &Path, at: usize| {
+        let mut bytes = std::fs::read(path).unwrap();
+        let at = at.min(bytes.len() - 9);
+        bytes[at] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    };
+    // A byte of the newest one's stores, then its format, then a part that is missing.
+    let damages: [&dyn Fn(&Path); 3] =
+        [&|newest| alter(&newest.join("worker-0"), 5_000), &|newest| alter(&newest.join("rest"), 4), &|newest| {
+            std::fs::remove_file(newest.join("worker-0")).unwrap()
+        }];
+    for damage in damages {
+        let kept = newest(&data);
+        assert!(kept.len() > 1, "{kept:?}");
+        damage(&kept[0]);
+        let failed = "shanyraq_snapshots_failed_total 1";
+        let pipeline = start(&policy, &data, 1, SELDOM);
+        assert!(pipeline.metrics.text().lines().any(|line| line == failed), "{}", pipeline.metrics.text());
+        pipeline.stop();
+        assert_eq!(said(&data), before);
+        // What was of no use is written anew at the end.
+        assert_eq!(newest(&data), kept);
+        let pipeline = start(&policy, &data, 1, SELDOM);
+        assert!(!pipeline.metrics.text().lines().any(|line| line == failed));
+        pipeline.stop();
+    }
+    let others = Snapshots::open(&snapshots_folder(&data), "other".to_owned(), 3).unwrap().newest().unwrap();
+    let error = others[0].read_rest(|_| Ok(())).unwrap_err().to_string();
+    assert!(error.contains(&format!("under package {:032x}", policy.fingerprint)), "{error}");
+}
+
+/// A package that says something else under the same version is refused: what the folder holds was decided by the one before.
+#[test]
+fn an_edited_package_is_refused() {
+    let policy = load_policy("kz").unwrap_or_else(|failure| panic!("{}", failure.message));
+    let folder = Folder::new("snapshots-edited");
+    let file = folder.0.join("ledger.db");
+    let version = || "kz@2026.1".to_owned();
+    let open = |package| Store::open(&file, Writer::new(policy.clone()), version(), package).map(drop);
+    open("one").unwrap();
+    open("one").unwrap();
+    assert!(matches!(open("other"), Err(StoreFailure::Edited(policy)) if policy == version()));
+    Reader::open(&file).unwrap();
+}
