@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use shanyraq::bench::Bench;
-use shanyraq::commands::{Failure, batch, demo, feed, forecast, generate, journal, ledger, policy, quarantine, run};
+use shanyraq::commands::{Failure, batch, demo, feed, forecast, generate, journal, ledger, policy, quarantine, run, safekeeping};
 use std::process::ExitCode;
 
 // The system's allocator gives memory back inside merges, and a load frees what it allocates on other threads.
@@ -23,8 +23,10 @@ enum Command {
     Demo(demo::DemoArguments),
     Generate(generate::Arguments),
     Run(run::RunArguments),
+    Backup(safekeeping::BackupArguments),
+    Restore(safekeeping::RestoreArguments),
     Feed(feed::FeedArguments),
-    /// Look into the journal of a pipeline that is not running.
+    /// Look into a journal.
     #[command(subcommand)]
     Journal(journal::Command),
     /// Look after the lines that a pipeline refused.
@@ -60,6 +62,8 @@ fn start(command: Command) -> Result<(), Failure> {
         Command::Demo(arguments) => demo::demo(arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Backup(arguments) => safekeeping::backup(&arguments),
+        Command::Restore(arguments) => safekeeping::restore(&arguments),
         Command::Quarantine(command) => quarantine::quarantine(&command),
         Command::Ledger(command) => ledger::ledger(&command),
         Command::Journal(command) => journal::journal(&command),

@@ -9,7 +9,7 @@ use shanyraq::commands::load_policy;
 use shanyraq::intake::Intake;
 use shanyraq::journal::{Own, SEGMENT_BYTES};
 use shanyraq::ledger::{Reader, Store, StoreFailure};
-use shanyraq::pipeline::{Network, Pipeline, Setup, Submission, ledger_file, snapshots_folder};
+use shanyraq::pipeline::{Network, Pipeline, Setup, Submission, copy_data, drill, ledger_file, snapshots_folder};
 use shanyraq::snapshot::Snapshots;
 use shanyraq::views::Writer;
 use std::path::{Path, PathBuf};
@@ -164,4 +164,47 @@ fn an_edited_package_is_refused() {
     open("one").unwrap();
     assert!(matches!(open("other"), Err(StoreFailure::Edited(policy)) if policy == version()));
     Reader::open(&file).unwrap();
+}
+
+/// A backup that is made while a pipeline works is whole, goes on where it was made, and a drill finds that its snapshot and its journal
+/// say the same; a drill with another story in the ledger says that it is another.
+#[test]
+fn a_backup_of_a_pipeline_at_work_is_whole() {
+    let policy = load_policy("kz").unwrap_or_else(|failure| panic!("{}", failure.message));
+    let folder = Folder::new("snapshots-backup");
+    let [data, backup, back, again, scratch] = ["data", "backup", "back", "again", "scratch"].map(|name| folder.0.join(name));
+    let lines = lives_under_many_numbers(5, 10, 20);
+    let (early, late) = lines.split_at(lines.len() / 2);
+    let pipeline = start(&policy, &data, 1, Duration::ZERO);
+    early.iter().for_each(|line| tell(&pipeline, line));
+    let mut chance = Pcg64Mcg::seed_from_u64(1);
+    let mut copied = Vec::new();
+    for line in late {
+        tell(&pipeline, line);
+        if copied.len() < 5 && chance.next_u32() % 20 == 0 {
+            // Beside it the pipeline goes on: with whatever it does next, the copy is one of a moment.
+            let (from, to) = (data.clone(), folder.0.join(format!("backup-{}", copied.len())));
+            copied.push((to.clone(), std::thread::spawn(move || copy_data(&from, &to).map_err(|failure| failure.to_string()))));
+        }
+    }
+    assert!(copied.len() > 2);
+    for (to, copying) in copied {
+        let kept = copying.join().unwrap().unwrap();
+        assert!(kept.epoch > 0 && kept.journal_epoch >= kept.epoch, "{kept:?}");
+        start(&policy, &to, 1, SELDOM).stop();
+    }
+    copy_data(&data, &backup).unwrap_or_else(|failure| panic!("{failure}"));
+    pipeline.stop();
+    copy_data(&backup, &back).unwrap_or_else(|failure| panic!("{failure}"));
+    start(&policy, &back, 1, SELDOM).stop();
+    assert_eq!(said(&back), said(&data));
+    assert!(copy_data(&backup, &back).unwrap_err().to_string().contains("something is there already"));
+
+    let outcome = drill(&data, &scratch, &policy, true).unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(outcome["snapshot"].as_u64() > Some(0) && !scratch.exists(), "{outcome}");
+    copy_data(&data, &again).unwrap_or_else(|failure| panic!("{failure}"));
+    let sql = rusqlite::Connection::open(ledger_file(&again)).unwrap();
+    assert!(sql.execute("UPDATE decisions SET amount = amount + 1", []).unwrap() > 0);
+    let error = drill(&again, &scratch, &policy, true).unwrap_err().to_string();
+    assert!(error.contains("different [\"decisions\"] follow"), "{error}");
 }

@@ -1,6 +1,7 @@
-//! `shanyraq journal`: looks into the journal of a pipeline that is not running.
+//! `shanyraq journal`: looks into the journal of a pipeline that is not running, and tries whether a folder can be restored.
 
 use super::Failure;
+use super::safekeeping::{DrillArguments, restore_drill};
 use crate::intake::Scalar;
 use crate::journal::entries::{FieldWords, entries, values};
 use crate::journal::{Dictionary, Entry, Folder, Written, read_epochs};
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 pub enum Command {
     /// Reads all of it, checks every sum, and says what it holds.
     Verify(Place),
+    RestoreDrill(DrillArguments),
     /// Writes every record that it holds as a line of NDJSON, in order: a feed for `batch`.
     Export(Place),
 }
@@ -31,6 +33,7 @@ pub fn journal(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Verify(place) => verify(place),
         Command::Export(place) => export(place),
+        Command::RestoreDrill(arguments) => restore_drill(arguments),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod policy;
 pub mod quarantine;
 pub mod run;
+pub mod safekeeping;
 
 use dataflows::policy::Policy;
 use include_dir::{Dir, include_dir};

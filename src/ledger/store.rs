@@ -12,8 +12,10 @@ use dataflows::model::{Change, ChangeKind, Date, Epoch, Ignored};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// The form of the tables; another one is another program's.
 const FORMAT: i64 = 2;
@@ -347,6 +349,34 @@ pub struct Reader(Connection);
 impl Reader {
     pub fn open(path: &Path) -> Result<Reader, StoreFailure> {
         Ok(Reader(Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?))
+    }
+
+    /// The last epoch that is written.
+    pub fn frontier(&self) -> Result<Epoch, StoreFailure> {
+        Ok(self.0.query_row("SELECT frontier FROM meta", [], |row| row.get(0))?)
+    }
+
+    /// Copies the file, as of one epoch.
+    pub fn copy_to(&self, path: &Path) -> Result<(), StoreFailure> {
+        self.0.execute("VACUUM INTO ?", [path.to_string_lossy()])?;
+        Ok(())
+    }
+
+    /// Of each table that tells what was decided and said, the sum of its rows' hashes.
+    pub fn digests(&self) -> Result<BTreeMap<String, String>, StoreFailure> {
+        let mut digests = BTreeMap::new();
+        for table in ["decisions", "changes", "outbox", "quarantine"] {
+            let mut query = self.0.prepare(&format!("SELECT * FROM {table}"))?;
+            let columns = query.column_count();
+            let (mut rows, mut digest) = (query.query([])?, 0_u128);
+            while let Some(row) = rows.next()? {
+                let values = (0..columns).map(|column| Ok(format!("{:?}", row.get_ref(column)?)));
+                let row = values.collect::<rusqlite::Result<Vec<String>>>()?.join("|");
+                digest = digest.wrapping_add(xxh3_128(row.as_bytes()));
+            }
+            digests.insert(table.to_owned(), hex(digest));
+        }
+        Ok(digests)
     }
 
     /// All decisions in force, as rows of the view `decisions`.

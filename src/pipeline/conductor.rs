@@ -26,6 +26,16 @@ const TEXTS_ON_THE_WAY: usize = 64;
 /// Between attempts to write the ledger's file.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// What the conductor does next.
+pub(super) enum Work {
+    /// An epoch that is durable.
+    Epoch(Epoch, Submission),
+    /// Something that somebody wants to know between epochs.
+    Question(Box<dyn FnOnce(&mut Engine, &Ledger) + Send>),
+    /// Nothing more comes.
+    End,
+}
+
 /// Everything behind the journal.
 pub(super) struct Conductor {
     policy: Arc<Policy>,
@@ -225,18 +235,22 @@ impl Conductor {
     }
 
     /// Goes on with what comes from the scribe, until it comes no more.
-    pub fn start(mut self, epochs: Receiver<(Epoch, Submission)>, scribe: Scribe, messenger: Sender<Message>) -> JoinHandle<()> {
+    pub fn start(mut self, work: Receiver<Work>, scribe: Scribe, messenger: Sender<Message>) -> JoinHandle<()> {
         let conduct = move || {
             self.resume(&messenger);
             self.intend(&scribe, false);
             loop {
-                let (epoch, submission) = match epochs.recv_timeout(self.keeper.rest()) {
-                    Ok(next) => next,
+                let (epoch, submission) = match work.recv_timeout(self.keeper.rest()) {
+                    Ok(Work::Epoch(epoch, submission)) => (epoch, submission),
+                    Ok(Work::Question(question)) => {
+                        question(&mut self.engine, &self.ledger);
+                        continue;
+                    }
+                    Ok(Work::End) | Err(RecvTimeoutError::Disconnected) => break,
                     Err(RecvTimeoutError::Timeout) => {
                         self.keeper.look(self.engine.epoch(), &self.engine, &self.ledger);
                         continue;
                     }
-                    Err(RecvTimeoutError::Disconnected) => break,
                 };
                 let intents = submission.own.iter().any(|own| matches!(own, Own::Intents(_)));
                 match self.epoch(epoch, submission, Some(&scribe)) {

@@ -17,17 +17,20 @@ mod keeper;
 mod messenger;
 pub mod metrics;
 mod progress;
+mod safekeeping;
 mod scribe;
 
 pub use messenger::Network;
 pub use progress::{Progress, Standing};
+pub use safekeeping::{Kept, copy_data, drill};
 pub use scribe::{Acknowledgement, Answer, Scribe, Submission, Unavailable};
 
+use crate::engine::Engine;
 use crate::intake::Schema;
 use crate::journal::{self, Folder, Journal};
-use crate::ledger::{Store, StoreFailure};
+use crate::ledger::{Ledger, Store, StoreFailure};
 use crate::snapshot::Snapshots;
-use conductor::Conductor;
+use conductor::{Conductor, Work};
 use dataflows::policy::Policy;
 use keeper::Keeper;
 use metrics::Metrics;
@@ -35,7 +38,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -92,7 +95,9 @@ pub struct Pipeline {
     pub metrics: Arc<Metrics>,
     pub schema: Arc<Schema>,
     pub ledger_file: PathBuf,
-    threads: Vec<JoinHandle<()>>,
+    work: SyncSender<Work>,
+    scribe_thread: JoinHandle<()>,
+    threads: [JoinHandle<()>; 2],
 }
 
 /// How a pipeline is set up.
@@ -131,17 +136,29 @@ impl Pipeline {
         conductor.tell_again(&disk, after)?;
         let journal = Journal::open(disk, schema.dictionary())?.with_segments_of(setup.segment_bytes);
 
-        let (epochs_in, epochs) = sync_channel(EPOCHS_AHEAD);
-        let (scribe, scribe_thread) = Scribe::start(journal, epochs_in, metrics.clone());
+        let (work, works) = sync_channel(EPOCHS_AHEAD);
+        let (scribe, scribe_thread) = Scribe::start(journal, work.clone(), metrics.clone());
         let (messenger, messenger_thread) = messenger::start(setup.network, scribe.clone());
-        let conductor_thread = conductor.start(epochs, scribe.clone(), messenger);
-        let threads = vec![scribe_thread, conductor_thread, messenger_thread];
-        Ok(Pipeline { scribe, progress, metrics, schema, ledger_file, threads })
+        let conductor_thread = conductor.start(works, scribe.clone(), messenger);
+        let threads = [conductor_thread, messenger_thread];
+        Ok(Pipeline { scribe, progress, metrics, schema, ledger_file, work, scribe_thread, threads })
     }
 
-    /// Takes in nothing more, and returns once everything taken in is in the ledger and nothing is being handed over.
+    /// Asks between two epochs, while nothing moves; nothing if the pipeline has ended.
+    pub fn ask<T: Send + 'static>(&self, question: impl FnOnce(&mut Engine, &Ledger) -> T + Send + 'static) -> Option<T> {
+        let (answer_in, answer) = channel();
+        let question = move |engine: &mut Engine, ledger: &Ledger| drop(answer_in.send(question(engine, ledger)));
+        self.work.send(Work::Question(Box::new(question))).ok()?;
+        answer.recv().ok()
+    }
+
+    /// Takes in nothing more, and returns once everything taken in is in the ledger, a snapshot is written and nothing is being handed
+    /// over.
     pub fn stop(self) {
         self.scribe.close();
+        self.scribe_thread.join().expect("no thread of the pipeline panics");
+        // A conductor that gave up is gone already.
+        let _ = self.work.send(Work::End);
         for thread in self.threads {
             thread.join().expect("no thread of the pipeline panics");
         }

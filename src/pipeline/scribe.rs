@@ -3,6 +3,7 @@
 //! While one epoch is being synced the next gathers: under load groups grow by themselves, and alone a submission waits for one sync. A
 //! date begins an epoch, so that what changed on a day is never netted with what changed on another.
 
+use super::conductor::Work;
 use super::metrics::Metrics;
 use crate::intake::{Contact, Decoded, Intake, Item};
 use crate::journal::{Disk, Entry, Journal, Own};
@@ -144,14 +145,10 @@ pub struct Scribe {
 }
 
 impl Scribe {
-    /// Starts the thread that writes; epochs go on to `epochs` in their order.
-    pub(super) fn start<D: Disk>(
-        journal: Journal<D>,
-        epochs: SyncSender<(Epoch, Submission)>,
-        metrics: Arc<Metrics>,
-    ) -> (Scribe, JoinHandle<()>) {
+    /// Starts the thread that writes; epochs go on as `work` in their order.
+    pub(super) fn start<D: Disk>(journal: Journal<D>, work: SyncSender<Work>, metrics: Arc<Metrics>) -> (Scribe, JoinHandle<()>) {
         let (door, submissions) = sync_channel(SUBMISSIONS_AHEAD);
-        let write = move || write(journal, &submissions, &epochs, &metrics);
+        let write = move || write(journal, &submissions, &work, &metrics);
         let thread = std::thread::Builder::new().name("scribe".to_owned()).spawn(write).expect("a thread can be started");
         (Scribe { door: Arc::new(Mutex::new(Some(door))) }, thread)
     }
@@ -191,12 +188,7 @@ fn closed() -> Unavailable {
     Unavailable("the pipeline is stopping".to_owned())
 }
 
-fn write<D: Disk>(
-    mut journal: Journal<D>,
-    submissions: &Receiver<(Submission, Reply)>,
-    epochs: &SyncSender<(Epoch, Submission)>,
-    metrics: &Metrics,
-) {
+fn write<D: Disk>(mut journal: Journal<D>, submissions: &Receiver<(Submission, Reply)>, work: &SyncSender<Work>, metrics: &Metrics) {
     let mut next = None;
     while let Some((mut group, reply)) = next.take().or_else(|| submissions.recv().ok()) {
         let mut waiting = vec![(group.arrived, reply)];
@@ -221,7 +213,7 @@ fn write<D: Disk>(
             let _ = reply.send(answer.clone());
         }
         if let Ok(epoch) = written
-            && epochs.send((epoch, group)).is_err()
+            && work.send(Work::Epoch(epoch, group)).is_err()
         {
             return;
         }

@@ -132,6 +132,10 @@ impl Snapshot {
         Title { epoch: self.epoch, package: self.package.clone(), part: name.to_owned(), workers }
     }
 
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// How long it is, in bytes.
     pub fn bytes(&self) -> io::Result<u64> {
         fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.metadata()?.len())).sum()

@@ -1,0 +1,68 @@
+//! `shanyraq backup`, `restore` and `journal restore-drill`: copies of a data folder.
+
+use super::{Failure, load_policy};
+use crate::pipeline::{copy_data, drill};
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Copy a data folder while a pipeline works in it: journal, ledger and a snapshot, checked.
+#[derive(Args, Clone, Debug)]
+pub struct BackupArguments {
+    /// A folder that is empty or not there.
+    pub out: PathBuf,
+    /// The folder of journal and ledger.
+    #[arg(long, default_value = "data")]
+    pub data: PathBuf,
+}
+
+/// Bring a backup back into a data folder that is empty or not there, checked.
+#[derive(Args, Clone, Debug)]
+pub struct RestoreArguments {
+    pub backup: PathBuf,
+    /// The folder of journal and ledger.
+    #[arg(long, default_value = "data")]
+    pub data: PathBuf,
+}
+
+/// Restore a copy of a data folder from its snapshot and from its journal alone, and compare all that follows.
+#[derive(Args, Clone, Debug)]
+pub struct DrillArguments {
+    /// The folder of journal and ledger; a pipeline may work in it.
+    #[arg(long, default_value = "data")]
+    pub data: PathBuf,
+    /// Where to; removed afterwards. It takes twice the room of the data folder.
+    #[arg(long, default_value = "drill")]
+    pub scratch: PathBuf,
+    /// The package that the pipeline runs.
+    #[arg(long, default_value = "kz")]
+    pub policy: String,
+    /// As the pipeline runs.
+    #[arg(long)]
+    pub allow_assumed: bool,
+}
+
+pub fn backup(arguments: &BackupArguments) -> Result<(), Failure> {
+    copy(&arguments.data, &arguments.out)
+}
+
+pub fn restore(arguments: &RestoreArguments) -> Result<(), Failure> {
+    copy(&arguments.backup, &arguments.data)
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<(), Failure> {
+    let kept = copy_data(from, to).map_err(|failure| Failure::failed(failure.to_string()))?;
+    println!("{}", json!({ "epoch": kept.epoch, "journal_epoch": kept.journal_epoch, "snapshot": kept.snapshot }));
+    Ok(())
+}
+
+pub fn restore_drill(arguments: &DrillArguments) -> Result<(), Failure> {
+    let DrillArguments { data, scratch, policy, allow_assumed } = arguments;
+    if scratch.exists() {
+        return Err(Failure::usage(format!("--scratch {}: is there already", scratch.display())));
+    }
+    let policy = load_policy(policy)?;
+    let outcome = drill(data, scratch, &policy, *allow_assumed).map_err(|failure| Failure::failed(failure.to_string()))?;
+    println!("{outcome}");
+    Ok(())
+}

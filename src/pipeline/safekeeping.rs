@@ -1,0 +1,141 @@
+//! Copies of a data folder: made while a pipeline works in it, brought back, and tried.
+
+use super::{Failure, Network, Pipeline, Setup, journal_folder, ledger_file, snapshots_folder};
+use crate::journal::{Folder, SEGMENT_BYTES, read_epochs};
+use crate::ledger::Reader;
+use crate::snapshot::Snapshots;
+use crate::views::Writer;
+use dataflows::model::Epoch;
+use dataflows::policy::Policy;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// No snapshot falls into a drill.
+const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
+
+/// What a copy holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The last epoch of the ledger. The journal may go on: what it holds more is told at the next start.
+    pub epoch: Epoch,
+    pub journal_epoch: Epoch,
+    /// That of the snapshot; nothing if there was none of use.
+    pub snapshot: Option<Epoch>,
+}
+
+/// Copies a data folder into one that is empty or not there, whether or not a pipeline works in it: first the ledger, then a snapshot that
+/// is no newer, then the journal, which is ahead of both. Checks every sum of the copy.
+pub fn copy_data(from: &Path, to: &Path) -> Result<Kept, Failure> {
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |error| Failure::Folder { path, error }
+    };
+    fs::create_dir_all(to).map_err(at(to))?;
+    if fs::read_dir(to).map_err(at(to))?.next().is_some() {
+        return Err(at(to)(io::Error::new(io::ErrorKind::DirectoryNotEmpty, "something is there already")));
+    }
+    let ledger = Reader::open(&ledger_file(from))?;
+    ledger.copy_to(&ledger_file(to))?;
+    File::open(ledger_file(to)).and_then(|file| file.sync_all()).map_err(at(to))?;
+    let copy = Reader::open(&ledger_file(to))?;
+    copy.verify()?.map_err(|what| at(&ledger_file(from))(io::Error::new(io::ErrorKind::InvalidData, what)))?;
+    let epoch = copy.frontier()?;
+    let snapshot = copy_snapshot(&snapshots_folder(from), &snapshots_folder(to), epoch).map_err(at(&snapshots_folder(from)))?;
+    copy_files(&journal_folder(from), &journal_folder(to)).map_err(at(&journal_folder(from)))?;
+    let journal = Folder::open(&journal_folder(to)).map_err(at(&journal_folder(to)))?;
+    let journal_epoch = read_epochs(&journal, 0, |_| Ok(()))?.last_epoch;
+    if journal_epoch < epoch {
+        let what = format!("its journal ends with epoch {journal_epoch}, its ledger with {epoch}");
+        return Err(at(from)(io::Error::new(io::ErrorKind::InvalidData, what)));
+    }
+    Ok(Kept { epoch, journal_epoch, snapshot })
+}
+
+/// Copies the newest snapshot that is not newer than this epoch.
+fn copy_snapshot(from: &Path, to: &Path, epoch: Epoch) -> io::Result<Option<Epoch>> {
+    loop {
+        let newest = Snapshots::open(from, String::new(), 1)?.newest()?;
+        let Some(snapshot) = newest.into_iter().find(|snapshot| snapshot.epoch <= epoch) else { return Ok(None) };
+        let target = to.join(snapshot.folder().file_name().unwrap_or_default());
+        match copy_files(snapshot.folder(), &target) {
+            Ok(()) => return Ok(Some(snapshot.epoch)),
+            // Newer ones took its place meanwhile.
+            Err(_) if !snapshot.folder().exists() => fs::remove_dir_all(target)?,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        fs::copy(entry.path(), &target)?;
+        File::open(&target)?.sync_all()?;
+    }
+    File::open(to)?.sync_all()
+}
+
+/// Restores a copy of a data folder twice in `scratch`, from its snapshot and from its journal alone, and compares all that either says;
+/// the error names what differs. Removes what it made.
+pub fn drill(data: &Path, scratch: &Path, policy: &Arc<Policy>, allow_assumed: bool) -> Result<Value, Failure> {
+    let [recalled, told] = ["recalled", "told"].map(|name| scratch.join(name));
+    let at = |error| Failure::Folder { path: scratch.to_owned(), error };
+    let kept = copy_data(data, &recalled)?;
+    copy_files(&journal_folder(&recalled), &journal_folder(&told)).map_err(at)?;
+    let digests = [&recalled, &told].map(|folder| {
+        let setup = Setup {
+            data: folder.clone(),
+            workers: 1,
+            network: Network::Nowhere,
+            allow_assumed,
+            segment_bytes: SEGMENT_BYTES,
+            snapshot_every: NEVER,
+            snapshots_kept: 1,
+        };
+        let pipeline = Pipeline::start(policy.clone(), setup)?;
+        let views = digests(&pipeline, policy);
+        pipeline.stop();
+        let mut views = views.map_err(at)?;
+        views.extend(Reader::open(&ledger_file(folder))?.digests()?);
+        Ok::<_, Failure>(views)
+    });
+    fs::remove_dir_all(scratch).map_err(at)?;
+    let [recalled, told] = digests;
+    let (recalled, told) = (recalled?, told?);
+    let differs: Vec<&String> = recalled.iter().filter(|(view, digest)| told.get(*view) != Some(digest)).map(|(view, _)| view).collect();
+    if !differs.is_empty() {
+        let what = format!("from its snapshot of epoch {:?} and from its journal alone different {differs:?} follow", kept.snapshot);
+        return Err(at(io::Error::new(io::ErrorKind::InvalidData, what)));
+    }
+    Ok(json!({ "epoch": kept.epoch, "journal_epoch": kept.journal_epoch, "snapshot": kept.snapshot, "digests": recalled }))
+}
+
+/// Of each view of the engine the sum of its rows' hashes, whatever their order.
+fn digests(pipeline: &Pipeline, policy: &Arc<Policy>) -> io::Result<BTreeMap<String, String>> {
+    let writer = Writer::new(policy.clone());
+    let digests = pipeline.ask(move |engine, _| {
+        let mut digests: BTreeMap<String, u128> = BTreeMap::new();
+        let mut add = |view: &str, row: &Value| {
+            let digest = digests.entry(view.to_owned()).or_default();
+            *digest = digest.wrapping_add(xxh3_128(row.to_string().as_bytes()));
+        };
+        engine.members().for_each(|(household, person, role)| add("households", &json!([household.0, person, role as u8])));
+        for (household, row, judgement) in engine.judgements() {
+            add("rows", &json!([household.0, row.values, row.unknown]));
+            add("criteria", &writer.criteria(household, &judgement));
+            add("categories", &writer.category(household, &judgement));
+        }
+        engine.person_values().for_each(|(person, values)| add("indicators", &writer.person_indicators(person, &values)));
+        digests
+    });
+    let digests = digests.ok_or_else(|| io::Error::other("the pipeline ended"))?;
+    Ok(digests.into_iter().map(|(view, digest)| (view, format!("{digest:032x}"))).collect())
+}
