@@ -144,7 +144,11 @@ impl Running {
     }
 
     fn decisions(&self) -> BTreeSet<String> {
-        let (status, text) = self.call("GET", "/v1/export/decisions", b"").unwrap();
+        self.export("decisions")
+    }
+
+    fn export(&self, view: &str) -> BTreeSet<String> {
+        let (status, text) = self.call("GET", &format!("/v1/export/{view}"), b"").unwrap();
         assert_eq!(status, 200);
         text.lines().map(str::to_owned).collect()
     }
@@ -204,13 +208,21 @@ fn sorted(gateway: &Gateway) -> Vec<String> {
     taken
 }
 
-/// What `batch` makes of all lines of a story.
+/// The decisions that `batch` makes of all lines of a story.
 fn by_batch(folder: &Folder, story: &[(&'static str, Vec<u8>)]) -> BTreeSet<String> {
+    let [_, _, decisions] = views_by_batch(folder, story);
+    decisions
+}
+
+const VIEWS: [&str; 3] = ["households", "categories", "decisions"];
+
+/// The rows that `batch` makes of all lines of a story.
+fn views_by_batch(folder: &Folder, story: &[(&'static str, Vec<u8>)]) -> [BTreeSet<String>; 3] {
     let lines: Vec<u8> = story.iter().flat_map(|(_, body)| body.iter().copied()).collect();
     let (feed, out) = (folder.write("story.ndjson", lines), folder.0.join("views"));
     let [feed, views] = [&feed, &out].map(|path| path.display().to_string());
-    summary(&shanyraq(["batch", "--policy", "kz", "--json", "--views", "decisions", "--feed", &feed, "--out", &views]));
-    rows(&out, "decisions").iter().map(Value::to_string).collect()
+    summary(&shanyraq(["batch", "--policy", "kz", "--json", "--views", &VIEWS.join(","), "--feed", &feed, "--out", &views]));
+    VIEWS.map(|view| rows(&out, view).iter().map(Value::to_string).collect())
 }
 
 /// Killed again and again while a story is told, the pipeline loses nothing that it acknowledged, and nobody is texted twice.
@@ -251,6 +263,9 @@ fn killed_at_any_moment_it_loses_nothing_and_texts_nobody_twice() {
     }
     assert_eq!(kills, KILLS);
     assert_eq!(running.decisions(), decisions, "what holds");
+    let exported = VIEWS.map(|view| running.export(view));
+    assert!(exported == views_by_batch(&folder, &story) && !exported[0].is_empty(), "all views are those of batch");
+    assert_eq!(std::fs::read_dir(running.data.join("exports")).unwrap().count(), 0, "what was read is gone");
     assert_eq!(sorted(&gateway), texts, "what arrived, each once");
     let data = running.data.display().to_string();
     // People and phones have twelve and eleven digits.

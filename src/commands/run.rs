@@ -11,6 +11,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Between looks at whether the pipeline still works.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// The long-lived pipeline: feeds in by HTTP, decisions and texts out.
 #[derive(Args, Clone, Debug)]
 pub struct RunArguments {
@@ -91,7 +94,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
             watching.map_err(|error| Failure::failed(format!("watch: {}: {error}", watch.display())))?;
         }
         eprintln!("shanyraq: ready at epoch {}", pipeline.progress.standing().epoch);
-        asked_to_stop().await.map_err(|error| Failure::failed(format!("no signals: {error}")))?;
+        asked_to_stop(&pipeline).await.map_err(|error| Failure::failed(format!("no signals: {error}")))?;
         // What is being answered is answered; then what was taken in goes through.
         let _ = stop.send(());
         serving.await.map_err(|error| Failure::failed(error.to_string()))?.map_err(problem)?;
@@ -104,11 +107,19 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     })
 }
 
-async fn asked_to_stop() -> std::io::Result<()> {
+/// Returns once somebody asks, or once the pipeline has given up.
+async fn asked_to_stop(pipeline: &Pipeline) -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = given_up(pipeline) => {}
     }
     Ok(())
+}
+
+async fn given_up(pipeline: &Pipeline) {
+    while !pipeline.scribe.is_closed() {
+        tokio::time::sleep(LOOK).await;
+    }
 }

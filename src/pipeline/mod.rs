@@ -17,18 +17,19 @@ mod keeper;
 mod messenger;
 pub mod metrics;
 mod progress;
+mod questions;
 mod safekeeping;
 mod scribe;
 
 pub use messenger::Network;
 pub use progress::{Progress, Standing};
+pub use questions::{Export, Questions, View};
 pub use safekeeping::{Kept, copy_data, drill};
 pub use scribe::{Acknowledgement, Answer, Scribe, Submission, Unavailable};
 
-use crate::engine::Engine;
 use crate::intake::Schema;
 use crate::journal::{self, Folder, Journal};
-use crate::ledger::{Ledger, Store, StoreFailure};
+use crate::ledger::{Store, StoreFailure};
 use crate::snapshot::Snapshots;
 use conductor::{Conductor, Work};
 use dataflows::policy::Policy;
@@ -38,7 +39,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, channel, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -84,6 +85,10 @@ pub fn snapshots_folder(data: &Path) -> PathBuf {
     data.join("snapshots")
 }
 
+fn exports_folder(data: &Path) -> PathBuf {
+    data.join("exports")
+}
+
 pub fn ledger_file(data: &Path) -> PathBuf {
     data.join("ledger.db")
 }
@@ -95,6 +100,7 @@ pub struct Pipeline {
     pub metrics: Arc<Metrics>,
     pub schema: Arc<Schema>,
     pub ledger_file: PathBuf,
+    pub questions: Questions,
     work: SyncSender<Work>,
     scribe_thread: JoinHandle<()>,
     threads: [JoinHandle<()>; 2],
@@ -131,25 +137,19 @@ impl Pipeline {
         let in_folder = |error| Failure::Folder { path: path.clone(), error };
         let snapshots = Snapshots::open(&path, package, setup.snapshots_kept).map_err(in_folder)?;
         let keeper = Keeper::new(snapshots, setup.snapshot_every, metrics.clone());
-        let mut conductor = Conductor::new(policy, schema.clone(), (store, keeper), (progress.clone(), metrics.clone()), &setup);
+        let mut conductor = Conductor::new(policy.clone(), schema.clone(), (store, keeper), (progress.clone(), metrics.clone()), &setup);
         let after = conductor.recall().map_err(in_folder)?;
         conductor.tell_again(&disk, after)?;
         let journal = Journal::open(disk, schema.dictionary())?.with_segments_of(setup.segment_bytes);
 
         let (work, works) = sync_channel(EPOCHS_AHEAD);
+        let path = exports_folder(&setup.data);
+        let questions = Questions::open(work.clone(), &path, policy).map_err(|error| Failure::Folder { path, error })?;
         let (scribe, scribe_thread) = Scribe::start(journal, work.clone(), metrics.clone());
         let (messenger, messenger_thread) = messenger::start(setup.network, scribe.clone());
         let conductor_thread = conductor.start(works, scribe.clone(), messenger);
         let threads = [conductor_thread, messenger_thread];
-        Ok(Pipeline { scribe, progress, metrics, schema, ledger_file, work, scribe_thread, threads })
-    }
-
-    /// Asks between two epochs, while nothing moves; nothing if the pipeline has ended.
-    pub fn ask<T: Send + 'static>(&self, question: impl FnOnce(&mut Engine, &Ledger) -> T + Send + 'static) -> Option<T> {
-        let (answer_in, answer) = channel();
-        let question = move |engine: &mut Engine, ledger: &Ledger| drop(answer_in.send(question(engine, ledger)));
-        self.work.send(Work::Question(Box::new(question))).ok()?;
-        answer.recv().ok()
+        Ok(Pipeline { scribe, progress, metrics, schema, ledger_file, questions, work, scribe_thread, threads })
     }
 
     /// Takes in nothing more, and returns once everything taken in is in the ledger, a snapshot is written and nothing is being handed

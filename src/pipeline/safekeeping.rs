@@ -121,7 +121,7 @@ pub fn drill(data: &Path, scratch: &Path, policy: &Arc<Policy>, allow_assumed: b
 /// Of each view of the engine the sum of its rows' hashes, whatever their order.
 fn digests(pipeline: &Pipeline, policy: &Arc<Policy>) -> io::Result<BTreeMap<String, String>> {
     let writer = Writer::new(policy.clone());
-    let digests = pipeline.ask(move |engine, _| {
+    let digests = pipeline.questions.ask(move |engine, _| {
         let mut digests: BTreeMap<String, u128> = BTreeMap::new();
         let mut add = |view: &str, row: &Value| {
             let digest = digests.entry(view.to_owned()).or_default();

@@ -12,7 +12,7 @@ use crate::commands::rss_bytes;
 use crate::journal::{Own, Settlement};
 use crate::ledger::{Reader, StoreFailure};
 use crate::pipeline::metrics::{Metrics, OfRegister};
-use crate::pipeline::{Pipeline, Progress, Scribe, Submission, Unavailable};
+use crate::pipeline::{Pipeline, Progress, Questions, Scribe, Submission, Unavailable, View};
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -23,6 +23,7 @@ use dataflows::model::Date;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::convert::Infallible;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -49,6 +50,7 @@ struct Inner {
     progress: Arc<Progress>,
     metrics: Arc<Metrics>,
     ledger_file: PathBuf,
+    questions: Questions,
     decoders: intake::Decoders,
 }
 
@@ -67,6 +69,7 @@ impl Doors {
             progress: pipeline.progress.clone(),
             metrics: pipeline.metrics.clone(),
             ledger_file: pipeline.ledger_file.clone(),
+            questions: pipeline.questions.clone(),
             decoders: intake::Decoders::new(pipeline.schema.clone()),
         };
         assert!(self.inner.set(inner).is_ok(), "doors open once");
@@ -84,6 +87,8 @@ pub fn router(doors: Arc<Doors>) -> Router {
         .route("/v1/completion/{token}", get(completion))
         .route("/v1/changes", get(changes))
         .route("/v1/export/decisions", get(export_decisions))
+        .route("/v1/export/households", get(|doors: Shared| export(doors, View::Households)))
+        .route("/v1/export/categories", get(|doors: Shared| export(doors, View::Categories)))
         .route("/v1/status", get(status))
         .route("/v1/replies", post(reply))
         .route("/v1/dispatch/live", post(live))
@@ -186,6 +191,28 @@ async fn export_decisions(State(doors): Shared) -> Result<Response, Refusal> {
         if read.is_ok() {
             // Whoever asked may have gone.
             let _ = rows.blocking_send(Ok(chunk));
+        }
+    });
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(ReceiverStream::new(chunks))).into_response())
+}
+
+/// The rows of a view of the engine, of one epoch.
+async fn export(State(doors): Shared, view: View) -> Result<Response, Refusal> {
+    let failed = |error: std::io::Error| Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+    let mut rows = aside(move || doors.inner()?.questions.export(view).map_err(failed)).await?;
+    let (chunks_in, chunks) = channel::<std::io::Result<Vec<u8>>>(EXPORT_CHUNKS_AHEAD);
+    tokio::task::spawn_blocking(move || {
+        loop {
+            let mut chunk = vec![0; EXPORT_CHUNK_BYTES];
+            let read = rows.read(&mut chunk).map(|length| {
+                chunk.truncate(length);
+                chunk
+            });
+            let last = read.as_ref().map_or(true, Vec::is_empty);
+            // Whoever asked may have gone.
+            if chunks_in.blocking_send(read).is_err() || last {
+                return;
+            }
         }
     });
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(ReceiverStream::new(chunks))).into_response())
