@@ -82,7 +82,8 @@ impl Running {
         let mut child = command.arg("--data").arg(data).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();
-        let url = first.split(' ').next_back().unwrap().to_owned();
+        let first: Value = serde_json::from_str(&first).unwrap_or_else(|_| panic!("{first}"));
+        let url = first["url"].as_str().unwrap().to_owned();
         assert!(url.starts_with("http://127.0.0.1:"), "{first}");
         let listener = said.clone();
         std::thread::spawn(move || lines.for_each(|line| listener.lock().unwrap().push(line.unwrap_or_default())));
@@ -462,4 +463,27 @@ fn a_ledger_that_cannot_be_written_is_told_and_passes() {
     running.tell(story[3].0, &story[3].1).unwrap();
     assert_eq!((running.call("GET", "/readyz", b"").unwrap().0, running.decisions()), (200, by_batch(&folder, &story)));
     running.stop();
+}
+
+/// Whoever supervises the process hears when it is ready, not before it has caught up, and when it stops.
+#[test]
+fn a_supervisor_is_told() {
+    let folder = Folder::new("told");
+    let path = folder.0.join("supervisor");
+    let supervisor = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    supervisor.set_read_timeout(Some(PATIENCE)).unwrap();
+    let data = folder.0.join("data");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shanyraq"));
+    command.args(["run", "--listen", "127.0.0.1:0", "--data"]).arg(&data).env("NOTIFY_SOCKET", &path).stderr(Stdio::null());
+    let mut process = Process(command.spawn().unwrap());
+    let hear = || {
+        let mut heard = [0; 100];
+        let length = supervisor.recv(&mut heard).unwrap();
+        String::from_utf8_lossy(&heard[..length]).trim().to_owned()
+    };
+    assert_eq!(hear(), "READY=1");
+    let pid = process.0.id().to_string();
+    assert!(Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &pid]).status().unwrap().success());
+    assert_eq!(hear(), "STOPPING=1");
+    assert_eq!(process.0.wait().unwrap().code(), Some(0));
 }

@@ -62,3 +62,6 @@ mod pipeline;
 
 /// A start from a snapshot goes on as if nothing had ended; one of no use is passed over.
 mod snapshots;
+
+/// What operators are given: rules of alerts, each with what to do.
+mod operations;

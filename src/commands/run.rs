@@ -5,6 +5,7 @@ use super::{Failure, load_policy};
 use crate::pipeline::{Pipeline, Setup};
 use crate::serve::{Doors, router};
 use clap::Args;
+use sd_notify::NotifyState;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -70,6 +71,8 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         println!("{}@{}: {} benefits; all is well", policy.id, policy.version, policy.benefits.len());
         return Ok(());
     }
+    // One JSON object a line: names of files and epochs, never of people.
+    tracing_subscriber::fmt().json().flatten_event(true).with_target(false).with_writer(std::io::stderr).init();
     let Configuration { data, workers, allow_assumed, listen, segment_bytes, watch, snapshot_seconds, snapshots_kept, .. } = configuration;
     let (workers, snapshot_every) = (usize::from(workers), Duration::from_secs(snapshot_seconds));
     let setup = Setup { data, workers, network, allow_assumed, segment_bytes, snapshot_every, snapshots_kept };
@@ -78,7 +81,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     runtime.block_on(async {
         let problem = |error: std::io::Error| Failure::failed(format!("{listen}: {error}"));
         let listener = TcpListener::bind(listen).await.map_err(problem)?;
-        eprintln!("shanyraq: listening on http://{}", listener.local_addr().map_err(problem)?);
+        tracing::info!(url = format!("http://{}", listener.local_addr().map_err(problem)?), "listening");
         let doors = Doors::closed();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let serving = tokio::spawn({
@@ -93,13 +96,17 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
             let watching = crate::serve::watch(&watch, pipeline.schema.clone(), &pipeline);
             watching.map_err(|error| Failure::failed(format!("watch: {}: {error}", watch.display())))?;
         }
-        eprintln!("shanyraq: ready at epoch {}", pipeline.progress.standing().epoch);
+        tracing::info!(epoch = pipeline.progress.standing().epoch, "ready");
+        tell_supervisor(NotifyState::Ready);
         asked_to_stop(&pipeline).await.map_err(|error| Failure::failed(format!("no signals: {error}")))?;
+        tracing::info!(epoch = pipeline.progress.standing().epoch, "stopping");
+        tell_supervisor(NotifyState::Stopping);
         // What is being answered is answered; then what was taken in goes through.
         let _ = stop.send(());
         serving.await.map_err(|error| Failure::failed(error.to_string()))?.map_err(problem)?;
         let progress = pipeline.progress.clone();
         tokio::task::spawn_blocking(move || pipeline.stop()).await.map_err(|error| Failure::failed(error.to_string()))?;
+        tracing::info!(epoch = progress.standing().epoch, "stopped");
         match progress.standing().failure {
             Some(failure) => Err(Failure::failed(failure)),
             None => Ok(()),
@@ -116,6 +123,13 @@ async fn asked_to_stop(pipeline: &Pipeline) -> std::io::Result<()> {
         () = given_up(pipeline) => {}
     }
     Ok(())
+}
+
+/// Whoever started the process may want to know; where nobody does, nothing happens.
+fn tell_supervisor(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the supervisor cannot be told");
+    }
 }
 
 async fn given_up(pipeline: &Pipeline) {

@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 /// Texts that are on their way at a time.
 const TEXTS_ON_THE_WAY: usize = 64;
 
+/// Between words on how far a start has come.
+const NEWS: Duration = Duration::from_secs(2);
+
 /// Between attempts to write the ledger's file.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -96,9 +99,14 @@ impl Conductor {
 
     /// Tells everything that the journal holds after an epoch, as it was told before. Nothing is handed over meanwhile.
     pub fn tell_again<D: Disk>(&mut self, disk: &D, after: Epoch) -> Result<(), Failure> {
+        let (begun, mut spoken) = (Instant::now(), Instant::now());
         let mut failure = self.store.check(after, &self.ledger).err();
         let summary = read_epochs(disk, after, |epoch| {
             if failure.is_none() {
+                if spoken.elapsed() >= NEWS {
+                    spoken = Instant::now();
+                    tracing::info!(epoch = epoch.number, "telling the journal again");
+                }
                 let submission = self.restore(&epoch);
                 failure = self.epoch(epoch.number, submission, None).err();
             }
@@ -107,6 +115,11 @@ impl Conductor {
         if let Some(failure) = failure {
             return Err(failure.into());
         }
+        tracing::info!(
+            epochs = summary.last_epoch.saturating_sub(after),
+            milliseconds = begun.elapsed().as_millis() as u64,
+            "journal told again"
+        );
         Ok(self.store.check_end(summary.last_epoch.max(after))?)
     }
 
@@ -197,6 +210,9 @@ impl Conductor {
                 return Err(failure);
             }
             // A full disk, for one: nothing is lost, and nothing more is taken in than the queues hold.
+            if self.progress.standing().failure.is_none() {
+                tracing::error!(epoch, %failure, "the ledger cannot be written; trying again");
+            }
             self.progress.change(|standing| standing.failure = Some(failure.to_string()));
             std::thread::sleep(PAUSE);
         }
@@ -256,6 +272,7 @@ impl Conductor {
                 match self.epoch(epoch, submission, Some(&scribe)) {
                     Ok(handed) => handed.into_iter().for_each(|message| hand(&messenger, message)),
                     Err(failure) => {
+                        tracing::error!(epoch, %failure, "the pipeline gives up");
                         self.progress.change(|standing| standing.failure = Some(failure.to_string()));
                         scribe.close();
                         return;

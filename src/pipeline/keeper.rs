@@ -31,16 +31,18 @@ impl Keeper {
     /// The epoch; nothing if there is none, and then engine and ledger hold nothing.
     pub fn recall(&mut self, frontier: Epoch, begin: impl Fn() -> (Engine, Ledger)) -> io::Result<Option<(Engine, Ledger)>> {
         for snapshot in self.snapshots.newest()?.into_iter().filter(|snapshot| snapshot.epoch <= frontier) {
+            let begun = Instant::now();
             let (mut engine, mut ledger) = begin();
             match restore(&snapshot, &mut engine, &mut ledger) {
                 Ok(()) => {
+                    tracing::info!(epoch = snapshot.epoch, milliseconds = begun.elapsed().as_millis() as u64, "snapshot restored");
                     self.last.0 = snapshot.epoch;
                     self.metrics.snapshot_epoch.set(snapshot.epoch as i64);
                     return Ok(Some((engine, ledger)));
                 }
                 Err(error) => {
                     self.metrics.snapshots_failed.inc();
-                    eprintln!("shanyraq: snapshot of epoch {} is passed over: {error}", snapshot.epoch);
+                    tracing::warn!(epoch = snapshot.epoch, %error, "snapshot passed over");
                 }
             }
         }
@@ -95,12 +97,13 @@ impl Keeper {
         let Some(under_way) = self.under_way.take() else { return };
         match under_way.join().expect("a keeper does not panic") {
             Ok(()) => {
+                tracing::info!(epoch = self.last.0, milliseconds = self.last.1.elapsed().as_millis() as u64, "snapshot written");
                 self.metrics.snapshot_epoch.set(self.last.0 as i64);
                 let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                 self.metrics.snapshot_time.set(now.as_secs() as i64);
             }
             Err(error) => {
-                eprintln!("shanyraq: no snapshot of epoch {}: {error}", self.last.0);
+                tracing::error!(epoch = self.last.0, %error, "no snapshot");
                 self.metrics.snapshots_failed.inc();
                 self.last = (0, Instant::now() + PAUSE);
             }

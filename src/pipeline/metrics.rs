@@ -45,6 +45,7 @@ pub struct Metrics {
     pub turned_away: Counter,
     pub bodies_bytes: Gauge,
     pub journal_bytes: Counter,
+    pub journal_failed: Counter,
     pub sync: Histogram,
     pub acknowledged: Histogram,
     pub epoch: Histogram,
@@ -73,6 +74,7 @@ impl Default for Metrics {
             turned_away: Counter::default(),
             bodies_bytes: Gauge::default(),
             journal_bytes: Counter::default(),
+            journal_failed: Counter::default(),
             sync: times(),
             acknowledged: times(),
             epoch: times(),
@@ -103,6 +105,7 @@ impl Metrics {
         registry.register("bodies_turned_away", "Bodies answered with 429 because there was no room", self.turned_away.clone());
         registry.register_with_unit("bodies", "Room that bodies being taken in have, together", Unit::Bytes, self.bodies_bytes.clone());
         registry.register_with_unit("journal", "Written to the journal since the start", Unit::Bytes, self.journal_bytes.clone());
+        registry.register("journal_failed", "Writes to the journal that failed", self.journal_failed.clone());
         registry.register_with_unit("sync", "Writing and syncing one epoch", Unit::Seconds, self.sync.clone());
         registry.register_with_unit("acknowledged", "From arrival to the journal, by submission", Unit::Seconds, self.acknowledged.clone());
         registry.register_with_unit("epoch", "One epoch through engine and ledger", Unit::Seconds, self.epoch.clone());

@@ -205,7 +205,15 @@ fn write<D: Disk>(mut journal: Journal<D>, submissions: &Receiver<(Submission, R
         let begun = Instant::now();
         let written = journal.append(&group.entries);
         Metrics::since(&metrics.sync, begun);
-        metrics.journal_bytes.inc_by(group.entries.len() as u64);
+        match &written {
+            Ok(_) => {
+                metrics.journal_bytes.inc_by(group.entries.len() as u64);
+            }
+            Err(failure) => {
+                tracing::error!(%failure, "the journal cannot be written");
+                metrics.journal_failed.inc();
+            }
+        }
         let answer = written.as_ref().map(|epoch| Acknowledgement { epoch: *epoch }).map_err(|failure| Unavailable(failure.to_string()));
         for (arrived, reply) in waiting {
             arrived.into_iter().for_each(|arrived| Metrics::since(&metrics.acknowledged, arrived));

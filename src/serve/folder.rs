@@ -83,12 +83,12 @@ impl Watch {
                 // The file stays where it is, and is taken in when the pipeline can.
                 Err(Trouble::Pipeline) => return false,
                 Err(Trouble::File(reason)) => {
-                    eprintln!("shanyraq: watched file failed: {reason}");
+                    tracing::warn!(%reason, "watched file failed");
                     FAILED
                 }
             };
             if let Err(error) = fs::rename(file, self.folder.join(out).join(&name)) {
-                eprintln!("shanyraq: a watched file cannot be moved to {out}/: {error}");
+                tracing::error!(out, %error, "watched file cannot be moved");
                 return false;
             }
         }

@@ -1,0 +1,29 @@
+use shanyraq::pipeline::metrics::{InState, Metrics, OfFeed, OfRegister, TextState};
+use std::collections::BTreeSet;
+
+/// Every alert is about something that a pipeline measures, and tells what to do.
+#[test]
+fn alerts_are_about_what_is_measured_and_say_what_to_do() {
+    let metrics = Metrics::default();
+    // What is measured by feed, register or state is shown once there is one.
+    metrics.accepted.get_or_create(&OfFeed { feed: "one".to_owned() }).inc();
+    metrics.refused.get_or_create(&OfFeed { feed: "one".to_owned() }).inc();
+    metrics.unheard_days.get_or_create(&OfRegister { register: "one".to_owned() }).set(1);
+    metrics.texts_under_way.get_or_create(&InState { state: TextState::Waiting }).set(1);
+    let measures = metrics.text();
+    let measured: BTreeSet<&str> = measures.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_whitespace().next()).collect();
+    assert!(measured.len() > 15, "{measured:?}");
+    let alerts = include_str!("../src/operations/alerts.yml");
+    let (mut names, mut playbooks) = (0, 0);
+    for (number, line) in alerts.lines().enumerate() {
+        names += usize::from(line.trim_start().starts_with("- alert:"));
+        playbooks += usize::from(line.trim_start().starts_with("playbook:"));
+        let Some(expression) = line.trim_start().strip_prefix("expr:") else { continue };
+        let words = expression.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
+        for word in words.filter(|word| word.starts_with("shanyraq_")) {
+            let family = ["_bucket", "_count", "_sum", "_total"].iter().find_map(|suffix| word.strip_suffix(suffix)).unwrap_or(word);
+            assert!(measured.contains(family), "line {}: nothing measures {family}: {measured:?}", number + 1);
+        }
+    }
+    assert!(names > 8 && names == playbooks, "{names} alerts, {playbooks} playbooks");
+}
