@@ -229,8 +229,12 @@ fn views_by_batch(folder: &Folder, story: &[(&'static str, Vec<u8>)]) -> [BTreeS
 /// Killed again and again while a story is told, the pipeline loses nothing that it acknowledged, and nobody is texted twice.
 #[test]
 fn killed_at_any_moment_it_loses_nothing_and_texts_nobody_twice() {
-    const KILLS: usize = 200;
-    let folder = Folder::new("killed");
+    kill_again_and_again(200, 5);
+}
+
+/// Tells a story while the process is killed so often, at moments that `seed` chooses; panics if anything is lost or anybody texted twice.
+pub fn kill_again_and_again(most: usize, seed: u64) {
+    let folder = Folder::new(&format!("killed-{seed}"));
     let story = story(2_000, 11, 45);
     let (decisions, texts) = undisturbed(&folder, &story);
     assert!(texts.len() > 30, "a story in which hardly anybody is written to shows nothing: {texts:?}");
@@ -238,11 +242,11 @@ fn killed_at_any_moment_it_loses_nothing_and_texts_nobody_twice() {
 
     let gateway = Gateway::start(&folder, "killed.log");
     let mut running = Running::start(&folder.0.join("killed"), &gateway.address);
-    let (mut chance, mut kills, mut answered) = (Pcg64Mcg::seed_from_u64(5), 0, BTreeSet::new());
+    let (mut chance, mut kills, mut answered) = (Pcg64Mcg::seed_from_u64(seed), 0, BTreeSet::new());
     for (path, body) in &story {
         let mut bodies = vec![(*path, body.clone())];
         while let Some((path, body)) = bodies.pop() {
-            while kills < KILLS && chance.next_u32() % 100 < 75 {
+            while kills < most && chance.next_u32() % 100 < 75 {
                 kills += 1;
                 let (url, body) = (format!("{}{path}", running.url), body.clone());
                 let telling = std::thread::spawn(move || drop(ureq::post(&url).header("content-type", "application/json").send(&body[..])));
@@ -262,7 +266,7 @@ fn killed_at_any_moment_it_loses_nothing_and_texts_nobody_twice() {
             bodies.extend(replies(&gateway, &mut answered).into_iter().rev().map(|reply| ("/v1/replies", reply)));
         }
     }
-    assert_eq!(kills, KILLS);
+    assert_eq!(kills, most);
     assert_eq!(running.decisions(), decisions, "what holds");
     let exported = VIEWS.map(|view| running.export(view));
     assert!(exported == views_by_batch(&folder, &story) && !exported[0].is_empty(), "all views are those of batch");
@@ -487,3 +491,46 @@ fn a_supervisor_is_told() {
     assert_eq!(hear(), "STOPPING=1");
     assert_eq!(process.0.wait().unwrap().code(), Some(0));
 }
+
+/// Where tokens are configured, each opens its own door and nobody comes in without one.
+#[test]
+fn a_token_opens_its_own_door() {
+    let folder = Folder::new("tokens");
+    let configuration = folder.write(
+        "tokens.toml",
+        // Of the words "feed", "reader" and "operator", by sha256sum.
+        format!("data = {:?}\ntokens = {{ feeds = {{ zags = \"{FEED}\" }}, readers = {{ board = \"{READER}\" }}, operators = {{ duty = \"{OPERATOR}\" }} }}\n", folder.0.join("data")),
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shanyraq"));
+    command.args(["run", "--listen", "127.0.0.1:0", "--config"]).arg(&configuration).stderr(Stdio::piped());
+    let mut process = Process(command.spawn().unwrap());
+    let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    let url = first["url"].as_str().unwrap().to_owned();
+    assert!(lines.any(|line| line.unwrap().contains("\"ready\"")));
+
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let status = |method: &str, path: &str, token: &str| {
+        let (url, bearer) = (format!("{url}{path}"), format!("Bearer {token}"));
+        let answer = match method {
+            "GET" if token.is_empty() => agent.get(&url).call(),
+            "GET" => agent.get(&url).header("authorization", bearer).call(),
+            _ => agent.post(&url).header("authorization", bearer).send(&b"not a record"[..]),
+        };
+        answer.unwrap().status().as_u16()
+    };
+    let statuses = |method: &str, path: &str| ["feed", "reader", "operator", "nobody"].map(|token| status(method, path, token));
+    assert_eq!(statuses("POST", "/v1/updates"), [200, 403, 403, 403]);
+    assert_eq!(statuses("GET", "/v1/completion/1"), [200, 200, 200, 403]);
+    assert_eq!(statuses("GET", "/v1/changes"), [403, 200, 200, 403]);
+    assert_eq!(statuses("GET", "/v1/export/categories"), [403, 200, 200, 403]);
+    assert_eq!(statuses("POST", "/v1/dispatch/live"), [403, 403, 200, 403]);
+    assert_eq!((status("GET", "/v1/changes", ""), status("GET", "/readyz", "")), (401, 200));
+    let mut measures = agent.get(format!("{url}/metrics")).header("authorization", "Bearer reader").call().unwrap();
+    let measures = measures.body_mut().read_to_string().unwrap();
+    assert!(measures.contains("shanyraq_records_refused_total{feed=\"zags\"} 1"), "{measures}");
+}
+
+const FEED: &str = "c8bc2586cdd87cd6f970fc4262c4bbc49165811788825fbc1ba3366bfde45413";
+const READER: &str = "3d0941964aa3ebdcb00ccef58b1bb399f9f898465e9886d5aec7f31090a0fb30";
+const OPERATOR: &str = "06e55b633481f7bb072957eabcf110c972e86691c3cfedabe088024bffe42f23";

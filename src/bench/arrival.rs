@@ -73,7 +73,12 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     let epoch = last.map_or(Ok(0), |answer| answer.wait().map(|answer| answer.epoch));
     pipeline.progress.wait_for(epoch.map_err(|reason| Failure::failed(reason.to_string()))?, FOR_EVER);
     let load_seconds = loaded.elapsed().as_secs_f64();
-    let [acknowledged, known] = open_loop(&pipeline, records, *rate as f64);
+    let micros = |histogram: &Histogram<u64>, quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1000.0;
+    let quantiles = |histogram: &Histogram<u64>| json!({ "p50_us": micros(histogram, 0.5), "p99_us": micros(histogram, 0.99), "max_us": micros(histogram, 1.0) });
+    let held_before = rss_bytes();
+    let [acknowledged, mut known, later] = open_loop(&pipeline, records, *rate as f64);
+    let halves = json!({ "first_half": quantiles(&known), "second_half": quantiles(&later) });
+    known.add(later).expect("of one shape");
     let epochs = pipeline.progress.standing().epoch;
     let held = rss_bytes();
     let (snapshots, stall_seconds) = pipeline.metrics.snapshot_stalls();
@@ -96,14 +101,12 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     let start_seconds = started.elapsed().as_secs_f64();
     pipeline.stop();
     fs::remove_dir_all(data).map_err(problem)?;
-    let micros = |histogram: &Histogram<u64>, quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1000.0;
-    let quantiles = |histogram: &Histogram<u64>| json!({ "p50_us": micros(histogram, 0.5), "p99_us": micros(histogram, 0.99), "max_us": micros(histogram, 1.0) });
     println!(
         "{}",
         json!({ "bench": "arrival", "persons": persons, "rate": rate, "records": acknowledged.len(), "sync": quantiles(&sync), "acknowledged": quantiles(&acknowledged),
-                "in_ledger": quantiles(&known), "budget_p99_us": 1.5 * micros(&sync, 0.99) + 3000.0, "epochs": epochs, "load_seconds": load_seconds,
+                "in_ledger": quantiles(&known), "in_ledger_by_halves": halves, "budget_p99_us": 1.5 * micros(&sync, 0.99) + 3000.0, "epochs": epochs, "load_seconds": load_seconds,
                 "restart_seconds": start_seconds, "restart_from_snapshot_seconds": recall_seconds, "snapshot_bytes": snapshot_bytes,
-                "snapshots": snapshots, "snapshot_stall_seconds": stall_seconds, "journal_bytes": journal_bytes, "ledger_bytes": ledger_bytes, "rss_bytes": held })
+                "snapshots": snapshots, "snapshot_stall_seconds": stall_seconds, "journal_bytes": journal_bytes, "ledger_bytes": ledger_bytes, "rss_bytes_before": held_before, "rss_bytes": held })
     );
     Ok(())
 }
@@ -156,14 +159,16 @@ fn life(policy: &Arc<Policy>, country: &Country, persons: usize, wanted: usize) 
     submissions
 }
 
-/// Sends each record when it is due, whatever became of those before; how long until each was acknowledged, and until the ledger had it.
-fn open_loop(pipeline: &Pipeline, records: Vec<Submission>, rate: f64) -> [Histogram<u64>; 2] {
+/// Sends each record when it is due, whatever became of those before; how long until each was acknowledged, and until the ledger had it:
+/// of the first half of them, and of the second.
+fn open_loop(pipeline: &Pipeline, records: Vec<Submission>, rate: f64) -> [Histogram<u64>; 3] {
+    let half = records.len() / 2;
     let (sent, waiting) = channel();
     let (durable, written) = channel();
     let started = Instant::now();
     std::thread::scope(|scope| {
         let acknowledging = scope.spawn(move || acknowledgements(started, waiting, &durable));
-        let knowing = scope.spawn(|| passages(pipeline, started, written));
+        let knowing = scope.spawn(move || passages(pipeline, started, written, half));
         let mut arrivals = poisson(rate);
         for record in records {
             let due = Duration::from_nanos(arrivals());
@@ -174,7 +179,8 @@ fn open_loop(pipeline: &Pipeline, records: Vec<Submission>, rate: f64) -> [Histo
             sent.send((due, answer)).expect("whoever waits for answers stays as long as anything is sent");
         }
         drop(sent);
-        [acknowledging, knowing].map(|thread| thread.join().expect("no watcher panics"))
+        let [first, second] = knowing.join().expect("no watcher panics");
+        [acknowledging.join().expect("no watcher panics"), first, second]
     })
 }
 
@@ -190,11 +196,11 @@ fn acknowledgements(started: Instant, waiting: Receiver<(Duration, Answer)>, dur
 }
 
 /// How long after it was due each record was in the ledger, with all that it led to.
-fn passages(pipeline: &Pipeline, started: Instant, written: Receiver<(Duration, Epoch)>) -> Histogram<u64> {
-    let mut took = histogram();
-    for (due, epoch) in written {
+fn passages(pipeline: &Pipeline, started: Instant, written: Receiver<(Duration, Epoch)>, half: usize) -> [Histogram<u64>; 2] {
+    let mut took = [histogram(), histogram()];
+    for (index, (due, epoch)) in written.into_iter().enumerate() {
         pipeline.progress.wait_for(epoch, FOR_EVER);
-        took.saturating_record((started.elapsed() - due).as_nanos() as u64);
+        took[usize::from(index >= half)].saturating_record((started.elapsed() - due).as_nanos() as u64);
     }
     took
 }

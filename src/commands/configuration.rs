@@ -4,6 +4,7 @@ use super::Failure;
 use crate::intake::did_you_mean;
 use crate::journal::SEGMENT_BYTES;
 use crate::pipeline::Network;
+use crate::serve::Tokens;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,13 +22,25 @@ pub struct Configuration {
     pub segment_bytes: u64,
     /// Empty: none is watched.
     pub watch: PathBuf,
+    pub tokens: Tokens,
     pub snapshot_seconds: u64,
     pub snapshots_kept: usize,
 }
 
 /// What a configuration may say.
-const KEYS: [&str; 10] =
-    ["data", "policy", "listen", "smsc", "workers", "allow_assumed", "segment_bytes", "watch", "snapshot_seconds", "snapshots_kept"];
+const KEYS: [&str; 11] = [
+    "data",
+    "policy",
+    "listen",
+    "smsc",
+    "workers",
+    "allow_assumed",
+    "segment_bytes",
+    "watch",
+    "tokens",
+    "snapshot_seconds",
+    "snapshots_kept",
+];
 const WORKERS_MAX: u16 = 64;
 
 impl Default for Configuration {
@@ -41,6 +54,7 @@ impl Default for Configuration {
             allow_assumed: false,
             segment_bytes: SEGMENT_BYTES,
             watch: PathBuf::new(),
+            tokens: Tokens::default(),
             snapshot_seconds: 900,
             snapshots_kept: 2,
         }
@@ -65,7 +79,8 @@ impl Configuration {
 
     /// What a configuration alone can prove wrong.
     pub fn check(&self) -> Result<Network, Failure> {
-        if !self.listen.ip().is_loopback() {
+        self.tokens.check().map_err(|what| Failure::usage(format!("tokens: {what}")))?;
+        if !self.listen.ip().is_loopback() && (self.tokens.feeds.is_empty() || self.tokens.readers.is_empty()) {
             return Err(Failure::usage(format!("listen: {} is no loopback address, and feeds and readers have no tokens", self.listen)));
         }
         if !(1..=WORKERS_MAX).contains(&self.workers) {
@@ -109,5 +124,7 @@ mod tests {
         assert_eq!(wrong(|it| it.smsc = "pigeon".to_owned()), "smsc: `pigeon` is neither `none` nor the address of a gateway, http://…");
         let abroad = wrong(|it| it.listen = SocketAddr::from(([0, 0, 0, 0], 80)));
         assert_eq!(abroad, "listen: 0.0.0.0:80 is no loopback address, and feeds and readers have no tokens");
+        let plain = wrong(|it| drop(it.tokens.feeds.insert("zags".to_owned(), "secret".to_owned())));
+        assert_eq!(plain, "tokens: zags: not a SHA-256 in 64 hexadecimal digits (printf %s TOKEN | sha256sum)");
     }
 }

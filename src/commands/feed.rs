@@ -12,8 +12,10 @@ const BODY_BYTES: usize = 2 << 20;
 /// Between attempts, while the pipeline has no room or is not there.
 const PAUSE: Duration = Duration::from_millis(500);
 const ATTEMPTS_MAX: u32 = 240;
+/// Where a token is found, so that it is in no list of processes.
+const TOKEN: &str = "SHANYRAQ_TOKEN";
 
-/// Sends files of updates (NDJSON; plain, gzip or zstd) to a pipeline, in their order.
+/// Sends files of updates (NDJSON; plain, gzip or zstd) to a pipeline, in their order. A token is taken from SHANYRAQ_TOKEN.
 #[derive(Args, Clone, Debug)]
 pub struct FeedArguments {
     /// Files of updates.
@@ -87,7 +89,7 @@ fn send(to: &str, name: &str, body: &[u8], sent: &mut Sent) -> Result<(), Failur
 pub(super) fn wait_for(to: &str, token: &str) -> Result<(), Failure> {
     let url = format!("{to}/v1/completion/{token}?wait=10s");
     for _ in 0..ATTEMPTS_MAX {
-        match ureq::get(&url).call().map(|answer| answer.status().as_u16()) {
+        match with_token(ureq::get(&url)).call().map(|answer| answer.status().as_u16()) {
             Ok(200) => return Ok(()),
             Ok(_) => {}
             Err(_) => std::thread::sleep(PAUSE),
@@ -96,12 +98,20 @@ pub(super) fn wait_for(to: &str, token: &str) -> Result<(), Failure> {
     Err(Failure::failed(format!("{url}: the ledger does not come so far")))
 }
 
+/// A request that shows the token of the environment, if there is one.
+fn with_token<Body>(request: ureq::RequestBuilder<Body>) -> ureq::RequestBuilder<Body> {
+    match std::env::var(TOKEN) {
+        Ok(token) => request.header("authorization", format!("Bearer {token}")),
+        Err(_) => request,
+    }
+}
+
 /// Posts a body to a pipeline and gives its answer, waiting while the pipeline cannot take it.
 pub(super) fn post(url: &str, feed: &str, body: &[u8]) -> Result<Value, Failure> {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let mut trouble = String::new();
     for _ in 0..ATTEMPTS_MAX {
-        match agent.post(url).header("content-type", "application/json").header("x-feed", feed).send(body) {
+        match with_token(agent.post(url)).header("content-type", "application/json").header("x-feed", feed).send(body) {
             Ok(mut answer) => {
                 let status = answer.status();
                 let text = answer.body_mut().read_to_string().unwrap_or_default();

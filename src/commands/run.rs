@@ -56,6 +56,7 @@ impl RunArguments {
             allow_assumed: self.allow_assumed || said.allow_assumed,
             segment_bytes: said.segment_bytes,
             watch: said.watch,
+            tokens: said.tokens,
             snapshot_seconds: said.snapshot_seconds,
             snapshots_kept: said.snapshots_kept,
         })
@@ -73,7 +74,8 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     }
     // One JSON object a line: names of files and epochs, never of people.
     tracing_subscriber::fmt().json().flatten_event(true).with_target(false).with_writer(std::io::stderr).init();
-    let Configuration { data, workers, allow_assumed, listen, segment_bytes, watch, snapshot_seconds, snapshots_kept, .. } = configuration;
+    let Configuration { data, workers, allow_assumed, listen, segment_bytes, watch, snapshot_seconds, snapshots_kept, tokens, .. } =
+        configuration;
     let (workers, snapshot_every) = (usize::from(workers), Duration::from_secs(snapshot_seconds));
     let setup = Setup { data, workers, network, allow_assumed, segment_bytes, snapshot_every, snapshots_kept };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -82,7 +84,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         let problem = |error: std::io::Error| Failure::failed(format!("{listen}: {error}"));
         let listener = TcpListener::bind(listen).await.map_err(problem)?;
         tracing::info!(url = format!("http://{}", listener.local_addr().map_err(problem)?), "listening");
-        let doors = Doors::closed();
+        let doors = Doors::closed(tokens);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let serving = tokio::spawn({
             let router = router(doors.clone());

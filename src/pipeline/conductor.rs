@@ -29,12 +29,15 @@ const NEWS: Duration = Duration::from_secs(2);
 /// Between attempts to write the ledger's file.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// What somebody wants to know of engine and ledger.
+pub(super) type Question = Box<dyn FnOnce(&mut Engine, &Ledger) + Send>;
+
 /// What the conductor does next.
 pub(super) enum Work {
     /// An epoch that is durable.
     Epoch(Epoch, Submission),
-    /// Something that somebody wants to know between epochs.
-    Question(Box<dyn FnOnce(&mut Engine, &Ledger) + Send>),
+    /// To be answered between epochs.
+    Question(Question),
     /// Nothing more comes.
     End,
 }

@@ -1,5 +1,6 @@
 //! The door for updates: a body of lines, answered once they are durable.
 
+use super::tokens::FEED;
 use super::{Doors, Refusal, Shared, aside};
 use crate::intake::{Intake, Schema};
 use crate::pipeline::Submission;
@@ -19,8 +20,6 @@ const BODY_BYTES_MAX: usize = 64 << 20;
 const ROOM_BYTES: usize = 256 << 20;
 /// Room is given by this unit.
 const ROOM_UNIT: usize = 4 << 10;
-/// Whoever sends may say who they are.
-const FEED: &str = "x-feed";
 
 /// Room for bodies.
 pub(super) struct Room(Arc<Semaphore>);

@@ -5,8 +5,10 @@
 
 mod folder;
 mod intake;
+mod tokens;
 
 pub use folder::watch;
+pub use tokens::Tokens;
 
 use crate::commands::rss_bytes;
 use crate::journal::{Own, Settlement};
@@ -43,6 +45,7 @@ pub struct Doors {
     /// Set once the pipeline has caught up.
     inner: OnceLock<Inner>,
     room: intake::Room,
+    tokens: Tokens,
 }
 
 struct Inner {
@@ -58,8 +61,8 @@ type Shared = State<Arc<Doors>>;
 
 impl Doors {
     /// Closed until [`Doors::open`].
-    pub fn closed() -> Arc<Doors> {
-        Arc::new(Doors { inner: OnceLock::new(), room: intake::Room::default() })
+    pub fn closed(tokens: Tokens) -> Arc<Doors> {
+        Arc::new(Doors { inner: OnceLock::new(), room: intake::Room::default(), tokens })
     }
 
     /// The pipeline has caught up.
@@ -96,6 +99,7 @@ pub fn router(doors: Arc<Doors>) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
+        .layer(axum::middleware::from_fn_with_state(doors.clone(), tokens::admit))
         .with_state(doors)
 }
 

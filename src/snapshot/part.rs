@@ -46,7 +46,7 @@ pub fn write_part(path: &Path, title: &Title, save: impl FnOnce(&mut Saver<'_>) 
     let mut sink = |frame: &[u8]| {
         frames += 1;
         write_frame(&mut file, &zstd::bulk::compress(frame, LEVEL)?)?;
-        if frames % FRAMES_UNSYNCED == 0 { file.sync_data() } else { Ok(()) }
+        if frames.is_multiple_of(FRAMES_UNSYNCED) { file.sync_data() } else { Ok(()) }
     };
     let mut saver = Saver::new(&mut sink);
     save(&mut saver)?;

@@ -1,0 +1,27 @@
+//! `cargo bench --bench kills`: a thousand SIGKILLs at random moments, over five stories: after each nothing that was acknowledged is lost,
+//! and nobody is texted twice. `cargo bench --bench kills -- STORIES KILLS` for another size.
+
+#[allow(dead_code, unused_imports, reason = "its tests use more")]
+#[path = "../tests/batch.rs"]
+mod batch;
+#[path = "../tests/folder.rs"]
+mod folder;
+#[allow(dead_code, unused_imports, reason = "its tests use more")]
+#[path = "../tests/pipeline.rs"]
+mod pipeline;
+#[allow(dead_code, reason = "its tests use more")]
+#[path = "../tests/registers.rs"]
+mod registers;
+
+use std::time::Instant;
+
+fn main() {
+    let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let number = |index: usize, otherwise: usize| numbers.get(index).copied().unwrap_or(otherwise);
+    let (stories, kills) = (number(0, 5), number(1, 200));
+    let begun = Instant::now();
+    for seed in 1..=stories {
+        pipeline::kill_again_and_again(kills, seed as u64);
+        println!("{} kills, nothing lost and nobody texted twice  {:.0} s", seed * kills, begun.elapsed().as_secs_f64());
+    }
+}
