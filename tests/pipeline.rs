@@ -355,15 +355,22 @@ fn refused_lines_wait_until_somebody_looks_after_them() {
     assert_eq!(listed, [amount], "refused again");
 
     let (_, measures) = running.call("GET", "/metrics", b"").unwrap();
-    for line in
-        ["shanyraq_records_refused_total{feed=\"http\"} 1", "shanyraq_quarantine_waiting 1", "shanyraq_frontier 4", "shanyraq_live 0"]
-    {
+    for line in [
+        "shanyraq_records_refused_total{feed=\"http\"} 1",
+        "shanyraq_quarantine_waiting 1",
+        "shanyraq_frontier 4",
+        "shanyraq_live 0",
+        "shanyraq_offers{stage=\"sent1\"} 0",
+    ] {
         assert!(measures.lines().any(|measure| measure == line), "{line} is not in {measures}");
     }
     for measure in ["sync_seconds", "acknowledged_seconds", "epoch_seconds", "in_ledger_seconds"] {
         assert!(measures.contains(&format!("shanyraq_{measure}_bucket")), "{measure} is not in {measures}");
     }
     assert!(!measures.contains("850315300019"), "nobody is named");
+    let status = running.insist("GET", "/v1/status", b"").unwrap();
+    let bytes = ["resident_bytes", "available_bytes"].map(|name| status[name].as_u64().unwrap());
+    assert!(bytes.iter().all(|bytes| (1 << 20..1 << 50).contains(bytes)), "{status}");
     running.stop();
 }
 

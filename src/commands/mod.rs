@@ -108,8 +108,22 @@ pub fn rss_bytes() -> u64 {
     status_bytes("VmRSS:")
 }
 
+/// The memory that this process may still take: what the machine has left, or its control group if that is less; the most there can be
+/// where the system does not tell.
+pub fn available_bytes() -> u64 {
+    let of_machine = field_bytes("/proc/meminfo", "MemAvailable:").unwrap_or(u64::MAX);
+    let of_group = |name: &str| std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?.trim().parse::<u64>().ok();
+    let group = of_group("memory.max").zip(of_group("memory.current")).map(|(most, held)| most.saturating_sub(held));
+    of_machine.min(group.unwrap_or(u64::MAX))
+}
+
 fn status_bytes(name: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()).unwrap_or(0) * 1024
+    field_bytes("/proc/self/status", name).unwrap_or(0)
+}
+
+/// A field of a file of the system, which is in kB.
+fn field_bytes(file: &str, name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(file).ok()?;
+    let rest = status.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(rest.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()? * 1024)
 }

@@ -231,6 +231,8 @@ impl Conductor {
             standing.failure = None;
             standing.heard.clear();
             standing.heard.extend(self.engine.heard());
+            standing.offers.clear();
+            standing.offers.extend_from_slice(self.ledger.desk().counts());
             standing.texts_under_way = self.ledger.outbox().under_way() as u64;
         });
     }

@@ -31,6 +31,12 @@ pub struct InState {
     pub state: TextState,
 }
 
+/// At which stage of its conversation.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct AtStage {
+    pub stage: String,
+}
+
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
 pub enum TextState {
     Waiting,
@@ -53,6 +59,7 @@ pub struct Metrics {
     pub changes: Counter,
     pub texts: Counter,
     pub texts_under_way: Family<InState, Gauge>,
+    pub offers: Family<AtStage, Gauge>,
     pub frontier: Gauge,
     pub live: Gauge,
     pub unheard_days: Family<OfRegister, Gauge>,
@@ -62,6 +69,7 @@ pub struct Metrics {
     pub snapshot_stall: Histogram,
     pub snapshots_failed: Counter,
     pub resident_bytes: Gauge,
+    pub available_bytes: Gauge,
 }
 
 impl Default for Metrics {
@@ -82,6 +90,7 @@ impl Default for Metrics {
             changes: Counter::default(),
             texts: Counter::default(),
             texts_under_way: Family::default(),
+            offers: Family::default(),
             frontier: Gauge::default(),
             live: Gauge::default(),
             unheard_days: Family::default(),
@@ -91,6 +100,7 @@ impl Default for Metrics {
             snapshot_stall: times(),
             snapshots_failed: Counter::default(),
             resident_bytes: Gauge::default(),
+            available_bytes: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -113,6 +123,7 @@ impl Metrics {
         registry.register("changes", "Changed decisions since the start", self.changes.clone());
         registry.register("texts", "Texts decided on, of all time", self.texts.clone());
         registry.register("texts_under_way", "Texts that wait or were handed over and not answered for", self.texts_under_way.clone());
+        registry.register("offers", "Rights that may be written about, by the stage of their conversation", self.offers.clone());
         registry.register("frontier", "The last epoch in the ledger", self.frontier.clone());
         registry.register("live", "1 if people are written to", self.live.clone());
         registry.register("register_unheard_days", "Days since a register was heard, of those ever heard", self.unheard_days.clone());
@@ -127,6 +138,7 @@ impl Metrics {
         );
         registry.register("snapshots_failed", "Snapshots that could not be written or read", self.snapshots_failed.clone());
         registry.register_with_unit("resident", "Memory of the process", Unit::Bytes, self.resident_bytes.clone());
+        registry.register_with_unit("available", "Memory that the process may still take", Unit::Bytes, self.available_bytes.clone());
     }
 
     /// How many snapshots were begun, and how long the stream stood still for one of them.

@@ -15,6 +15,8 @@ pub struct Standing {
     /// Texts decided on so far, and those of them that wait or were not answered for.
     pub texts: u64,
     pub texts_under_way: u64,
+    /// Conversations by their stage, in the order of [`crate::dispatch::conversation::Stage::NAMES`].
+    pub offers: Vec<usize>,
     /// Why the pipeline takes in nothing more, if so.
     pub failure: Option<String>,
 }
@@ -27,8 +29,16 @@ pub struct Progress {
 
 impl Default for Progress {
     fn default() -> Self {
-        let standing =
-            Standing { epoch: 0, date: Date::BEFORE_ALL, live: false, heard: Vec::new(), texts: 0, texts_under_way: 0, failure: None };
+        let standing = Standing {
+            epoch: 0,
+            date: Date::BEFORE_ALL,
+            live: false,
+            heard: Vec::new(),
+            texts: 0,
+            texts_under_way: 0,
+            offers: Vec::new(),
+            failure: None,
+        };
         Progress { standing: Mutex::new(standing), moved: Condvar::new() }
     }
 }

@@ -10,10 +10,11 @@ mod tokens;
 pub use folder::watch;
 pub use tokens::Tokens;
 
-use crate::commands::rss_bytes;
+use crate::commands::{available_bytes, rss_bytes};
+use crate::dispatch::conversation::Stage;
 use crate::journal::{Own, Settlement};
 use crate::ledger::{Reader, StoreFailure};
-use crate::pipeline::metrics::{Metrics, OfRegister};
+use crate::pipeline::metrics::{AtStage, Metrics, OfRegister};
 use crate::pipeline::{Pipeline, Progress, Questions, Scribe, Submission, Unavailable, View};
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -34,6 +35,9 @@ use tokio_stream::wrappers::ReceiverStream;
 
 /// The longest that anybody waits for a completion in one request.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// What is said where a snapshot, or a day on which everybody is looked at, might not find the memory it needs.
+const MEMORY_SHORT: &str =
+    "short: give the machine more, or stop what else runs on it; a stop writes a snapshot, and a start from it takes seconds";
 /// Changes in one answer.
 const CHANGES_MAX: usize = 10_000;
 /// Rows of an export that are ready before somebody reads them, by the chunk.
@@ -224,9 +228,11 @@ async fn export(State(doors): Shared, view: View) -> Result<Response, Refusal> {
 
 async fn status(State(doors): Shared) -> Result<Json<Value>, Refusal> {
     let standing = doors.inner()?.progress.standing();
+    let (resident, available) = (rss_bytes(), available_bytes());
+    let memory = if available < resident / 4 { MEMORY_SHORT } else { "enough" };
     Ok(Json(
         json!({ "epoch": standing.epoch, "date": standing.date.to_string(), "live": standing.live, "texts": standing.texts, "texts_under_way": standing.texts_under_way,
-                    "failure": standing.failure }),
+                    "failure": standing.failure, "resident_bytes": resident, "available_bytes": available, "memory": memory }),
     ))
 }
 
@@ -274,11 +280,15 @@ async fn metrics(State(doors): Shared) -> Result<Response, Refusal> {
         let inner = doors.inner()?;
         inner.metrics.quarantine.set(Reader::open(&inner.ledger_file)?.waiting()? as i64);
         let standing = inner.progress.standing();
-        for (register, heard) in standing.heard.into_iter().filter(|_| standing.date > Date::BEFORE_ALL) {
+        for &(register, heard) in standing.heard.iter().filter(|_| standing.date > Date::BEFORE_ALL) {
             let register = OfRegister { register: inner.decoders.schema().registers[usize::from(register)].id.clone() };
             inner.metrics.unheard_days.get_or_create(&register).set(i64::from(standing.date.0 - heard.0).max(0));
         }
+        for (stage, offers) in Stage::NAMES.iter().zip(&standing.offers) {
+            inner.metrics.offers.get_or_create(&AtStage { stage: (*stage).to_owned() }).set(*offers as i64);
+        }
         inner.metrics.resident_bytes.set(rss_bytes() as i64);
+        inner.metrics.available_bytes.set(available_bytes() as i64);
         inner.metrics.bodies_bytes.set(doors.room.taken() as i64);
         Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], inner.metrics.text()).into_response())
     })
