@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use shanyraq::bench::Bench;
-use shanyraq::commands::{Failure, batch, demo, feed, forecast, generate, journal, ledger, policy, quarantine, run, safekeeping};
+use shanyraq::commands::{Failure, batch, demo, feed, forecast, generate, journal, ledger, pause, policy, quarantine, run, safekeeping};
 use std::process::ExitCode;
 
 // The system's allocator gives memory back inside merges, and a load frees what it allocates on other threads.
@@ -26,6 +26,10 @@ enum Command {
     Backup(safekeeping::BackupArguments),
     Restore(safekeeping::RestoreArguments),
     Feed(feed::FeedArguments),
+    /// Let a feed, or texts about a benefit or of a kind, wait.
+    Pause(pause::PauseArguments),
+    /// Let them go on.
+    Resume(pause::PauseArguments),
     /// Look into a journal.
     #[command(subcommand)]
     Journal(journal::Command),
@@ -64,6 +68,8 @@ fn start(command: Command) -> Result<(), Failure> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Backup(arguments) => safekeeping::backup(&arguments),
         Command::Restore(arguments) => safekeeping::restore(&arguments),
+        Command::Pause(arguments) => pause::pause(&arguments, true),
+        Command::Resume(arguments) => pause::pause(&arguments, false),
         Command::Quarantine(command) => quarantine::quarantine(&command),
         Command::Ledger(command) => ledger::ledger(&command),
         Command::Journal(command) => journal::journal(&command),

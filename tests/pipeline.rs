@@ -499,6 +499,54 @@ fn a_supervisor_is_told() {
     assert_eq!(process.0.wait().unwrap().code(), Some(0));
 }
 
+/// What is paused waits, over a restart too, and goes on when it may; nothing is lost, and nobody is written to twice.
+#[test]
+fn what_is_paused_waits() {
+    let folder = Folder::new("paused");
+    let story = story(2_000, 11, 20);
+    let gateway = Gateway::start(&folder, "free.log");
+    let free = Running::start(&folder.0.join("free"), &gateway.address);
+    story.iter().for_each(|(path, body)| free.tell(path, body).unwrap());
+    free.stop();
+    let texts = sorted(&gateway);
+    assert!(texts.len() > 10, "{texts:?}");
+
+    let gateway = Gateway::start(&folder, "paused.log");
+    let mut running = Running::start(&folder.0.join("data"), &gateway.address);
+    let pause = |running: &Running, words: &[&str]| {
+        let output = shanyraq(words.iter().copied().chain(["--to", running.url.as_str()]));
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let kinds = ["offer", "notice", "repeat", "account", "lapsed"];
+    for kind in kinds {
+        assert_eq!(pause(&running, &["pause", "--template", kind]), (Some(0), String::new()));
+    }
+    let (code, message) = pause(&running, &["pause", "--benefit", "rep_large_famly"]);
+    assert!(code == Some(1) && message.contains("did you mean rep_large_family?"), "{message}");
+    for (path, body) in &story {
+        let token = Running::token(&running.insist("POST", path, body).unwrap());
+        running.insist("GET", &format!("/v1/completion/{token}?wait=10s"), b"").unwrap();
+    }
+    running.kill();
+    running.start_again();
+    let status = running.insist("GET", "/v1/status", b"").unwrap();
+    assert_eq!(status["paused"].as_array().map(Vec::len), Some(kinds.len()), "{status}");
+    assert!(gateway.taken().is_empty() && status["texts_under_way"].as_u64() == Some(texts.len() as u64), "{status} {:?}", gateway.taken());
+
+    assert_eq!(pause(&running, &["pause", "--feed", "http"]).0, Some(0));
+    let (path, body) = &story[0];
+    let (code, text) = running.call("POST", path, body).unwrap();
+    assert!(code == 503 && text.contains("feed http is paused"), "{code} {text}");
+    assert_eq!(pause(&running, &["resume", "--feed", "http"]).0, Some(0));
+    kinds.into_iter().for_each(|kind| assert_eq!(pause(&running, &["resume", "--template", kind]).0, Some(0)));
+    running.tell(path, body).unwrap();
+    // Whose right has gone meanwhile is not written to about it.
+    let arrived = sorted(&gateway);
+    assert!(arrived.len() > 10 && arrived.windows(2).all(|pair| pair[0] < pair[1]), "each once: {arrived:?}");
+    assert!(arrived.iter().all(|text| texts.contains(text)), "{arrived:?} of {texts:?}");
+    running.stop();
+}
+
 /// Where tokens are configured, each opens its own door and nobody comes in without one.
 #[test]
 fn a_token_opens_its_own_door() {

@@ -9,6 +9,7 @@ pub mod forecast;
 pub mod generate;
 pub mod journal;
 pub mod ledger;
+pub mod pause;
 pub mod policy;
 pub mod quarantine;
 pub mod run;

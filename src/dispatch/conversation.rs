@@ -159,6 +159,19 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub const ALL: [Kind; 10] = [
+        Kind::Offer,
+        Kind::Repeat,
+        Kind::Notice,
+        Kind::Account,
+        Kind::AccountRepeat,
+        Kind::Unclear,
+        Kind::Declined,
+        Kind::Lapsed,
+        Kind::Assigned,
+        Kind::Rejected,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             Kind::Offer => "offer",

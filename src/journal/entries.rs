@@ -104,8 +104,29 @@ pub enum Own {
     Receipt { message: u128, delivered: bool },
     /// What somebody wrote back; `id` is the network's.
     Reply { id: u128, phone: u64, text: String },
+    /// Nothing of this is taken in or handed over, or it is again.
+    Paused { what: Pausable, paused: bool },
     /// These rows of the quarantine need nobody's attention any more.
     Settled { rows: Vec<u64>, how: Settlement },
+}
+
+/// What an operator may pause.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pausable {
+    /// Whoever sends under this name is asked to come again.
+    Feed(String),
+    /// Texts about this benefit wait.
+    Benefit(String),
+    /// Texts of this kind wait.
+    Template(String),
+}
+
+impl Pausable {
+    pub fn name(&self) -> &str {
+        let (Pausable::Feed(name) | Pausable::Benefit(name) | Pausable::Template(name)) = self;
+        name
+    }
 }
 
 /// What became of refused lines.

@@ -13,12 +13,13 @@ pub use outbox::{Message, Outbox, Status};
 pub use store::{Page, Reader, Refused, Store, StoreFailure, Verified};
 
 use crate::dispatch::conversation::WINDOW_DAYS;
-use crate::dispatch::{Action, Case, Desk, Heard, HeldBack, Note, RightKey, Standing, Step, Terms};
+use crate::dispatch::{Action, Case, Desk, Heard, HeldBack, Note, RightKey, Standing, Step, Terms, Text};
+use crate::journal::Pausable;
 use dataflows::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Ground, Outcome};
 use dataflows::operators::{Restorer, Saver};
 use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -40,6 +41,8 @@ pub struct Ledger {
     frontier: Option<Epoch>,
     today: Date,
     live: bool,
+    /// What an operator has paused.
+    paused: BTreeSet<Pausable>,
     /// Rights in force that may be written about: what there is to offer, nothing where the answer was a refusal.
     rights: HashMap<RightKey, Option<Standing>>,
     /// The same, of which it is no longer known whether they stand: not lost, and not written about meanwhile.
@@ -63,6 +66,7 @@ impl Ledger {
             frontier: None,
             today: Date::BEFORE_ALL,
             live: false,
+            paused: BTreeSet::new(),
             rights: HashMap::new(),
             doubted: HashMap::new(),
             baseline: HashSet::new(),
@@ -135,8 +139,34 @@ impl Ledger {
     /// Hands at most `limit` waiting texts to the sender. Each is checked once more: a right that has gone since is not written
     /// about. What is handed over is not handed over again.
     pub fn submit(&mut self, limit: usize) -> Vec<Message> {
-        let waiting = self.outbox.waiting(limit);
+        let waiting = self.waiting(limit);
         self.hand_over(&waiting)
+    }
+
+    /// The oldest texts that wait for nothing but to be handed over.
+    pub fn waiting(&self, limit: usize) -> Vec<u128> {
+        let is_paused = |text: &Text| {
+            !self.paused.is_empty()
+                && [
+                    Pausable::Benefit(self.desk.terms().benefits[usize::from(text.right.benefit)].id.clone()),
+                    Pausable::Template(text.kind.name().to_owned()),
+                ]
+                .iter()
+                .any(|what| self.paused.contains(what))
+        };
+        self.outbox.waiting().filter(|message| !is_paused(&message.text)).take(limit).map(|message| message.id).collect()
+    }
+
+    /// Pauses something, or lets it go on.
+    pub fn pause(&mut self, what: &Pausable, paused: bool) {
+        match paused {
+            true => self.paused.insert(what.clone()),
+            false => self.paused.remove(what),
+        };
+    }
+
+    pub fn paused(&self) -> &BTreeSet<Pausable> {
+        &self.paused
     }
 
     /// The same with chosen texts; those that no longer wait are left out.

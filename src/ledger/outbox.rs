@@ -86,9 +86,9 @@ impl Outbox {
         true
     }
 
-    /// The oldest waiting texts.
-    pub fn waiting(&self, limit: usize) -> Vec<u128> {
-        self.waiting.iter().take(limit).map(|row| self.rows[*row].id).collect()
+    /// The texts that wait, the oldest first.
+    pub fn waiting(&self) -> impl Iterator<Item = &Message> {
+        self.waiting.iter().map(|row| &self.rows[*row])
     }
 
     /// The texts that were handed over, and of which nobody has said whether they arrived.

@@ -193,6 +193,7 @@ impl Conductor {
         for own in &own {
             match own {
                 Own::Live => self.ledger.go_live(),
+                Own::Paused { what, paused } => self.ledger.pause(what, *paused),
                 Own::Intents(texts) => handed.extend(self.ledger.hand_over(texts)),
                 Own::Receipt { .. } | Own::Reply { .. } | Own::Settled { .. } => {}
             }
@@ -231,6 +232,7 @@ impl Conductor {
             standing.failure = None;
             standing.heard.clear();
             standing.heard.extend(self.engine.heard());
+            standing.paused.clone_from(self.ledger.paused());
             standing.offers.clear();
             standing.offers.extend_from_slice(self.ledger.desk().counts());
             standing.texts_under_way = self.ledger.outbox().under_way() as u64;
@@ -304,7 +306,7 @@ impl Conductor {
         if self.intending.is_some() || !self.hands_over {
             return;
         }
-        let waiting = self.ledger.outbox().waiting(TEXTS_ON_THE_WAY);
+        let waiting = self.ledger.waiting(TEXTS_ON_THE_WAY);
         if !waiting.is_empty() {
             // The answer is the epoch itself. Where there is no room epochs are coming, and the next one asks again.
             self.intending = scribe.offer(Submission::of_own(Own::Intents(waiting)));
@@ -322,6 +324,6 @@ fn news(own: &Own) -> Option<Heard> {
     match own {
         Own::Receipt { message, delivered } => Some(Heard::Receipt { message: *message, delivered: *delivered }),
         Own::Reply { id, phone, text } => Some(Heard::Reply { id: *id, phone: *phone, text: text.as_str().into() }),
-        Own::Live | Own::Intents(_) | Own::Settled { .. } => None,
+        Own::Live | Own::Intents(_) | Own::Paused { .. } | Own::Settled { .. } => None,
     }
 }

@@ -1,6 +1,8 @@
 //! How far the ledger has come, for all who wait for it.
 
+use crate::journal::Pausable;
 use dataflows::model::{Date, Epoch};
+use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,8 @@ pub struct Standing {
     pub texts_under_way: u64,
     /// Conversations by their stage, in the order of [`crate::dispatch::conversation::Stage::NAMES`].
     pub offers: Vec<usize>,
+    /// What an operator has paused.
+    pub paused: BTreeSet<Pausable>,
     /// Why the pipeline takes in nothing more, if so.
     pub failure: Option<String>,
 }
@@ -37,6 +41,7 @@ impl Default for Progress {
             texts: 0,
             texts_under_way: 0,
             offers: Vec::new(),
+            paused: BTreeSet::new(),
             failure: None,
         };
         Progress { standing: Mutex::new(standing), moved: Condvar::new() }

@@ -2,7 +2,9 @@
 //! the stream goes on meanwhile.
 
 use super::conductor::Work;
+use crate::dispatch::Kind;
 use crate::engine::Engine;
+use crate::journal::Pausable;
 use crate::ledger::Ledger;
 use crate::snapshot::{Copy, in_a_copy};
 use crate::views::Writer;
@@ -11,6 +13,7 @@ use dataflows::model::{HouseholdKey, PersonId, Role};
 use dataflows::policy::Policy;
 use dataflows::records::Circumstances;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -50,6 +53,12 @@ impl Questions {
         }
         fs::create_dir_all(folder)?;
         Ok(Questions { work, policy, folder: folder.to_owned(), begun: Arc::default() })
+    }
+
+    /// What of a policy may be paused: its benefits, and the kinds of its texts.
+    pub fn pausable(&self) -> BTreeSet<Pausable> {
+        let benefits = self.policy.benefits.iter().map(|benefit| Pausable::Benefit(benefit.id.clone()));
+        benefits.chain(Kind::ALL.map(|kind| Pausable::Template(kind.name().to_owned()))).collect()
     }
 
     /// Asks between two epochs, while nothing moves; nothing if the pipeline has ended.

@@ -3,6 +3,7 @@
 use super::tokens::FEED;
 use super::{Doors, Refusal, Shared, aside};
 use crate::intake::{Intake, Schema};
+use crate::journal::Pausable;
 use crate::pipeline::Submission;
 use crate::pipeline::metrics::OfFeed;
 use axum::Json;
@@ -83,9 +84,13 @@ pub(super) async fn updates(State(doors): Shared, headers: HeaderMap, body: Body
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("body: {error}")))?;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let (encoding, feed) = (text(header::CONTENT_ENCODING.as_str()), text(FEED));
+    let feed = if feed.is_empty() { "http".to_owned() } else { feed };
+    if inner.progress.standing().paused.contains(&Pausable::Feed(feed.clone())) {
+        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, format!("feed {feed} is paused")));
+    }
     aside(move || {
         let _room = room;
-        take(&doors, &encoding, if feed.is_empty() { "http" } else { &feed }, &body)
+        take(&doors, &encoding, &feed, &body)
     })
     .await
 }

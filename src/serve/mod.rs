@@ -12,7 +12,8 @@ pub use tokens::Tokens;
 
 use crate::commands::{available_bytes, rss_bytes};
 use crate::dispatch::conversation::Stage;
-use crate::journal::{Own, Settlement};
+use crate::intake::did_you_mean;
+use crate::journal::{Own, Pausable, Settlement};
 use crate::ledger::{Reader, StoreFailure};
 use crate::pipeline::metrics::{AtStage, Metrics, OfRegister};
 use crate::pipeline::{Pipeline, Progress, Questions, Scribe, Submission, Unavailable, View};
@@ -25,6 +26,7 @@ use axum::{Json, Router};
 use dataflows::model::Date;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io::Read;
 use std::path::PathBuf;
@@ -59,6 +61,8 @@ struct Inner {
     ledger_file: PathBuf,
     questions: Questions,
     decoders: intake::Decoders,
+    /// The benefits and templates there are.
+    pausable: BTreeSet<Pausable>,
 }
 
 type Shared = State<Arc<Doors>>;
@@ -78,6 +82,7 @@ impl Doors {
             ledger_file: pipeline.ledger_file.clone(),
             questions: pipeline.questions.clone(),
             decoders: intake::Decoders::new(pipeline.schema.clone()),
+            pausable: pipeline.questions.pausable(),
         };
         assert!(self.inner.set(inner).is_ok(), "doors open once");
     }
@@ -100,6 +105,7 @@ pub fn router(doors: Arc<Doors>) -> Router {
         .route("/v1/replies", post(reply))
         .route("/v1/dispatch/live", post(live))
         .route("/v1/quarantine", post(settle))
+        .route("/v1/pause", post(pause))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
@@ -232,7 +238,7 @@ async fn status(State(doors): Shared) -> Result<Json<Value>, Refusal> {
     let memory = if available < resident / 4 { MEMORY_SHORT } else { "enough" };
     Ok(Json(
         json!({ "epoch": standing.epoch, "date": standing.date.to_string(), "live": standing.live, "texts": standing.texts, "texts_under_way": standing.texts_under_way,
-                    "failure": standing.failure, "resident_bytes": resident, "available_bytes": available, "memory": memory }),
+                    "failure": standing.failure, "resident_bytes": resident, "available_bytes": available, "memory": memory, "paused": standing.paused }),
     ))
 }
 
@@ -267,6 +273,24 @@ struct Settle {
 /// Rows of the quarantine need nobody's attention any more.
 async fn settle(State(doors): Shared, Json(Settle { rows, how }): Json<Settle>) -> Result<Json<Value>, Refusal> {
     submit(doors, Own::Settled { rows, how }).await
+}
+
+#[derive(Deserialize)]
+struct Pause {
+    #[serde(flatten)]
+    what: Pausable,
+    paused: bool,
+}
+
+/// A feed, or texts about a benefit or of a kind, wait until they may go on.
+async fn pause(State(doors): Shared, Json(Pause { what, paused }): Json<Pause>) -> Result<Json<Value>, Refusal> {
+    let known = &doors.inner()?.pausable;
+    if !known.contains(&what) && !matches!(what, Pausable::Feed(_)) {
+        let name = what.name();
+        let hint = did_you_mean(name, known.iter().map(Pausable::name));
+        return Err(Refusal(StatusCode::BAD_REQUEST, format!("`{name}` is not known{hint}")));
+    }
+    submit(doors, Own::Paused { what, paused }).await
 }
 
 async fn submit(doors: Arc<Doors>, own: Own) -> Result<Json<Value>, Refusal> {
