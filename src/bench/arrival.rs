@@ -17,6 +17,7 @@ use serde_json::json;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -75,6 +76,8 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     let load_seconds = loaded.elapsed().as_secs_f64();
     let micros = |histogram: &Histogram<u64>, quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1000.0;
     let quantiles = |histogram: &Histogram<u64>| json!({ "p50_us": micros(histogram, 0.5), "p99_us": micros(histogram, 0.99), "max_us": micros(histogram, 1.0) });
+    // What the load left to be written would be written while the stream is measured.
+    Command::new("sync").status().map_err(problem)?;
     let held_before = rss_bytes();
     let [acknowledged, mut known, later] = open_loop(&pipeline, records, *rate as f64);
     let halves = json!({ "first_half": quantiles(&known), "second_half": quantiles(&later) });
