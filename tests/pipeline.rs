@@ -280,6 +280,10 @@ pub fn kill_again_and_again(most: usize, seed: u64) {
     running.stop();
     let verified = summary(&shanyraq(["ledger", "verify", "--data", &data]));
     assert_eq!((&verified["decisions"], &verified["texts"]), (&json!(decisions.len()), &json!(texts.len())));
+    let scratch = folder.0.join("drill").display().to_string();
+    let drill = summary(&shanyraq(["journal", "restore-drill", "--allow-assumed", "--scratch", &scratch, "--data", &data]));
+    let (written, silent) = (&drill["rights"]["written_about"], &drill["rights"]["silent"]);
+    assert!(written.as_u64() > Some(20) && silent["baseline"].as_u64() > Some(1000), "{drill}");
     let exported = shanyraq(["journal", "export", "--data", &data]);
     assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
     assert_eq!(by_batch(&folder, &[("", exported.stdout)]), decisions, "batch on what the journal holds");
@@ -576,7 +580,7 @@ fn a_token_opens_its_own_door() {
     };
     let statuses = |method: &str, path: &str| ["feed", "reader", "operator", "nobody"].map(|token| status(method, path, token));
     assert_eq!(statuses("POST", "/v1/updates"), [200, 403, 403, 403]);
-    assert_eq!(statuses("GET", "/v1/completion/1"), [200, 200, 200, 403]);
+    assert_eq!(statuses("GET", "/v1/completion/1?wait=10s"), [200, 200, 200, 403]);
     assert_eq!(statuses("GET", "/v1/changes"), [403, 200, 200, 403]);
     assert_eq!(statuses("GET", "/v1/export/categories"), [403, 200, 200, 403]);
     assert_eq!(statuses("POST", "/v1/dispatch/live"), [403, 403, 200, 403]);

@@ -9,7 +9,7 @@ use shanyraq::commands::load_policy;
 use shanyraq::intake::Intake;
 use shanyraq::journal::{Own, SEGMENT_BYTES};
 use shanyraq::ledger::{Reader, Store, StoreFailure};
-use shanyraq::pipeline::{Network, Pipeline, Setup, Submission, copy_data, drill, ledger_file, snapshots_folder};
+use shanyraq::pipeline::{Network, Pipeline, Setup, Submission, copy_data, drill, journal_folder, ledger_file, snapshots_folder};
 use shanyraq::snapshot::Snapshots;
 use shanyraq::views::Writer;
 use std::path::{Path, PathBuf};
@@ -20,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const OFTEN: Duration = Duration::from_millis(20);
 const SELDOM: Duration = Duration::from_secs(3600);
 
-fn start(policy: &Arc<Policy>, data: &Path, workers: usize, snapshot_every: Duration) -> Pipeline {
-    let setup = Setup {
+fn setup(data: &Path, workers: usize, snapshot_every: Duration) -> Setup {
+    Setup {
         data: data.to_owned(),
         workers,
         network: Network::Nowhere,
@@ -29,8 +29,11 @@ fn start(policy: &Arc<Policy>, data: &Path, workers: usize, snapshot_every: Dura
         segment_bytes: SEGMENT_BYTES,
         snapshot_every,
         snapshots_kept: 3,
-    };
-    Pipeline::start(policy.clone(), setup).unwrap_or_else(|failure| panic!("{failure}"))
+    }
+}
+
+fn start(policy: &Arc<Policy>, data: &Path, workers: usize, snapshot_every: Duration) -> Pipeline {
+    Pipeline::start(policy.clone(), setup(data, workers, snapshot_every)).unwrap_or_else(|failure| panic!("{failure}"))
 }
 
 /// Tells a line, and waits until all that it led to is known: each is an epoch.
@@ -147,6 +150,12 @@ fn a_snapshot_of_no_use_is_passed_over() {
         assert!(!pipeline.metrics.text().lines().any(|line| line == failed));
         pipeline.stop();
     }
+    // Without the end of its journal a pipeline does not go on, whatever its snapshot holds.
+    let backup = folder.0.join("backup");
+    copy_data(&data, &backup).unwrap_or_else(|failure| panic!("{failure}"));
+    std::fs::remove_dir_all(journal_folder(&backup)).unwrap();
+    let refused = Pipeline::start(policy.clone(), setup(&backup, 1, SELDOM)).err().map(|failure| failure.to_string());
+    assert!(refused.as_ref().is_some_and(|why| why.contains("part of the journal is missing")), "{refused:?}");
     let others = Snapshots::open(&snapshots_folder(&data), "other".to_owned(), 3).unwrap().newest().unwrap();
     let error = others[0].read_rest(|_| Ok(())).unwrap_err().to_string();
     assert!(error.contains(&format!("under package {:032x}", policy.fingerprint)), "{error}");

@@ -244,6 +244,29 @@ impl Ledger {
         silences
     }
 
+    /// Accounts for every right in force that may be written about: how many were written about in their present round, or told to a
+    /// social worker whom they concern, and how many not, by reason. The error is a right of which neither is known.
+    pub fn account(&self) -> Result<(usize, BTreeMap<HeldBack, usize>), RightKey> {
+        let written: HashSet<(&RightKey, u32)> =
+            self.outbox.rows().iter().map(|message| (&message.text.right, message.text.round)).collect();
+        let (mut told, mut silences) = (0, self.silences());
+        for right in self
+            .rights
+            .iter()
+            .filter(|(right, standing)| standing.is_some() && self.desk.held_back(right).is_none())
+            .map(|(right, _)| right)
+        {
+            let conversation = self.desk.conversation(right).ok_or_else(|| right.clone())?;
+            let to_worker = self.desk.terms().benefits[usize::from(right.benefit)].to_worker;
+            if !to_worker && !written.contains(&(right, conversation.round)) {
+                return Err(right.clone());
+            }
+            told += 1;
+        }
+        silences.retain(|_, rights| *rights > 0);
+        Ok((told, silences))
+    }
+
     fn set_today(&mut self, today: Date) {
         self.today = self.today.max(today);
         self.desk.set_today(self.today);

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+/// Between looks, when one is due and nothing has happened since the last.
+const LOOK: Duration = Duration::from_millis(250);
 /// After a snapshot that could not be written another one is not tried at once.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -51,7 +53,7 @@ impl Keeper {
 
     /// How long until the next one may be due.
     pub fn rest(&self) -> Duration {
-        self.every.saturating_sub(self.last.1.elapsed()).max(Duration::from_millis(1))
+        self.every.saturating_sub(self.last.1.elapsed()).max(LOOK)
     }
 
     /// Begins one if it is due: the stream stands still while the process is copied.

@@ -84,7 +84,7 @@ fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Restores a copy of a data folder twice in `scratch`, from its snapshot and from its journal alone, and compares all that either says;
-/// the error names what differs. Removes what it made.
+/// the error names what differs. Every right in force was written about, or there is a reason why not. Removes what it made.
 pub fn drill(data: &Path, scratch: &Path, policy: &Arc<Policy>, allow_assumed: bool) -> Result<Value, Failure> {
     let [recalled, told] = ["recalled", "told"].map(|name| scratch.join(name));
     let at = |error| Failure::Folder { path: scratch.to_owned(), error };
@@ -102,20 +102,26 @@ pub fn drill(data: &Path, scratch: &Path, policy: &Arc<Policy>, allow_assumed: b
         };
         let pipeline = Pipeline::start(policy.clone(), setup)?;
         let views = digests(&pipeline, policy);
+        let accounted = pipeline.questions.ask(|_, ledger| ledger.account());
         pipeline.stop();
+        let unaccounted = || io::Error::new(io::ErrorKind::InvalidData, "a right in force was not written about, and nothing says why");
+        let (told, silences) = accounted.and_then(Result::ok).ok_or_else(unaccounted).map_err(at)?;
         let mut views = views.map_err(at)?;
         views.extend(Reader::open(&ledger_file(folder))?.digests()?);
-        Ok::<_, Failure>(views)
+        let silences: BTreeMap<&str, usize> = silences.into_iter().map(|(reason, rights)| (reason.name(), rights)).collect();
+        Ok::<_, Failure>((views, json!({ "written_about": told, "silent": silences })))
     });
     fs::remove_dir_all(scratch).map_err(at)?;
     let [recalled, told] = digests;
-    let (recalled, told) = (recalled?, told?);
+    let ((recalled, accounted), (told, _)) = (recalled?, told?);
     let differs: Vec<&String> = recalled.iter().filter(|(view, digest)| told.get(*view) != Some(digest)).map(|(view, _)| view).collect();
     if !differs.is_empty() {
         let what = format!("from its snapshot of epoch {:?} and from its journal alone different {differs:?} follow", kept.snapshot);
         return Err(at(io::Error::new(io::ErrorKind::InvalidData, what)));
     }
-    Ok(json!({ "epoch": kept.epoch, "journal_epoch": kept.journal_epoch, "snapshot": kept.snapshot, "digests": recalled }))
+    Ok(
+        json!({ "epoch": kept.epoch, "journal_epoch": kept.journal_epoch, "snapshot": kept.snapshot, "rights": accounted, "digests": recalled }),
+    )
 }
 
 /// Of each view of the engine the sum of its rows' hashes, whatever their order.
