@@ -146,13 +146,12 @@ impl Ledger {
     /// The oldest texts that wait for nothing but to be handed over.
     pub fn waiting(&self, limit: usize) -> Vec<u128> {
         let is_paused = |text: &Text| {
-            !self.paused.is_empty()
-                && [
-                    Pausable::Benefit(self.desk.terms().benefits[usize::from(text.right.benefit)].id.clone()),
-                    Pausable::Template(text.kind.name().to_owned()),
-                ]
-                .iter()
-                .any(|what| self.paused.contains(what))
+            let benefit = &self.desk.terms().benefits[usize::from(text.right.benefit)].id;
+            self.paused.iter().any(|what| match what {
+                Pausable::Feed(_) => false,
+                Pausable::Benefit(id) => id == benefit,
+                Pausable::Template(name) => name == text.kind.name(),
+            })
         };
         self.outbox.waiting().filter(|message| !is_paused(&message.text)).take(limit).map(|message| message.id).collect()
     }
@@ -249,13 +248,11 @@ impl Ledger {
     pub fn account(&self) -> Result<(usize, BTreeMap<HeldBack, usize>), RightKey> {
         let written: HashSet<(&RightKey, u32)> =
             self.outbox.rows().iter().map(|message| (&message.text.right, message.text.round)).collect();
-        let (mut told, mut silences) = (0, self.silences());
-        for right in self
-            .rights
-            .iter()
-            .filter(|(right, standing)| standing.is_some() && self.desk.held_back(right).is_none())
-            .map(|(right, _)| right)
-        {
+        let mut told = 0;
+        for (right, standing) in &self.rights {
+            if standing.is_none() || self.desk.held_back(right).is_some() {
+                continue;
+            }
             let conversation = self.desk.conversation(right).ok_or_else(|| right.clone())?;
             let to_worker = self.desk.terms().benefits[usize::from(right.benefit)].to_worker;
             if !to_worker && !written.contains(&(right, conversation.round)) {
@@ -263,8 +260,7 @@ impl Ledger {
             }
             told += 1;
         }
-        silences.retain(|_, rights| *rights > 0);
-        Ok((told, silences))
+        Ok((told, self.silences()))
     }
 
     fn set_today(&mut self, today: Date) {

@@ -30,7 +30,7 @@ impl Keeper {
     }
 
     /// Restores the newest snapshot that can be read, of an epoch that the ledger's file has. Those that cannot are told and passed over.
-    /// The epoch; nothing if there is none, and then engine and ledger hold nothing.
+    /// Nothing if there is none.
     pub fn recall(&mut self, frontier: Epoch, begin: impl Fn() -> (Engine, Ledger)) -> io::Result<Option<(Engine, Ledger)>> {
         for snapshot in self.snapshots.newest()?.into_iter().filter(|snapshot| snapshot.epoch <= frontier) {
             let begun = Instant::now();
@@ -39,7 +39,7 @@ impl Keeper {
                 Ok(()) => {
                     tracing::info!(epoch = snapshot.epoch, milliseconds = begun.elapsed().as_millis() as u64, "snapshot restored");
                     self.last.0 = snapshot.epoch;
-                    self.metrics.snapshot_epoch.set(snapshot.epoch as i64);
+                    self.measure(snapshot.completed()?);
                     return Ok(Some((engine, ledger)));
                 }
                 Err(error) => {
@@ -89,6 +89,12 @@ impl Keeper {
         self.under_way = Some(std::thread::Builder::new().name("keeper".to_owned()).spawn(complete).expect("a thread can be started"));
     }
 
+    fn measure(&self, completed: SystemTime) {
+        self.metrics.snapshot_epoch.set(self.last.0 as i64);
+        let since_1970 = completed.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.metrics.snapshot_time.set(since_1970.as_secs() as i64);
+    }
+
     fn bury(&mut self) {
         if self.under_way.as_ref().is_some_and(JoinHandle::is_finished) {
             self.join();
@@ -100,9 +106,7 @@ impl Keeper {
         match under_way.join().expect("a keeper does not panic") {
             Ok(()) => {
                 tracing::info!(epoch = self.last.0, milliseconds = self.last.1.elapsed().as_millis() as u64, "snapshot written");
-                self.metrics.snapshot_epoch.set(self.last.0 as i64);
-                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                self.metrics.snapshot_time.set(now.as_secs() as i64);
+                self.measure(SystemTime::now());
             }
             Err(error) => {
                 tracing::error!(epoch = self.last.0, %error, "no snapshot");

@@ -65,8 +65,16 @@ impl Decoders {
 /// `POST /v1/updates`.
 pub(super) async fn updates(State(doors): Shared, headers: HeaderMap, body: Body) -> Result<Json<Value>, Refusal> {
     let inner = doors.inner()?;
-    if let Some(failure) = inner.progress.standing().failure {
+    let standing = inner.progress.standing();
+    if let Some(failure) = standing.failure {
         return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, failure));
+    }
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let (encoding, feed) = (text(header::CONTENT_ENCODING.as_str()), text(FEED));
+    let feed = if feed.is_empty() { "http".to_owned() } else { feed };
+    // Before room is taken for a body that is not wanted now.
+    if standing.paused.contains(&Pausable::Feed(feed.clone())) {
+        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, format!("feed {feed} is paused")));
     }
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let too_long = || Refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {BODY_BYTES_MAX} bytes"));
@@ -82,12 +90,6 @@ pub(super) async fn updates(State(doors): Shared, headers: HeaderMap, body: Body
         Refusal(StatusCode::TOO_MANY_REQUESTS, "no room for this body at the moment".to_owned())
     })?;
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("body: {error}")))?;
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let (encoding, feed) = (text(header::CONTENT_ENCODING.as_str()), text(FEED));
-    let feed = if feed.is_empty() { "http".to_owned() } else { feed };
-    if inner.progress.standing().paused.contains(&Pausable::Feed(feed.clone())) {
-        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, format!("feed {feed} is paused")));
-    }
     aside(move || {
         let _room = room;
         take(&doors, &encoding, &feed, &body)

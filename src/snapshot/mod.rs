@@ -22,6 +22,7 @@ use part::{Title, read_part, write_part};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// What is not complete yet.
 const DRAFT: &str = "draft";
@@ -134,6 +135,11 @@ impl Snapshot {
 
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// When it was complete.
+    pub fn completed(&self) -> io::Result<SystemTime> {
+        fs::metadata(&self.folder)?.modified()
     }
 
     /// How long it is, in bytes.
