@@ -140,6 +140,11 @@ impl Aliases {
         self.0.get(&number).is_some_and(|given_up| given_up.secret)
     }
 
+    /// The numbers that are given up and in no output.
+    pub fn secret(&self) -> BTreeSet<PersonId> {
+        self.0.iter().filter(|(_, given_up)| given_up.secret).map(|(number, _)| *number).collect()
+    }
+
     /// Everybody who has several numbers: the one that stands, and all of them, both ascending.
     pub fn people(&self) -> BTreeMap<PersonId, BTreeSet<PersonId>> {
         let mut people: BTreeMap<PersonId, BTreeSet<PersonId>> = BTreeMap::new();

@@ -129,8 +129,23 @@ fn same_right(one: &Decision, other: &Decision) -> bool {
     (one.person, one.benefit, &one.ground, one.period) == (other.person, other.benefit, &other.ground, other.period)
 }
 
+/// The decisions that follow from all rights there are, those in doubt among them, in their order.
+pub fn standing(policy: &Policy, mut rights: Vec<Right>) -> Vec<Decision> {
+    rights.sort_unstable();
+    let of_person = |one: &Right, other: &Right| one.decision.person == other.decision.person;
+    let mut standing: Vec<Decision> = Vec::with_capacity(rights.len());
+    for rights in rights.chunk_by(of_person) {
+        let (stacked, alone): (Vec<_>, Vec<_>) = rights.iter().partition(|right| policy.is_stacked(right.decision.benefit));
+        let stacked: Vec<Right> = stacked.into_iter().cloned().collect();
+        standing.extend(policy.stack(&stacked));
+        standing.extend(alone.into_iter().map(|right| right.decision.clone()));
+    }
+    standing.sort_unstable();
+    standing
+}
+
 /// One right's change, if it is one: what was in doubt and still is, or is for the first time, is none.
-fn change(before: Option<Decision>, now: Option<Decision>) -> Option<Change> {
+pub fn change(before: Option<Decision>, now: Option<Decision>) -> Option<Change> {
     let stands = |decision: &Decision| decision.outcome != Outcome::InDoubt;
     let (stood, is_known) = (before.as_ref().is_some_and(stands), now.as_ref().is_none_or(stands));
     let (kind, decision, before) = match (before, now) {

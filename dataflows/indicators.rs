@@ -221,7 +221,7 @@ impl Measurer {
 }
 
 /// What a person contributes where they stand; nothing where they stand nowhere.
-fn measure_one(
+pub(crate) fn measure_one(
     evaluator: &mut Evaluator,
     environment: &Environment,
     person: PersonId,
@@ -286,7 +286,7 @@ pub fn hand_on(household: HouseholdKey, before: &[Entitlement], now: &[Entitleme
     }
 }
 
-fn right(household: HouseholdKey, entitlement: &Entitlement) -> Right {
+pub(crate) fn right(household: HouseholdKey, entitlement: &Entitlement) -> Right {
     let Entitlement { benefit, ref ground, period, outcome, amount, from, until, held, proactive, failed, recipient: person, addressee } =
         *entitlement;
     let ground = ground.clone();

@@ -26,11 +26,12 @@ pub mod records;
 
 use aliases::Aliases;
 use households::ListSizes;
+use indicators::{measure_one, right};
 use judgements::SharedRows;
 use model::{Epoch, EpochAnswer, HouseholdKey, Membership, PersonId, Role, SharedAnswer, Update};
 use operators::{Kept, Restorer, Saver, Site, StoreSize};
 use policy::file::{self, Record};
-use policy::{Evaluator, Judgement, Policy, Row};
+use policy::{Contribution, Evaluator, Judgement, Policy, Right, Row};
 use records::{ActEvent, Circumstances, FileEvent, Files, Held, SharedActs, SharedFiles};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -217,6 +218,24 @@ impl House {
             let (values, _) = evaluator.person_values(&environment, entry.person, &entry.file, entry.membership.role);
             each(entry.person, values);
         }
+    }
+
+    /// The rights of this worker's people and households as they stand, whatever else stands beside them.
+    pub fn rights(&self, circumstances: &Circumstances) -> Vec<Right> {
+        let environment = self.policy.environment(circumstances.today, &circumstances.feeds);
+        let (mut evaluator, mut rights) = (Evaluator::new(self.policy.clone()), Vec::new());
+        let mut contribution = Contribution::default();
+        for entry in &self.files.borrow().entries {
+            measure_one(&mut evaluator, &environment, entry.person, &entry.file, entry.membership, &mut contribution);
+            rights.extend(contribution.entitlements.iter().map(|entitlement| right(entry.membership.household, entitlement)));
+        }
+        let (rows, mut row, mut judgement) = (self.rows.borrow(), Row::default(), Judgement::default());
+        for household in rows.sorted_keys() {
+            rows.read(household, &mut row);
+            evaluator.judge(&environment, &row, household, &mut judgement);
+            rights.extend(judgement.entitlements.iter().map(|entitlement| right(household, entitlement)));
+        }
+        rights
     }
 
     /// The packed file and the place of a person, if this worker keeps them.

@@ -101,7 +101,7 @@ impl Writer {
     }
 
     /// Why: the conditions that hold, or of a refusal those that fail.
-    fn reasons(&self, decision: &Decision) -> Vec<&str> {
+    pub fn reasons(&self, decision: &Decision) -> Vec<&str> {
         match decision.outcome {
             Outcome::Refused => self.policy.refusals(decision.benefit, decision.failed).collect(),
             _ => self.policy.benefits[decision.benefit as usize].reasons.iter().map(String::as_str).collect(),

@@ -1,7 +1,7 @@
 //! The engine and the twin told the same lines, and what both say, so that it can be compared.
 
 use dataflows::decisions::ground_text;
-use dataflows::model::{Change, ChangeKind, Date, Decision, HouseholdKey, Membership, PersonId, Role};
+use dataflows::model::{Change, ChangeKind, Date, Decision, HouseholdKey, Membership, Outcome, PersonId, Role};
 use dataflows::policy::file::ABSENT;
 use dataflows::policy::{Contribution, Criterion, Evaluator, Indicator, Judgement, Level, Policy, ValueKind, is_unknown, reason_of};
 use fixtures::twin::{DecisionView, Household, PersonView, Value, World};
@@ -181,6 +181,15 @@ impl Run {
         let counts = (members, computed, judged) == (persons.len(), persons.len(), families.len());
         let decisions: BTreeSet<&DecisionView> = worlds.iter().flat_map(|world| &world.decisions).collect();
         let faults: BTreeSet<_> = worlds.iter().flat_map(|world| &world.faults).collect();
+        let in_force: BTreeSet<DecisionView> = self
+            .engine
+            .outcome()
+            .decisions
+            .iter()
+            .filter(|decision| decision.outcome != Outcome::InDoubt)
+            .map(|decision| self.view(decision))
+            .collect();
+        assert_eq!(in_force, self.decisions, "what stands is what was said to be gained and not to be lost");
         all_stand && all_computed && all_scored && counts && self.decisions.iter().eq(decisions) && self.faults.keys().eq(faults)
     }
 

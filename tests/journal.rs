@@ -19,10 +19,31 @@ struct Sea(Arc<Mutex<Water>>);
 
 #[derive(Default)]
 struct Water {
-    files: BTreeMap<String, (Vec<u8>, Vec<u8>)>,
+    files: BTreeMap<String, Bytes>,
     /// The next writes or syncs that fail; a write that fails leaves half of what it was given.
     failing_writes: usize,
     failing_syncs: usize,
+}
+
+/// What a file holds for sure, and what was written since the last sync, from which byte on.
+#[derive(Clone, Default)]
+struct Bytes {
+    durable: Vec<u8>,
+    at: usize,
+    pending: Vec<u8>,
+}
+
+impl Bytes {
+    fn as_read(&self) -> Vec<u8> {
+        let Bytes { mut durable, at, pending } = self.clone();
+        durable.resize(durable.len().max(at + pending.len()), 0);
+        durable[at..at + pending.len()].copy_from_slice(&pending);
+        durable
+    }
+
+    fn sync(&mut self) {
+        *self = Bytes { durable: self.as_read(), at: self.at + self.pending.len(), pending: Vec::new() };
+    }
 }
 
 struct SeaFile(Sea, String);
@@ -32,14 +53,19 @@ impl Sea {
         self.0.lock().unwrap()
     }
 
-    /// The power fails: of what was not synced only some of the first bytes are there, or none, and one of them may be wrong.
-    fn storm(&self, kept: usize, wrong: Option<usize>) {
-        for (durable, pending) in self.water().files.values_mut() {
-            pending.truncate(kept);
-            if let Some(byte) = wrong.filter(|at| *at < pending.len()).and_then(|at| pending.get_mut(at)) {
+    /// The power fails: of what was not synced only some of the first bytes are there, or none, of these the first may be missing, and
+    /// one of them may be wrong.
+    fn storm(&self, kept: usize, missing: usize, wrong: Option<usize>) {
+        for file in self.water().files.values_mut() {
+            file.pending.truncate(kept);
+            if let Some(byte) = wrong.and_then(|at| file.pending.get_mut(at)) {
                 *byte ^= 0x40;
             }
-            durable.append(pending);
+            let before = file.durable.clone();
+            for (at, byte) in file.pending.iter_mut().enumerate().take(missing) {
+                *byte = before.get(file.at + at).copied().unwrap_or(0);
+            }
+            file.sync();
         }
     }
 }
@@ -52,24 +78,23 @@ impl Disk for Sea {
     }
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        let water = self.water();
-        let (durable, pending) = water.files.get(name).ok_or(io::ErrorKind::NotFound)?;
-        Ok([durable.as_slice(), pending].concat())
+        Ok(self.water().files.get(name).ok_or(io::ErrorKind::NotFound)?.as_read())
     }
 
     fn read_part(&self, name: &str, from: u64, length: usize) -> io::Result<Vec<u8>> {
         Ok(self.read(name)?.into_iter().skip(from as usize).take(length).collect())
     }
 
-    fn create(&self, name: &str) -> io::Result<SeaFile> {
-        self.water().files.insert(name.to_owned(), Default::default());
+    fn create(&self, name: &str, room: u64) -> io::Result<SeaFile> {
+        self.water().files.insert(name.to_owned(), Bytes { durable: vec![0; room as usize], ..Bytes::default() });
         Ok(SeaFile(self.clone(), name.to_owned()))
     }
 
-    fn reopen(&self, name: &str, length: u64) -> io::Result<SeaFile> {
-        let mut bytes = self.read(name)?;
-        bytes.truncate(length as usize);
-        self.water().files.insert(name.to_owned(), (bytes, Vec::new()));
+    fn reopen(&self, name: &str, length: u64, room: u64) -> io::Result<SeaFile> {
+        let (mut durable, at) = (self.read(name)?, length as usize);
+        durable.truncate(at);
+        durable.resize(at.max(room as usize), 0);
+        self.water().files.insert(name.to_owned(), Bytes { durable, at, pending: Vec::new() });
         Ok(SeaFile(self.clone(), name.to_owned()))
     }
 }
@@ -80,7 +105,7 @@ impl DiskFile for SeaFile {
         let fails = water.failing_writes > 0;
         water.failing_writes -= usize::from(fails);
         let written = if fails { &bytes[..bytes.len() / 2] } else { bytes };
-        water.files.get_mut(&self.1).unwrap().1.extend_from_slice(written);
+        water.files.get_mut(&self.1).unwrap().pending.extend_from_slice(written);
         if fails { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
@@ -90,9 +115,14 @@ impl DiskFile for SeaFile {
             water.failing_syncs -= 1;
             return Err(io::Error::other("EIO"));
         }
-        let (durable, pending) = water.files.get_mut(&self.1).unwrap();
-        durable.append(pending);
+        water.files.get_mut(&self.1).unwrap().sync();
         Ok(())
+    }
+
+    fn finish(&mut self) {
+        let mut water = self.0.water();
+        let file = water.files.get_mut(&self.1).unwrap();
+        file.durable.truncate(file.at);
     }
 }
 
@@ -109,7 +139,7 @@ fn told<D: Disk>(disk: &D) -> Result<(Told, Summary), Failure> {
 }
 
 fn open(disk: &Sea, segment_bytes: u64) -> Journal<Sea> {
-    Journal::open(disk.clone(), dictionary(&["a.b"])).unwrap().with_segments_of(segment_bytes)
+    Journal::open(disk.clone(), dictionary(&["a.b"]), segment_bytes).unwrap()
 }
 
 /// What happens to a journal.
@@ -120,6 +150,7 @@ enum Happening {
     Storm {
         during: Vec<u8>,
         kept: usize,
+        missing: usize,
         wrong: Option<usize>,
     },
     /// A write or a sync fails, once.
@@ -134,7 +165,7 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     let bytes = || prop::collection::vec(any::<u8>(), 0..200);
     let one = prop_oneof![
         5 => bytes().prop_map(Happening::Append),
-        2 => (bytes(), 0..300usize, prop::option::of(0..300usize)).prop_map(|(during, kept, wrong)| Happening::Storm { during, kept, wrong }),
+        2 => (bytes(), 0..300usize, 0..100usize, prop::option::of(0..300usize)).prop_map(|(during, kept, missing, wrong)| Happening::Storm { during, kept, missing, wrong }),
         2 => (any::<bool>(), bytes()).prop_map(|(write, during)| Happening::Failure { write, during }),
         1 => Just(Happening::OpenAgain),
     ];
@@ -153,11 +184,11 @@ proptest! {
         for happening in happenings {
             match happening {
                 Happening::Append(entries) => acknowledged.push((journal.append(&entries).unwrap(), entries)),
-                Happening::Storm { during, kept, wrong } => {
+                Happening::Storm { during, kept, missing, wrong } => {
                     // The sync does not return before the power fails.
                     sea.water().failing_syncs = 1;
                     prop_assert!(journal.append(&during).is_err());
-                    sea.storm(kept, wrong);
+                    sea.storm(kept, missing, wrong);
                     sea.water().failing_syncs = 0;
                     journal = open(&sea, segment_bytes);
                     // All of it may have reached the disk without anybody having been told so.
@@ -195,12 +226,15 @@ proptest! {
 /// Three epochs in one segment, and where the frames of the second and the third begin.
 fn three_epochs(folder: &Temporary) -> (std::path::PathBuf, Vec<u8>) {
     let disk = Folder::open(&folder.0).unwrap();
-    let mut journal = Journal::open(disk, dictionary(&["a.b"])).unwrap();
+    let mut journal = Journal::open(disk, dictionary(&["a.b"]), 1_000).unwrap();
     for entries in [&b"first"[..], b"second", b"third"] {
         journal.append(entries).unwrap();
     }
     let file = folder.0.join("0000000001.shj");
-    let bytes = std::fs::read(&file).unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    // There is room behind them.
+    assert_eq!((bytes.len(), bytes.last()), (1_000, Some(&0)));
+    bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1);
     (file, bytes)
 }
 
@@ -213,8 +247,9 @@ fn a_torn_tail_is_cut_and_the_next_epoch_follows_what_is_whole() {
         let disk = Folder::open(&folder.0).unwrap();
         let (epochs, summary) = told(&disk).unwrap();
         assert_eq!(epochs.iter().map(|(epoch, _)| *epoch).collect::<Vec<_>>(), [1, 2], "cut by {cut}");
-        assert_eq!(summary.torn_bytes, (b"third".len() + 17 - cut) as u64);
-        let mut journal = Journal::open(disk, dictionary(&["a.b"])).unwrap();
+        // Zeros at its end are as good as none.
+        assert_eq!(summary.torn_bytes == 0, cut == b"third".len() + 17);
+        let mut journal = Journal::open(disk, dictionary(&["a.b"]), 1_000).unwrap();
         assert_eq!(journal.append(b"another").unwrap(), 3);
         drop(journal);
         let (epochs, summary) = told(&Folder::open(&folder.0).unwrap()).unwrap();
@@ -234,7 +269,7 @@ fn damage_in_the_middle_is_refused_with_its_place() {
     let expected = format!("journal 0000000001.shj: damaged at byte {frame}: a frame does not check, and others follow");
     let disk = Folder::open(&folder.0).unwrap();
     assert_eq!(told(&disk).unwrap_err().to_string(), expected);
-    assert_eq!(Journal::open(disk, dictionary(&["a.b"])).err().unwrap().to_string(), expected);
+    assert_eq!(Journal::open(disk, dictionary(&["a.b"]), 1_000).err().unwrap().to_string(), expected);
 }
 
 #[test]
@@ -253,7 +288,7 @@ fn one_process_at_a_time_and_another_format_is_refused() {
 fn a_new_policy_begins_a_segment_with_its_own_dictionary() {
     let sea = Sea::default();
     open(&sea, 10_000).append(b"old").unwrap();
-    let mut journal = Journal::open(sea.clone(), dictionary(&["a.b", "c.d"])).unwrap();
+    let mut journal = Journal::open(sea.clone(), dictionary(&["a.b", "c.d"]), 10_000).unwrap();
     assert_eq!(journal.append(b"new").unwrap(), 2);
     let mut words = Vec::new();
     read_epochs(&sea, 0, |epoch| {

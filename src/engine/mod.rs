@@ -4,11 +4,12 @@
 //! numbers mean the same person.
 
 mod numbers;
+pub mod outcome;
 
 use dataflows::aliases::Aliases;
 use dataflows::model::{
     Change, ChangeKind, Date, Epoch, EpochAnswer, Fault, HouseholdKey, Ignored, Membership, Move, PersonId, Renumbering, Restanding, Role,
-    Update,
+    Standing, Update,
 };
 use dataflows::operators::{Restorer, Saver};
 use dataflows::policy::file::Record;
@@ -16,6 +17,8 @@ use dataflows::policy::{FeedState, Judgement, Policy, Row};
 use dataflows::records::{Circumstances, FileEvent, Held};
 use dataflows::{House, Sizes};
 use numbers::{Act, Numbers, Settled};
+use outcome::{Conclusions, Outcome};
+use std::collections::BTreeSet;
 use std::io;
 use std::iter::Flatten;
 use std::sync::mpsc::{IntoIter, Receiver, Sender, SyncSender, channel, sync_channel};
@@ -263,6 +266,18 @@ impl Engine {
         merge(self.view(Command::Persons), |(person, _)| *person)
     }
 
+    /// What was concluded of everybody, from all that is held. It takes as long as looking at everybody once.
+    pub fn outcome(&self) -> Outcome {
+        let now = self.circumstances();
+        let conclusions = self.with_houses(move |_, house| conclusions(house, &now));
+        Outcome::new(self.policy.clone(), conclusions, &self.secret())
+    }
+
+    /// Numbers that were given up in secret.
+    pub fn secret(&self) -> BTreeSet<PersonId> {
+        self.numbers.aliases().secret()
+    }
+
     fn view<T: Send + 'static>(&self, command: impl Fn(Circumstances, SyncSender<Vec<T>>) -> Command) -> Vec<Flatten<IntoIter<Vec<T>>>> {
         let mut parts = Vec::new();
         for worker in 0..self.workers.len() {
@@ -378,6 +393,16 @@ fn worker_channels() -> (WorkerHandle, WorkerEnds) {
     let (commands, commands_end) = sync_channel(COMMANDS_AHEAD);
     let (answers_end, answers) = channel();
     (WorkerHandle { commands, answers }, (commands_end, answers_end))
+}
+
+/// What a worker's house concluded of everybody it keeps.
+pub fn conclusions(house: &House, now: &Circumstances) -> Conclusions {
+    let mut conclusions = Conclusions { rights: house.rights(now), ..Conclusions::default() };
+    house.members(|(household, person, _)| conclusions.places.push((person, household)));
+    house.judgements(now, |household, _, judgement| {
+        conclusions.standings.push((household, Standing { category: judgement.category, level: judgement.level }));
+    });
+    conclusions
 }
 
 /// Ends the process with a worker that panics: its peers would wait for it for ever.

@@ -3,6 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 /// A folder of files that grow at their ends.
 pub trait Disk: Send + 'static {
@@ -14,10 +16,11 @@ pub trait Disk: Send + 'static {
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
     /// At most so many bytes of a file, from this one on.
     fn read_part(&self, name: &str, from: u64, length: usize) -> io::Result<Vec<u8>>;
-    /// A new, empty file whose name outlives a loss of power.
-    fn create(&self, name: &str) -> io::Result<Self::File>;
-    /// A file cut to this length, to append to.
-    fn reopen(&self, name: &str, length: u64) -> io::Result<Self::File>;
+    /// A new file without content, whose name outlives a loss of power. Where it can be had there is room for so many bytes: zeros that
+    /// appending overwrites.
+    fn create(&self, name: &str, room: u64) -> io::Result<Self::File>;
+    /// A file cut to this length, to append to; and room as above, up to this length of the file.
+    fn reopen(&self, name: &str, length: u64, room: u64) -> io::Result<Self::File>;
 }
 
 /// A file being written. What is not synced may be lost.
@@ -25,13 +28,25 @@ pub trait DiskFile: Send + 'static {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Returns once everything appended would outlive a loss of power.
     fn sync(&mut self) -> io::Result<()>;
+    /// Nothing more is appended: room that was not used is given back, if that can be done.
+    fn finish(&mut self);
 }
 
 /// A real folder, held by one process at a time.
+///
+/// A file that grows has its size and place to be written by each sync, and so waits for whatever else the file system writes at the
+/// moment (a sync beside a busy database took tens of milliseconds). One that is overwritten has not: files are begun full of zeros,
+/// the next one in the background.
 pub struct Folder {
     path: PathBuf,
     _lock: File,
+    /// Prepares the next file.
+    preparing: Mutex<Option<JoinHandle<io::Result<()>>>>,
 }
+
+/// The next file.
+const NEXT: &str = "next";
+const ZEROS: [u8; 1 << 18] = [0; 1 << 18];
 
 impl Folder {
     /// Opens or makes a folder and takes its lock; the error says so if another process has it.
@@ -42,12 +57,42 @@ impl Folder {
             fs::TryLockError::WouldBlock => io::Error::new(io::ErrorKind::ResourceBusy, "another process works in this folder"),
             fs::TryLockError::Error(error) => error,
         })?;
-        Ok(Folder { path: path.to_owned(), _lock: lock })
+        Ok(Folder { path: path.to_owned(), _lock: lock, preparing: Mutex::default() })
     }
 
     fn sync_names(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
+
+    /// Gives the next file this path, if it is ready, and prepares another.
+    fn take_next(&self, path: &Path, room: u64) -> bool {
+        let mut preparing = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
+        if preparing.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return false;
+        }
+        let next = self.path.join(NEXT);
+        let ready = preparing.take().is_some_and(|thread| matches!(thread.join(), Ok(Ok(()))));
+        let taken = ready && fs::rename(&next, path).is_ok();
+        let prepare = move || {
+            let mut file = File::create(next)?;
+            fill(&mut file, room)
+        };
+        *preparing = std::thread::Builder::new().name("journal".to_owned()).spawn(prepare).ok();
+        taken
+    }
+}
+
+/// Writes zeros from where a file ends up to this length.
+fn fill(file: &mut File, room: u64) -> io::Result<()> {
+    let mut left = room.saturating_sub(file.seek(SeekFrom::End(0))?);
+    while left > 0 {
+        let zeros = &ZEROS[..left.min(ZEROS.len() as u64) as usize];
+        file.write_all(zeros)?;
+        // Piece by piece, so that nobody who syncs meanwhile waits for all of it.
+        file.sync_data()?;
+        left -= zeros.len() as u64;
+    }
+    file.sync_all()
 }
 
 impl Disk for Folder {
@@ -73,18 +118,25 @@ impl Disk for Folder {
         Ok(bytes)
     }
 
-    fn create(&self, name: &str) -> io::Result<File> {
+    fn create(&self, name: &str, room: u64) -> io::Result<File> {
+        let path = self.path.join(name);
+        let prepared = self.take_next(&path, room);
         // What an earlier attempt left of it holds nothing.
-        let file = OpenOptions::new().create(true).write(true).truncate(true).open(self.path.join(name))?;
+        let file = OpenOptions::new().create(true).write(true).truncate(!prepared).open(path)?;
         self.sync_names()?;
         Ok(file)
     }
 
-    fn reopen(&self, name: &str, length: u64) -> io::Result<File> {
+    fn reopen(&self, name: &str, length: u64, room: u64) -> io::Result<File> {
         let mut file = OpenOptions::new().write(true).open(self.path.join(name))?;
         file.set_len(length)?;
         file.sync_all()?;
-        file.seek(SeekFrom::End(0))?;
+        if fill(&mut file, room).is_err() {
+            // A full disk: whether there is place for what is appended, appending tells.
+            file.set_len(length)?;
+            file.sync_all()?;
+        }
+        file.seek(SeekFrom::Start(length))?;
         Ok(file)
     }
 }
@@ -96,5 +148,10 @@ impl DiskFile for File {
 
     fn sync(&mut self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn finish(&mut self) {
+        // Readers know zeros behind the last epoch for what they are.
+        drop(self.stream_position().and_then(|end| self.set_len(end)));
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //!  journal/            0000000001.shj  0000000002.shj  …      each begins with a dictionary, then epochs
 //!  an epoch            the entries that were written and synced together; the house takes it in as one
+//!  next                the next segment, full of zeros, so that a sync of it need not wait for the file system
 //! ```
 //!
 //! The journal is the truth: what the engine holds and what the ledger shows follow from it. A write that failed is cut off before the
@@ -17,7 +18,7 @@ pub use entries::{Dictionary, Entry, Own, Pausable, Settlement, Written};
 
 use segment::{
     BEGINNING_BYTES, Frame, HEADER_BYTES, Kind, MARKED_BYTES, PAYLOAD_MAX, check_header, continues, first_frame_bytes, header,
-    marked_epoch, read_frame, write_frame,
+    marked_epoch, read_frame, write_frame, written,
 };
 use std::fmt;
 use std::io;
@@ -81,30 +82,33 @@ pub struct Journal<D: Disk> {
 impl<D: Disk> Journal<D> {
     /// Opens a journal, or begins one. What was torn off at its end is cut; what is damaged is refused. From here on entries are
     /// written by this dictionary.
-    pub fn open(disk: D, dictionary: Dictionary) -> Result<Self, Failure> {
-        let (segment, file, length) = match segments(&disk)?.pop() {
-            None => (1, new_segment(&disk, 1, &dictionary)?, 0),
+    ///
+    /// A segment is closed once it is as long as `segment_bytes`.
+    pub fn open(disk: D, dictionary: Dictionary, segment_bytes: u64) -> Result<Self, Failure> {
+        let reopen = |name: &str, length, room| disk.reopen(name, length, room).map_err(failed(name));
+        let begun = opening(&dictionary).len() as u64;
+        let (segment, length) = match segments(&disk)?.pop() {
+            None => (1, None),
             Some(name) => {
                 let (number, scan) = (number_of(&name), scan(&name, &read(&disk, &name)?)?);
                 match scan.dictionary {
                     // The segment was begun, and nothing in it was ever acknowledged.
-                    None => (number, refill(&disk, &name, &dictionary)?, 0),
-                    Some(known) if *known == dictionary => {
-                        (number, disk.reopen(&name, scan.end as u64).map_err(failed(&name))?, scan.end as u64)
+                    None => (number, None),
+                    Some(known) if *known == dictionary => (number, Some(scan.end as u64)),
+                    Some(_) => {
+                        reopen(&name, scan.end as u64, 0)?;
+                        (number + 1, None)
                     }
-                    Some(_) => (number + 1, new_segment(&disk, number + 1, &dictionary)?, 0),
                 }
             }
         };
+        if length.is_none() {
+            new_segment(&disk, segment, &dictionary, segment_bytes)?;
+        }
+        let length = length.unwrap_or(begun);
+        let file = reopen(&name_of(segment), length, segment_bytes)?;
         let epoch = last_epoch(&disk)?;
-        let length = length.max(opening(&dictionary).len() as u64);
-        let segment_bytes = SEGMENT_BYTES;
         Ok(Journal { disk, dictionary, segment, file, length, epoch, torn: false, segment_bytes, buffer: Vec::new() })
-    }
-
-    /// The same journal, whose segments are closed once they are as long.
-    pub fn with_segments_of(self, segment_bytes: u64) -> Self {
-        Journal { segment_bytes, ..self }
     }
 
     /// The last epoch that is written; zero before the first.
@@ -117,31 +121,34 @@ impl<D: Disk> Journal<D> {
     pub fn append(&mut self, entries: &[u8]) -> Result<u64, Failure> {
         let name = name_of(self.segment);
         if self.torn {
-            self.file = self.disk.reopen(&name, self.length).map_err(failed(&name))?;
+            self.file = self.disk.reopen(&name, self.length, 0).map_err(failed(&name))?;
             self.torn = false;
         }
         if self.length >= self.segment_bytes {
-            self.file = new_segment(&self.disk, self.segment + 1, &self.dictionary)?;
+            let file = new_segment(&self.disk, self.segment + 1, &self.dictionary, self.segment_bytes)?;
+            std::mem::replace(&mut self.file, file).finish();
             self.segment += 1;
             self.length = opening(&self.dictionary).len() as u64;
         }
         let name = name_of(self.segment);
         let number = self.epoch + 1;
-        self.buffer.clear();
-        let mut parts = entries.chunks(PAYLOAD_MAX - 64).peekable();
-        if parts.peek().is_none() {
-            write_frame(&mut self.buffer, Kind::Epoch, number, &[]);
-        }
-        while let Some(part) = parts.next() {
-            let kind = if parts.peek().is_some() { Kind::Part } else { Kind::Epoch };
-            write_frame(&mut self.buffer, kind, number, part);
-        }
         self.torn = true;
-        self.file.append(&self.buffer).map_err(failed(&name))?;
-        self.file.sync().map_err(failed(&name))?;
+        let (mut rest, mut length) = (entries, self.length);
+        loop {
+            let (part, others) = rest.split_at(rest.len().min(PAYLOAD_MAX));
+            let kind = if others.is_empty() { Kind::Epoch } else { Kind::Part };
+            self.buffer.clear();
+            write_frame(&mut self.buffer, kind, number, part);
+            self.file.append(&self.buffer).map_err(failed(&name))?;
+            // Each part before the next: whatever a loss of power leaves, nothing whole follows what is torn.
+            self.file.sync().map_err(failed(&name))?;
+            (rest, length) = (others, length + self.buffer.len() as u64);
+            if kind == Kind::Epoch {
+                break;
+            }
+        }
         self.torn = false;
-        self.length += self.buffer.len() as u64;
-        self.epoch = number;
+        (self.length, self.epoch) = (length, number);
         Ok(number)
     }
 }
@@ -162,7 +169,7 @@ pub fn read_epochs<D: Disk>(disk: &D, after: u64, mut each: impl FnMut(Epoch) ->
     for (index, name) in names.iter().enumerate() {
         let bytes = read(disk, name)?;
         let end = read_segment(name, &bytes, &mut summary, &mut each)?;
-        summary.torn_bytes = (bytes.len() - end) as u64;
+        summary.torn_bytes = (written(&bytes).max(end) - end) as u64;
         if summary.torn_bytes > 0 && index + 1 < names.len() {
             return Err(damaged(name, end, "a frame does not check, and segments follow"));
         }
@@ -250,19 +257,11 @@ fn opening(dictionary: &Dictionary) -> Vec<u8> {
     bytes
 }
 
-fn new_segment<D: Disk>(disk: &D, number: u64, dictionary: &Dictionary) -> Result<D::File, Failure> {
+fn new_segment<D: Disk>(disk: &D, number: u64, dictionary: &Dictionary, room: u64) -> Result<D::File, Failure> {
     let name = name_of(number);
-    let file = disk.create(&name).map_err(failed(&name))?;
-    fill(file, &name, dictionary)
-}
-
-fn refill<D: Disk>(disk: &D, name: &str, dictionary: &Dictionary) -> Result<D::File, Failure> {
-    fill(disk.reopen(name, 0).map_err(failed(name))?, name, dictionary)
-}
-
-fn fill<F: DiskFile>(mut file: F, name: &str, dictionary: &Dictionary) -> Result<F, Failure> {
-    file.append(&opening(dictionary)).map_err(failed(name))?;
-    file.sync().map_err(failed(name))?;
+    let mut file = disk.create(&name, room).map_err(failed(&name))?;
+    file.append(&opening(dictionary)).map_err(failed(&name))?;
+    file.sync().map_err(failed(&name))?;
     Ok(file)
 }
 

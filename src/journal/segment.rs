@@ -7,7 +7,8 @@
 //!
 //! All numbers are little-endian. The first frame is the dictionary: what the numbers of registers and fields mean in this segment. An
 //! epoch is one frame or several, of which the last says so; it counts only when its last frame is whole. A frame that does not check
-//! and is followed by nothing that does is a torn tail, of a write that was never acknowledged; one in the middle is damage.
+//! and is followed by nothing that does is a torn tail, of a write that was never acknowledged; one in the middle is damage. Zeros at the
+//! end are room for what comes.
 
 use super::Damage;
 
@@ -120,5 +121,10 @@ pub fn continues(bytes: &[u8], at: usize, last: u64) -> bool {
         let epoch = u64::from_le_bytes(mark[1..].try_into().ok()?);
         (Kind::read(mark[0]).is_some() && (last..last + EPOCHS_IN_SIGHT).contains(&epoch)).then_some(place)
     };
-    (at + 1..bytes.len()).filter_map(marked).any(|place| read_frame(bytes, place).is_some())
+    (at + 1..written(bytes)).filter_map(marked).any(|place| read_frame(bytes, place).is_some())
+}
+
+/// Up to where a segment is written: behind the last byte that is not zero there is nothing but room.
+pub fn written(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }

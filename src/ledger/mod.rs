@@ -4,6 +4,7 @@
 //! changes nothing. A text exists in the outbox exactly when the decision that it speaks of is in the ledger, since both come
 //! of the same call. Until [`Ledger::go_live`] decisions are stored as the baseline, and nobody is written to.
 
+mod checkpoints;
 mod lineage;
 mod outbox;
 mod store;

@@ -4,6 +4,7 @@
 //! put in between unseen. An epoch is one transaction. The file is written behind the journal and never synced by itself (WAL, `synchronous=NORMAL`): whatever
 //! suffix of epochs a crash takes from it is told again from the journal. Its chain of changes must then come out as it was.
 
+use super::checkpoints::Checkpoints;
 use super::{Ledger, Message};
 use crate::journal::Own;
 use crate::sources::Quarantined;
@@ -105,6 +106,8 @@ impl From<rusqlite::Error> for StoreFailure {
 
 /// The file, open for one writer.
 pub struct Store {
+    /// They end before the writer closes the file, and with it the log.
+    _checkpoints: Checkpoints,
     connection: Connection,
     rows: Writer,
     policy: String,
@@ -132,6 +135,7 @@ impl Store {
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.execute_batch(TABLES)?;
         let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
         if let Some(format) = other_format(&connection)? {
@@ -149,7 +153,8 @@ impl Store {
             }
         };
         let link = connection.query_row("SELECT chain FROM changes ORDER BY change DESC LIMIT 1", [], |row| row.get(0)).optional()?;
-        Ok(Store { connection, rows, policy, frontier, chain, link: link.unwrap_or_default() })
+        let _checkpoints = Checkpoints::start(path);
+        Ok(Store { _checkpoints, connection, rows, policy, frontier, chain, link: link.unwrap_or_default() })
     }
 
     /// The last epoch that is written; zero before the first.

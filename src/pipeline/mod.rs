@@ -140,7 +140,7 @@ impl Pipeline {
         let mut conductor = Conductor::new(policy.clone(), schema.clone(), (store, keeper), (progress.clone(), metrics.clone()), &setup);
         let after = conductor.recall().map_err(in_folder)?;
         conductor.tell_again(&disk, after)?;
-        let journal = Journal::open(disk, schema.dictionary())?.with_segments_of(setup.segment_bytes);
+        let journal = Journal::open(disk, schema.dictionary(), setup.segment_bytes)?;
 
         let (work, works) = sync_channel(EPOCHS_AHEAD);
         let path = exports_folder(&setup.data);

@@ -13,7 +13,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_stream::StreamExt;
 
 /// The longest body, as it comes and unpacked.
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -64,6 +65,40 @@ impl Decoders {
 
 /// `POST /v1/updates`.
 pub(super) async fn updates(State(doors): Shared, headers: HeaderMap, body: Body) -> Result<Json<Value>, Refusal> {
+    let Wanted { encoding, feed, room } = match wanted(&doors, &headers) {
+        Ok(wanted) => wanted,
+        Err(refusal) => {
+            drain(body).await;
+            return Err(refusal);
+        }
+    };
+    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("body: {error}")))?;
+    aside(move || {
+        let _room = room;
+        take(&doors, &encoding, &feed, &body)
+    })
+    .await
+}
+
+/// Reads what nobody wants: whoever is still sending when the connection closes never hears why.
+pub(super) async fn drain(body: Body) {
+    let (mut chunks, mut left) = (body.into_data_stream(), BODY_BYTES_MAX);
+    while let Some(Ok(chunk)) = chunks.next().await {
+        left = left.saturating_sub(chunk.len());
+        if left == 0 {
+            return;
+        }
+    }
+}
+
+/// A body that may come in.
+struct Wanted {
+    encoding: String,
+    feed: String,
+    room: OwnedSemaphorePermit,
+}
+
+fn wanted(doors: &Doors, headers: &HeaderMap) -> Result<Wanted, Refusal> {
     let inner = doors.inner()?;
     let standing = inner.progress.standing();
     if let Some(failure) = standing.failure {
@@ -84,17 +119,10 @@ pub(super) async fn updates(State(doors): Shared, headers: HeaderMap, body: Body
     }
     let room = doors.room.0.clone().try_acquire_many_owned(bytes.div_ceil(ROOM_UNIT).max(1) as u32);
     let room = room.map_err(|_| {
-        if let Ok(inner) = doors.inner() {
-            inner.metrics.turned_away.inc();
-        }
+        inner.metrics.turned_away.inc();
         Refusal(StatusCode::TOO_MANY_REQUESTS, "no room for this body at the moment".to_owned())
     })?;
-    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("body: {error}")))?;
-    aside(move || {
-        let _room = room;
-        take(&doors, &encoding, &feed, &body)
-    })
-    .await
+    Ok(Wanted { encoding, feed, room })
 }
 
 fn take(doors: &Arc<Doors>, encoding: &str, feed: &str, body: &[u8]) -> Result<Json<Value>, Refusal> {

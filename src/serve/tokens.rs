@@ -3,6 +3,7 @@
 //! A feed may send records, a reader may read, an operator may do both but send records, and tell the pipeline what to do. Where no token
 //! is configured, and the address is a loopback one, everybody may do everything.
 
+use super::intake::drain;
 use super::{Doors, Refusal};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -49,33 +50,45 @@ impl Tokens {
 
 /// Lets a request in, or not.
 pub(super) async fn admit(State(doors): State<Arc<Doors>>, mut request: Request, next: Next) -> Response {
-    let tokens = &doors.tokens;
-    let path = request.uri().path();
-    if !tokens.are_needed() || matches!(path, "/healthz" | "/readyz") {
-        return next.run(request).await;
-    }
-    let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    let Some(shown) = shown else {
-        return Refusal(StatusCode::UNAUTHORIZED, "no token (authorization: Bearer …)".to_owned()).into_response();
-    };
-    let hash: String = Sha256::digest(shown.trim()).iter().map(|byte| format!("{byte:02x}")).collect();
-    let [feed, reader, operator] = [&tokens.feeds, &tokens.readers, &tokens.operators].map(|among| Tokens::find(among, &hash));
-    let admitted = match (request.method(), path) {
-        (_, "/v1/updates") => feed.is_some(),
-        (&Method::GET, path) if path.starts_with("/v1/completion/") => feed.or(reader).or(operator).is_some(),
-        (&Method::GET, _) => reader.or(operator).is_some(),
-        _ => operator.is_some(),
-    };
-    if !admitted {
-        return Refusal(StatusCode::FORBIDDEN, "this token opens another door".to_owned()).into_response();
-    }
-    if let Some(name) = feed {
-        let said = request.headers().get(FEED).and_then(|value| value.to_str().ok()).filter(|said| !said.is_empty());
-        let known = said.map_or(name.to_owned(), |said| format!("{name}:{said}"));
-        match HeaderValue::from_str(&known) {
-            Ok(known) => drop(request.headers_mut().insert(FEED, known)),
-            Err(_) => return Refusal(StatusCode::BAD_REQUEST, format!("{FEED}: cannot be said")).into_response(),
+    match doors.tokens.admit(&mut request) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => {
+            drain(request.into_body()).await;
+            refusal.into_response()
         }
     }
-    next.run(request).await
+}
+
+impl Tokens {
+    /// Whether a request comes in; whoever has a token of a feed is known by its name from here on.
+    fn admit(&self, request: &mut Request) -> Result<(), Refusal> {
+        let path = request.uri().path();
+        if !self.are_needed() || matches!(path, "/healthz" | "/readyz") {
+            return Ok(());
+        }
+        let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let Some(shown) = shown else {
+            return Err(Refusal(StatusCode::UNAUTHORIZED, "no token (authorization: Bearer …)".to_owned()));
+        };
+        let hash: String = Sha256::digest(shown.trim()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let [feed, reader, operator] = [&self.feeds, &self.readers, &self.operators].map(|among| Tokens::find(among, &hash));
+        let admitted = match (request.method(), path) {
+            (_, "/v1/updates") => feed.is_some(),
+            (&Method::GET, path) if path.starts_with("/v1/completion/") => feed.or(reader).or(operator).is_some(),
+            (&Method::GET, _) => reader.or(operator).is_some(),
+            _ => operator.is_some(),
+        };
+        if !admitted {
+            return Err(Refusal(StatusCode::FORBIDDEN, "this token opens another door".to_owned()));
+        }
+        if let Some(name) = feed {
+            let said = request.headers().get(FEED).and_then(|value| value.to_str().ok()).filter(|said| !said.is_empty());
+            let known = said.map_or(name.to_owned(), |said| format!("{name}:{said}"));
+            match HeaderValue::from_str(&known) {
+                Ok(known) => drop(request.headers_mut().insert(FEED, known)),
+                Err(_) => return Err(Refusal(StatusCode::BAD_REQUEST, format!("{FEED}: cannot be said"))),
+            }
+        }
+        Ok(())
+    }
 }
