@@ -2,6 +2,9 @@
 //! and nobody is texted twice. `cargo bench --bench kills -- STORIES KILLS` for another size.
 
 #[allow(dead_code, unused_imports, reason = "its tests use more")]
+#[path = "../tests/activation.rs"]
+mod activation;
+#[allow(dead_code, unused_imports, reason = "its tests use more")]
 #[path = "../tests/batch.rs"]
 mod batch;
 #[path = "../tests/folder.rs"]
@@ -12,6 +15,9 @@ mod pipeline;
 #[allow(dead_code, reason = "its tests use more")]
 #[path = "../tests/registers.rs"]
 mod registers;
+#[allow(dead_code, unused_imports, reason = "its tests use more")]
+#[path = "../tests/snapshots.rs"]
+mod snapshots;
 
 use std::time::Instant;
 

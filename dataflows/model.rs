@@ -127,7 +127,7 @@ fn civil_from_days(days: i32) -> (i32, u32, u32) {
 }
 
 /// How a package names people.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PersonKind {
     #[default]
     /// The 12-digit individual identification number of Kazakhstan, with its check digit.

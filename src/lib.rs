@@ -7,6 +7,7 @@ pub mod engine;
 pub mod intake;
 pub mod journal;
 pub mod ledger;
+pub mod packages;
 pub mod pipeline;
 pub mod rights;
 pub mod serve;

@@ -1,7 +1,7 @@
 //! The engine's rows as they are written outside: one JSON object a line, keys and names as the package gives them.
 
 use dataflows::decisions::{decision_id, ground_text};
-use dataflows::model::{ChangeKind, Date, Decision, Fault, Ground, HouseholdKey, Outcome, PersonId, Role};
+use dataflows::model::{ChangeKind, Date, Decision, Fault, HouseholdKey, Outcome, PersonId, Role};
 use dataflows::policy::file::ABSENT;
 use dataflows::policy::{Indicator, Judgement, Level, Policy, ValueKind, is_unknown, reason_of};
 use serde_json::{Map, Value, json};
@@ -27,11 +27,6 @@ impl Writer {
 
     fn household_key(&self, household: HouseholdKey) -> String {
         household.format(self.policy.person)
-    }
-
-    /// Whose right, to what, and on what ground, as they are named outside.
-    pub fn right(&self, person: PersonId, benefit: u16, ground: &Ground) -> (String, &str, String) {
-        (self.person(person), &self.policy.benefits[benefit as usize].id, ground_text(&self.policy, ground))
     }
 
     /// A row of the view `households`, from a household's members.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 fn dictionary(registers: &[&str]) -> Dictionary {
     let field = FieldWords { name: "amount".to_owned(), kind: "money".to_owned() };
     let register = |id: &&str| RegisterWords { id: (*id).to_owned(), fields: vec![field.clone()] };
-    Dictionary { person: "iin".to_owned(), registers: registers.iter().map(register).collect() }
+    Dictionary { package: String::new(), person: "iin".to_owned(), registers: registers.iter().map(register).collect() }
 }
 
 /// A disk whose page cache can be lost: what a file holds for sure, and what was appended since the last sync.
@@ -131,7 +131,7 @@ type Told = Vec<(u64, Vec<u8>)>;
 
 fn told<D: Disk>(disk: &D) -> Result<(Told, Summary), Failure> {
     let mut epochs = Vec::new();
-    let summary = read_epochs(disk, 0, |epoch| {
+    let summary = read_epochs(disk, 0, u64::MAX, |epoch| {
         epochs.push((epoch.number, epoch.entries));
         Ok(())
     })?;
@@ -281,7 +281,7 @@ fn one_process_at_a_time_and_another_format_is_refused() {
     bytes[4] = 9;
     std::fs::write(&file, bytes).unwrap();
     let message = told(&held).unwrap_err().to_string();
-    assert_eq!(message, "journal 0000000001.shj: damaged at byte 0: format 9, of which this program knows only 1");
+    assert_eq!(message, "journal 0000000001.shj: damaged at byte 0: format 9, of which this program knows only 2");
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn a_new_policy_begins_a_segment_with_its_own_dictionary() {
     let mut journal = Journal::open(sea.clone(), dictionary(&["a.b", "c.d"]), 10_000).unwrap();
     assert_eq!(journal.append(b"new").unwrap(), 2);
     let mut words = Vec::new();
-    read_epochs(&sea, 0, |epoch| {
+    read_epochs(&sea, 0, u64::MAX, |epoch| {
         words.push((epoch.number, epoch.dictionary.registers.len()));
         Ok(())
     })

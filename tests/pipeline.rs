@@ -1,3 +1,4 @@
+use crate::activation::later;
 use crate::batch::{rows, shanyraq, summary};
 use crate::folder::Folder;
 use dataflows::model::Date;
@@ -5,6 +6,7 @@ use fixtures::country::Country;
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng, SeedableRng};
 use serde_json::{Value, json};
+use shanyraq::packages::{Package, fingerprint};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -131,8 +133,10 @@ impl Running {
 
     /// Tells lines, and waits until the ledger has them and all texts have arrived.
     fn tell(&self, path: &str, body: &[u8]) -> Result<(), String> {
-        let token = Running::token(&self.insist("POST", path, body)?);
-        self.settle(&token)
+        match self.insist("POST", path, body)?["token"].as_str() {
+            Some(token) => self.settle(token),
+            None => Ok(()),
+        }
     }
 
     fn settle(&self, token: &str) -> Result<(), String> {
@@ -162,18 +166,39 @@ impl Running {
     }
 }
 
-/// What is told, body by body: the population, that people are now written to, and some days; each the way to tell it.
-fn story(persons: usize, seed: u64, days: usize) -> Vec<(&'static str, Vec<u8>)> {
+/// What is told, body by body, each to its door.
+type Story = Vec<(String, Vec<u8>)>;
+
+/// The population, that people are now written to, and some days; each the way to tell it.
+fn story(persons: usize, seed: u64, days: usize) -> Story {
     let country = Country::new(persons, seed, Date::from_ymd(2026, 1, 1).unwrap());
-    let mut story: Vec<(&str, Vec<u8>)> = country.population_blocks(1).map(|block| ("/v1/updates", block)).collect();
-    story.push(("/v1/dispatch/live", Vec::new()));
-    story.extend(country.days(days).map(|(_, lines)| ("/v1/updates", lines)));
+    let updates = |lines| ("/v1/updates".to_owned(), lines);
+    let mut story: Story = country.population_blocks(1).map(updates).collect();
+    story.push(("/v1/dispatch/live".to_owned(), Vec::new()));
+    story.extend(country.days(days).map(|(_, lines)| updates(lines)));
+    story
+}
+
+/// The same, and on the way another package comes into force, which lies in this folder.
+fn story_of_two_packages(persons: usize, seed: u64, days: usize, package: &Path) -> Story {
+    let texts = later();
+    for (name, text) in &texts {
+        let path = package.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let fingerprint = fingerprint(&Package::load(texts.clone()).unwrap().policy);
+    let mut story = story(persons, seed, days);
+    let propose = ("/v1/policies".to_owned(), json!({ "texts": texts }).to_string().into_bytes());
+    let activate = (format!("/v1/policies/{fingerprint}/activate"), json!({ "from": "2026-01-20" }).to_string().into_bytes());
+    let at = story.len() - days + 12;
+    story.splice(at..at, [propose, activate]);
     story
 }
 
 /// The same, and nobody is written to.
-fn quiet_story(persons: usize, seed: u64, days: usize) -> Vec<(&'static str, Vec<u8>)> {
-    story(persons, seed, days).into_iter().filter(|(path, _)| *path == "/v1/updates").collect()
+fn quiet_story(persons: usize, seed: u64, days: usize) -> Story {
+    story(persons, seed, days).into_iter().filter(|(path, _)| path == "/v1/updates").collect()
 }
 
 /// Everybody who was asked says yes, once, in the order of their messages.
@@ -188,7 +213,7 @@ fn replies(gateway: &Gateway, answered: &mut BTreeSet<String>) -> Vec<Vec<u8>> {
 }
 
 /// Tells a story without a hitch: decisions, and the texts that arrived.
-fn undisturbed(folder: &Folder, story: &[(&'static str, Vec<u8>)]) -> (BTreeSet<String>, Vec<String>) {
+fn undisturbed(folder: &Folder, story: &[(String, Vec<u8>)]) -> (BTreeSet<String>, Vec<String>) {
     let gateway = Gateway::start(folder, "undisturbed.log");
     let running = Running::start(&folder.0.join("undisturbed"), &gateway.address);
     let mut answered = BTreeSet::new();
@@ -210,19 +235,20 @@ fn sorted(gateway: &Gateway) -> Vec<String> {
 }
 
 /// The decisions that `batch` makes of all lines of a story.
-fn by_batch(folder: &Folder, story: &[(&'static str, Vec<u8>)]) -> BTreeSet<String> {
-    let [_, _, decisions] = views_by_batch(folder, story);
+fn by_batch(folder: &Folder, story: &[(String, Vec<u8>)]) -> BTreeSet<String> {
+    let [_, _, decisions] = views_by_batch(folder, "kz", story);
     decisions
 }
 
 const VIEWS: [&str; 3] = ["households", "categories", "decisions"];
 
-/// The rows that `batch` makes of all lines of a story.
-fn views_by_batch(folder: &Folder, story: &[(&'static str, Vec<u8>)]) -> [BTreeSet<String>; 3] {
-    let lines: Vec<u8> = story.iter().flat_map(|(_, body)| body.iter().copied()).collect();
+/// The rows that `batch` makes of all records of a story, under this package.
+fn views_by_batch(folder: &Folder, policy: &str, story: &[(String, Vec<u8>)]) -> [BTreeSet<String>; 3] {
+    let updates = story.iter().filter(|(path, _)| path == "/v1/updates");
+    let lines: Vec<u8> = updates.flat_map(|(_, body)| body.iter().copied()).collect();
     let (feed, out) = (folder.write("story.ndjson", lines), folder.0.join("views"));
     let [feed, views] = [&feed, &out].map(|path| path.display().to_string());
-    summary(&shanyraq(["batch", "--policy", "kz", "--json", "--views", &VIEWS.join(","), "--feed", &feed, "--out", &views]));
+    summary(&shanyraq(["batch", "--policy", policy, "--json", "--views", &VIEWS.join(","), "--feed", &feed, "--out", &views]));
     VIEWS.map(|view| rows(&out, view).iter().map(Value::to_string).collect())
 }
 
@@ -235,16 +261,19 @@ fn killed_at_any_moment_it_loses_nothing_and_texts_nobody_twice() {
 /// Tells a story while the process is killed so often, at moments that `seed` chooses; panics if anything is lost or anybody texted twice.
 pub fn kill_again_and_again(most: usize, seed: u64) {
     let folder = Folder::new(&format!("killed-{seed}"));
-    let story = story(2_000, 11, 45);
+    let package = folder.0.join("later");
+    let story = story_of_two_packages(2_000, 11, 45, &package);
+    let package = package.display().to_string();
     let (decisions, texts) = undisturbed(&folder, &story);
     assert!(texts.len() > 30, "a story in which hardly anybody is written to shows nothing: {texts:?}");
-    assert_eq!(decisions, by_batch(&folder, &story), "live and batch");
+    let batch = views_by_batch(&folder, &package, &story);
+    assert_eq!(decisions, batch[2], "live and batch");
 
     let gateway = Gateway::start(&folder, "killed.log");
     let mut running = Running::start(&folder.0.join("killed"), &gateway.address);
     let (mut chance, mut kills, mut answered) = (Pcg64Mcg::seed_from_u64(seed), 0, BTreeSet::new());
     for (path, body) in &story {
-        let mut bodies = vec![(*path, body.clone())];
+        let mut bodies = vec![(path.clone(), body.clone())];
         while let Some((path, body)) = bodies.pop() {
             while kills < most && chance.next_u32() % 100 < 75 {
                 kills += 1;
@@ -262,14 +291,14 @@ pub fn kill_again_and_again(most: usize, seed: u64) {
                 }
                 running.start_again();
             }
-            running.tell(path, &body).unwrap();
-            bodies.extend(replies(&gateway, &mut answered).into_iter().rev().map(|reply| ("/v1/replies", reply)));
+            running.tell(&path, &body).unwrap();
+            bodies.extend(replies(&gateway, &mut answered).into_iter().rev().map(|reply| ("/v1/replies".to_owned(), reply)));
         }
     }
     assert_eq!(kills, most);
     assert_eq!(running.decisions(), decisions, "what holds");
     let exported = VIEWS.map(|view| running.export(view));
-    assert!(exported == views_by_batch(&folder, &story) && !exported[0].is_empty(), "all views are those of batch");
+    assert!(exported == batch && !exported[0].is_empty(), "all views are those of batch");
     assert_eq!(std::fs::read_dir(running.data.join("exports")).unwrap().count(), 0, "what was read is gone");
     assert_eq!(sorted(&gateway), texts, "what arrived, each once");
     let data = running.data.display().to_string();
@@ -286,7 +315,8 @@ pub fn kill_again_and_again(most: usize, seed: u64) {
     assert!(written.as_u64() > Some(20) && silent["baseline"].as_u64() > Some(1000), "{drill}");
     let exported = shanyraq(["journal", "export", "--data", &data]);
     assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
-    assert_eq!(by_batch(&folder, &[("", exported.stdout)]), decisions, "batch on what the journal holds");
+    let journal = [("/v1/updates".to_owned(), exported.stdout)];
+    assert_eq!(views_by_batch(&folder, &package, &journal)[2], decisions, "batch on what the journal holds");
 }
 
 /// A ledger in which somebody altered a row, and a journal that leads elsewhere, are told so.
@@ -297,7 +327,7 @@ fn what_was_altered_is_noticed() {
     let data = folder.0.join("data");
     let running = Running::start(&data, &gateway.address);
     for (path, body) in story(200, 3, 3) {
-        running.tell(path, &body).unwrap();
+        running.tell(&path, &body).unwrap();
     }
     running.stop();
     let sql = rusqlite::Connection::open(data.join("ledger.db")).unwrap();
@@ -309,8 +339,7 @@ fn what_was_altered_is_noticed() {
     assert_eq!((output.status.code(), message.as_str()), (Some(1), "shanyraq: changes: the chain breaks at change 20\n"));
 
     for (alteration, expected) in [
-        ("UPDATE meta SET policy = 'kz@1'", "written under kz@1, and this is kz@2026.1"),
-        ("UPDATE meta SET policy = 'kz@2026.1', chain = 'other'", "its chain of changes is other, but the journal leads to"),
+        ("UPDATE meta SET chain = 'other'", "its chain of changes is other, but the journal leads to"),
         ("UPDATE meta SET frontier = frontier + 5", "part of the journal is missing"),
     ] {
         sql.execute(alteration, []).unwrap();
@@ -462,7 +491,7 @@ fn a_ledger_that_cannot_be_written_is_told_and_passes() {
     let story = quiet_story(400, 4, 2);
     let data = folder.0.join("data");
     let running = Running::start(&data, "none");
-    running.tell(story[0].0, &story[0].1).unwrap();
+    running.tell(&story[0].0, &story[0].1).unwrap();
     let somebody = rusqlite::Connection::open(data.join("ledger.db")).unwrap();
     somebody.execute_batch("BEGIN IMMEDIATE").unwrap();
     let (path, body) = &story[2];
@@ -475,7 +504,7 @@ fn a_ledger_that_cannot_be_written_is_told_and_passes() {
     assert!(status == 503 && text.contains("database is locked"), "{status} {text}");
     somebody.execute_batch("COMMIT").unwrap();
     running.settle(&token).unwrap();
-    running.tell(story[3].0, &story[3].1).unwrap();
+    running.tell(&story[3].0, &story[3].1).unwrap();
     assert_eq!((running.call("GET", "/readyz", b"").unwrap().0, running.decisions()), (200, by_batch(&folder, &story)));
     running.stop();
 }

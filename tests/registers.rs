@@ -74,7 +74,7 @@ pub fn kz() -> Arc<Schema> {
         register("kin", false, "kind enum(spouse|parent), person person"),
     ];
     let contact = Contact { register: 0, phone: "msisdn".to_owned(), language: "language".to_owned() };
-    Arc::new(Schema { person: PersonKind::Iin, registers, contact: Some(contact) })
+    Arc::new(Schema { package: String::new(), person: PersonKind::Iin, registers, contact: Some(contact) })
 }
 
 /// The registers that the survey in `data/cps2014` is delivered as.
@@ -84,7 +84,7 @@ pub fn us() -> Arc<Schema> {
         register("census.person", false, "birth_year int, state id optional"),
         register("court.marriage", true, "one person, other person, since date optional"),
     ];
-    Arc::new(Schema { person: PersonKind::Integer, registers, contact: None })
+    Arc::new(Schema { package: String::new(), person: PersonKind::Integer, registers, contact: None })
 }
 
 /// A valid ИИН with this serial number, born on 1985-03-15.

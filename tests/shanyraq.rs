@@ -65,3 +65,6 @@ mod snapshots;
 
 /// What operators are given: rules of alerts, each with what to do.
 mod operations;
+
+/// Another policy comes into force while a pipeline runs.
+mod activation;

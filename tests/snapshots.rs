@@ -1,26 +1,22 @@
 use crate::folder::Folder;
 use dataflows::model::Date;
-use dataflows::policy::Policy;
 use fixtures::country::Country;
 use fixtures::lives::lives_under_many_numbers;
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng, SeedableRng};
-use shanyraq::commands::load_policy;
+use shanyraq::commands::load_package;
 use shanyraq::intake::Intake;
 use shanyraq::journal::{Own, SEGMENT_BYTES};
-use shanyraq::ledger::{Reader, Store, StoreFailure};
+use shanyraq::packages::Package;
 use shanyraq::pipeline::{Network, Pipeline, Setup, Submission, copy_data, drill, journal_folder, ledger_file, snapshots_folder};
-use shanyraq::snapshot::Snapshots;
-use shanyraq::views::Writer;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const OFTEN: Duration = Duration::from_millis(20);
-const SELDOM: Duration = Duration::from_secs(3600);
+pub const OFTEN: Duration = Duration::from_millis(20);
+pub const SELDOM: Duration = Duration::from_secs(3600);
 
-fn setup(data: &Path, workers: usize, snapshot_every: Duration) -> Setup {
+pub fn setup(data: &Path, workers: usize, snapshot_every: Duration) -> Setup {
     Setup {
         data: data.to_owned(),
         workers,
@@ -32,27 +28,27 @@ fn setup(data: &Path, workers: usize, snapshot_every: Duration) -> Setup {
     }
 }
 
-fn start(policy: &Arc<Policy>, data: &Path, workers: usize, snapshot_every: Duration) -> Pipeline {
-    Pipeline::start(policy.clone(), setup(data, workers, snapshot_every)).unwrap_or_else(|failure| panic!("{failure}"))
+pub fn start(package: &Package, data: &Path, workers: usize, snapshot_every: Duration) -> Pipeline {
+    Pipeline::start(Some(package.clone()), setup(data, workers, snapshot_every)).unwrap_or_else(|failure| panic!("{failure}"))
 }
 
 /// Tells a line, and waits until all that it led to is known: each is an epoch.
-fn tell(pipeline: &Pipeline, line: &[u8]) {
-    for part in Submission::read(&mut Intake::journalling(pipeline.schema.clone()), "test", 1, line) {
+pub fn tell(pipeline: &Pipeline, line: &[u8]) {
+    for part in Submission::read(&mut Intake::journalling(pipeline.progress.schema()), "test", 1, line) {
         submit(pipeline, part);
     }
 }
 
-fn submit(pipeline: &Pipeline, submission: Submission) {
+pub fn submit(pipeline: &Pipeline, submission: Submission) {
     let epoch = pipeline.scribe.submit(submission).unwrap().epoch;
     assert!(pipeline.progress.wait_for(epoch, PATIENCE));
 }
 
 /// All that the ledger's file says.
-fn said(data: &Path) -> Vec<String> {
+pub fn said(data: &Path) -> Vec<String> {
     let sql = rusqlite::Connection::open(ledger_file(data)).unwrap();
     let mut said = Vec::new();
-    for table in ["meta", "epochs", "decisions", "changes", "outbox", "quarantine"] {
+    for table in ["meta", "policies", "epochs", "decisions", "changes", "outbox", "quarantine"] {
         let mut query = sql.prepare(&format!("SELECT * FROM {table}")).unwrap();
         let columns = query.column_count();
         let mut rows = query.query([]).unwrap();
@@ -64,7 +60,7 @@ fn said(data: &Path) -> Vec<String> {
     said
 }
 
-fn newest(data: &Path) -> Vec<PathBuf> {
+pub fn newest(data: &Path) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = std::fs::read_dir(snapshots_folder(data)).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.retain(|folder| folder.file_name().unwrap().to_str().unwrap().parse::<u64>().is_ok());
     folders.sort();
@@ -76,7 +72,7 @@ fn newest(data: &Path) -> Vec<PathBuf> {
 /// when nothing ends it.
 #[test]
 fn a_start_from_a_snapshot_goes_on_as_if_nothing_had_ended() {
-    let policy = load_policy("kz").unwrap_or_else(|failure| panic!("{}", failure.message));
+    let package = load_package("kz").unwrap_or_else(|failure| panic!("{}", failure.message));
     let mut counts = [0; 3];
     let country = Country::new(600, 3, Date::from_ymd(2026, 1, 1).unwrap());
     let of_country = country.population_blocks(1).chain(country.days(25).map(|(_, lines)| lines)).collect();
@@ -85,7 +81,7 @@ fn a_start_from_a_snapshot_goes_on_as_if_nothing_had_ended() {
         let folder = Folder::new(&format!("snapshots-{seed}"));
         let [calm, broken] = ["calm", "broken"].map(|name| folder.0.join(name));
         let mut chance = Pcg64Mcg::seed_from_u64(seed);
-        let (undisturbed, mut disturbed) = (start(&policy, &calm, 1, SELDOM), start(&policy, &broken, 1, OFTEN));
+        let (undisturbed, mut disturbed) = (start(&package, &calm, 1, SELDOM), start(&package, &broken, 1, OFTEN));
         let mut recalled = 0;
         for (index, line) in lines.iter().enumerate() {
             if index == lines.len() / 3 {
@@ -98,7 +94,7 @@ fn a_start_from_a_snapshot_goes_on_as_if_nothing_had_ended() {
                     std::fs::remove_dir_all(lost).unwrap();
                 }
                 recalled += usize::from(!newest(&broken).is_empty());
-                disturbed = start(&policy, &broken, 1 + chance.next_u32() as usize % 3, OFTEN);
+                disturbed = start(&package, &broken, 1 + chance.next_u32() as usize % 3, OFTEN);
             }
         }
         undisturbed.stop();
@@ -116,11 +112,11 @@ fn a_start_from_a_snapshot_goes_on_as_if_nothing_had_ended() {
 /// A snapshot that is damaged, of another package or another format is passed over, and nothing is missing.
 #[test]
 fn a_snapshot_of_no_use_is_passed_over() {
-    let policy = load_policy("kz").unwrap_or_else(|failure| panic!("{}", failure.message));
+    let package = load_package("kz").unwrap_or_else(|failure| panic!("{}", failure.message));
     let folder = Folder::new("snapshots-damaged");
     let data = folder.0.join("data");
     let lines = lives_under_many_numbers(9, 8, 20);
-    let pipeline = start(&policy, &data, 1, Duration::ZERO);
+    let pipeline = start(&package, &data, 1, Duration::ZERO);
     lines.iter().for_each(|line| tell(&pipeline, line));
     pipeline.stop();
     let before = said(&data);
@@ -140,13 +136,13 @@ fn a_snapshot_of_no_use_is_passed_over() {
         assert!(kept.len() > 1, "{kept:?}");
         damage(&kept[0]);
         let failed = "shanyraq_snapshots_failed_total 1";
-        let pipeline = start(&policy, &data, 1, SELDOM);
+        let pipeline = start(&package, &data, 1, SELDOM);
         assert!(pipeline.metrics.text().lines().any(|line| line == failed), "{}", pipeline.metrics.text());
         pipeline.stop();
         assert_eq!(said(&data), before);
         // What was of no use is written anew at the end.
         assert_eq!(newest(&data), kept);
-        let pipeline = start(&policy, &data, 1, SELDOM);
+        let pipeline = start(&package, &data, 1, SELDOM);
         assert!(!pipeline.metrics.text().lines().any(|line| line == failed));
         pipeline.stop();
     }
@@ -154,37 +150,24 @@ fn a_snapshot_of_no_use_is_passed_over() {
     let backup = folder.0.join("backup");
     copy_data(&data, &backup).unwrap_or_else(|failure| panic!("{failure}"));
     std::fs::remove_dir_all(journal_folder(&backup)).unwrap();
-    let refused = Pipeline::start(policy.clone(), setup(&backup, 1, SELDOM)).err().map(|failure| failure.to_string());
+    let refused = Pipeline::start(Some(package.clone()), setup(&backup, 1, SELDOM)).err().map(|failure| failure.to_string());
     assert!(refused.as_ref().is_some_and(|why| why.contains("part of the journal is missing")), "{refused:?}");
-    let others = Snapshots::open(&snapshots_folder(&data), "other".to_owned(), 3).unwrap().newest().unwrap();
-    let error = others[0].read_rest(|_| Ok(())).unwrap_err().to_string();
-    assert!(error.contains(&format!("under package {:032x}", policy.fingerprint)), "{error}");
-}
-
-/// A package that says something else under the same version is refused: what the folder holds was decided by the one before.
-#[test]
-fn an_edited_package_is_refused() {
-    let policy = load_policy("kz").unwrap_or_else(|failure| panic!("{}", failure.message));
-    let folder = Folder::new("snapshots-edited");
-    let file = folder.0.join("ledger.db");
-    let version = || "kz@2026.1".to_owned();
-    let open = |package| Store::open(&file, Writer::new(policy.clone()), version(), package).map(drop);
-    open("one").unwrap();
-    open("one").unwrap();
-    assert!(matches!(open("other"), Err(StoreFailure::Edited(policy)) if policy == version()));
-    Reader::open(&file).unwrap();
+    // One of a package that nobody knows here is of no use.
+    std::fs::remove_dir_all(data.join("policies")).unwrap();
+    let unknown = Pipeline::start(None, setup(&data, 1, SELDOM)).err().map(|failure| failure.to_string());
+    assert!(unknown.as_ref().is_some_and(|why| why.contains("was never proposed here")), "{unknown:?}");
 }
 
 /// A backup that is made while a pipeline works is whole, goes on where it was made, and a drill finds that its snapshot and its journal
 /// say the same; a drill with another story in the ledger says that it is another.
 #[test]
 fn a_backup_of_a_pipeline_at_work_is_whole() {
-    let policy = load_policy("kz").unwrap_or_else(|failure| panic!("{}", failure.message));
+    let package = load_package("kz").unwrap_or_else(|failure| panic!("{}", failure.message));
     let folder = Folder::new("snapshots-backup");
     let [data, backup, back, again, scratch] = ["data", "backup", "back", "again", "scratch"].map(|name| folder.0.join(name));
     let lines = lives_under_many_numbers(5, 10, 20);
     let (early, late) = lines.split_at(lines.len() / 2);
-    let pipeline = start(&policy, &data, 1, Duration::ZERO);
+    let pipeline = start(&package, &data, 1, Duration::ZERO);
     early.iter().for_each(|line| tell(&pipeline, line));
     let mut chance = Pcg64Mcg::seed_from_u64(1);
     let mut copied = Vec::new();
@@ -200,20 +183,20 @@ fn a_backup_of_a_pipeline_at_work_is_whole() {
     for (to, copying) in copied {
         let kept = copying.join().unwrap().unwrap();
         assert!(kept.epoch > 0 && kept.journal_epoch >= kept.epoch, "{kept:?}");
-        start(&policy, &to, 1, SELDOM).stop();
+        start(&package, &to, 1, SELDOM).stop();
     }
     copy_data(&data, &backup).unwrap_or_else(|failure| panic!("{failure}"));
     pipeline.stop();
     copy_data(&backup, &back).unwrap_or_else(|failure| panic!("{failure}"));
-    start(&policy, &back, 1, SELDOM).stop();
+    start(&package, &back, 1, SELDOM).stop();
     assert_eq!(said(&back), said(&data));
     assert!(copy_data(&backup, &back).unwrap_err().to_string().contains("something is there already"));
 
-    let outcome = drill(&data, &scratch, &policy, true).unwrap_or_else(|failure| panic!("{failure}"));
+    let outcome = drill(&data, &scratch, true).unwrap_or_else(|failure| panic!("{failure}"));
     assert!(outcome["snapshot"].as_u64() > Some(0) && !scratch.exists(), "{outcome}");
     copy_data(&data, &again).unwrap_or_else(|failure| panic!("{failure}"));
     let sql = rusqlite::Connection::open(ledger_file(&again)).unwrap();
     assert!(sql.execute("UPDATE decisions SET amount = amount + 1", []).unwrap() > 0);
-    let error = drill(&again, &scratch, &policy, true).unwrap_err().to_string();
+    let error = drill(&again, &scratch, true).unwrap_err().to_string();
     assert!(error.contains("different [\"decisions\"] follow"), "{error}");
 }

@@ -10,7 +10,7 @@ use super::program::{Bins, Op, Reg};
 use super::source::{Entry, Node, Place, Value as Toml};
 use super::{
     Assignment, BUILT_IN_SLOTS, Benefit, BenefitKind, Contact, Criterion, DeclaredFault, Field, FieldType, Indicator, Level, Register,
-    Texts,
+    Texts, ValueKind,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -488,6 +488,19 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             self.compiler.problems.report(node.place, "`phone` and `language` must be of one register");
         }
         Some(Contact { register: phone.0, phone: phone.1, language: language.1 })
+    }
+
+    /// `region`: a person indicator with words for values.
+    pub fn region(&mut self, policy: &Node, indicators: &[Indicator]) -> Option<usize> {
+        let (id, place) = self.compiler.problems.text(policy, "region")?;
+        let is_region = |known: &&Indicator| known.level == Level::Person && matches!(known.kind, ValueKind::Enum(_));
+        let found = indicators.iter().position(|known| known.id == id && is_region(&known));
+        if found.is_none() {
+            let known: Vec<String> = indicators.iter().filter(is_region).map(|known| known.id.clone()).collect();
+            let message = format!("`{id}` is no person indicator of an enum");
+            self.compiler.problems.unknown_name(place, message, id, known.iter().map(String::as_str));
+        }
+        found
     }
 
     /// What a story's people write must go to registers that there are.

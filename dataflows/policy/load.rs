@@ -171,6 +171,7 @@ fn build<'p>(package: &Package, problems: &mut Problems<'p>, warnings: &mut Prob
     let assignment = builder.assignment(&package.policy);
     let benefits = builder.benefits(package, assignment);
     let contact = builder.contact(&package.policy);
+    let region = builder.region(&package.policy, &indicators);
     builder.story(&package.policy);
     let messages = builder.messages(&package.messages, &benefits);
     for register in &mut builder.compiler.registers {
@@ -205,6 +206,7 @@ fn build<'p>(package: &Package, problems: &mut Problems<'p>, warnings: &mut Prob
         messages,
         assignment,
         contact,
+        region,
         story_people: Vec::new(),
         slots,
         dwelling_slots,
@@ -238,6 +240,7 @@ impl Head {
                 "currency",
                 "languages",
                 "coverage",
+                "region",
                 "title",
                 "source",
                 "composition",

@@ -389,7 +389,7 @@ pub enum Recipient {
 }
 
 /// For how long a right is one right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Period {
     Once,
     Month,
@@ -529,6 +529,8 @@ pub struct Policy {
     pub messages: BTreeMap<String, Texts>,
     pub assignment: Option<Assignment>,
     pub contact: Option<Contact>,
+    /// Index of the person indicator that tells where somebody lives: comparisons of policies are told by it.
+    pub region: Option<usize>,
     pub story_people: Vec<toml::Table>,
     /// Length of [`Row::values`]: 0 counts members, 1 is the head's number.
     pub slots: usize,

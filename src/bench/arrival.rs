@@ -3,9 +3,10 @@
 
 use super::{UPDATES_PER_PERSON_DAY, made_of_population, poisson, rss_bytes};
 use crate::commands::feeds::parse_date;
-use crate::commands::{Failure, load_policy};
+use crate::commands::{Failure, load_package};
 use crate::intake::{Intake, Schema};
 use crate::journal::SEGMENT_BYTES;
+use crate::packages::Package;
 use crate::pipeline::{Answer, Network, Pipeline, Setup, Submission, snapshots_folder};
 use crate::snapshot::{Snapshot, Snapshots};
 use clap::Args;
@@ -53,22 +54,23 @@ const FOR_EVER: Duration = Duration::from_secs(600);
 
 pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { policy, persons, seed, rate, seconds, snapshot_seconds, data, start } = arguments;
-    let begin = |policy| begin(policy, data, Duration::from_secs(*snapshot_seconds));
+    let begin = |package: &Package| begin(package, data, Duration::from_secs(*snapshot_seconds));
     if data.exists() {
         return Err(Failure::usage(format!("--data {}: is there already", data.display())));
     }
     let problem = |error: std::io::Error| Failure::failed(format!("{}: {error}", data.display()));
     fs::create_dir_all(data).map_err(problem)?;
-    let policy = load_policy(policy)?;
+    let package = load_package(policy)?;
+    let policy = &package.policy;
     let sync = syncs(data).map_err(problem)?;
     let country = Country::new(*persons, *seed, *start);
     let wanted = (rate * seconds) as usize;
-    let records = life(&policy, &country, *persons, wanted);
+    let records = life(policy, &country, *persons, wanted);
 
     let loaded = Instant::now();
-    let pipeline = begin(&policy)?;
+    let pipeline = begin(&package)?;
     let mut last = None;
-    for part in population(&policy, country).flatten() {
+    for part in population(policy, country).flatten() {
         last = Some(pipeline.scribe.send(part).map_err(|reason| Failure::failed(reason.to_string()))?);
     }
     let epoch = last.map_or(Ok(0), |answer| answer.wait().map(|answer| answer.epoch));
@@ -88,11 +90,10 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     pipeline.stop();
 
     let snapshots_folder = snapshots_folder(data);
-    let newest = Snapshots::open(&snapshots_folder, String::new(), 1)
-        .and_then(|snapshots| snapshots.newest()?.first().map_or(Ok(0), Snapshot::bytes));
+    let newest = Snapshots::open(&snapshots_folder, 1).and_then(|snapshots| snapshots.newest()?.first().map_or(Ok(0), Snapshot::bytes));
     let snapshot_bytes = newest.map_err(problem)?;
     let started = Instant::now();
-    let pipeline = begin(&policy)?;
+    let pipeline = begin(&package)?;
     let recall_seconds = started.elapsed().as_secs_f64();
     pipeline.stop();
     fs::remove_dir_all(&snapshots_folder).map_err(problem)?;
@@ -100,7 +101,7 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
         fs::read_dir(data.join("journal")).map_err(problem)?.flatten().filter_map(|file| Some(file.metadata().ok()?.len())).sum();
     let ledger_bytes = fs::metadata(data.join("ledger.db")).map_err(problem)?.len();
     let started = Instant::now();
-    let pipeline = begin(&policy)?;
+    let pipeline = begin(&package)?;
     let start_seconds = started.elapsed().as_secs_f64();
     pipeline.stop();
     fs::remove_dir_all(data).map_err(problem)?;
@@ -114,7 +115,7 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn begin(policy: &Arc<Policy>, data: &Path, snapshot_every: Duration) -> Result<Pipeline, Failure> {
+fn begin(package: &Package, data: &Path, snapshot_every: Duration) -> Result<Pipeline, Failure> {
     let setup = Setup {
         data: data.to_owned(),
         workers: 1,
@@ -124,7 +125,7 @@ fn begin(policy: &Arc<Policy>, data: &Path, snapshot_every: Duration) -> Result<
         snapshot_every,
         snapshots_kept: 1,
     };
-    Pipeline::start(policy.clone(), setup).map_err(|failure| Failure::failed(failure.to_string()))
+    Pipeline::start(Some(package.clone()), setup).map_err(|failure| Failure::failed(failure.to_string()))
 }
 
 /// What it takes this disk to make a short write outlive a loss of power.

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 #[serde(default)]
 pub struct Configuration {
     pub data: PathBuf,
+    /// Empty: the one in force in the data folder.
     pub policy: String,
     pub listen: SocketAddr,
     pub smsc: String,
@@ -47,7 +48,7 @@ impl Default for Configuration {
     fn default() -> Self {
         Configuration {
             data: PathBuf::from("data"),
-            policy: "kz".to_owned(),
+            policy: String::new(),
             listen: SocketAddr::from(([127, 0, 0, 1], 7117)),
             smsc: "none".to_owned(),
             workers: 1,

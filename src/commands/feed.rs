@@ -106,6 +106,16 @@ fn with_token<Body>(request: ureq::RequestBuilder<Body>) -> ureq::RequestBuilder
     }
 }
 
+/// Reads from a pipeline, however long it takes.
+pub(super) fn get(url: &str) -> Result<impl std::io::Read + use<>, Failure> {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let mut answer = with_token(agent.get(url)).call().map_err(|error| Failure::failed(format!("{url}: {error}")))?;
+    match answer.status().is_success() {
+        true => Ok(answer.into_body().into_reader()),
+        false => Err(Failure::failed(format!("{url}: {}: {}", answer.status(), answer.body_mut().read_to_string().unwrap_or_default()))),
+    }
+}
+
 /// Posts a body to a pipeline and gives its answer, waiting while the pipeline cannot take it.
 pub(super) fn post(url: &str, feed: &str, body: &[u8]) -> Result<Value, Failure> {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();

@@ -47,7 +47,7 @@ fn open(place: &Place) -> Result<Folder, Failure> {
 
 fn verify(place: &Place) -> Result<(), Failure> {
     let (mut records, mut refused, mut own) = (0u64, 0u64, 0u64);
-    let summary = read_epochs(&open(place)?, 0, |epoch| {
+    let summary = read_epochs(&open(place)?, 0, u64::MAX, |epoch| {
         for entry in entries(&epoch.entries) {
             match entry {
                 Entry::Record(_) => records += 1,
@@ -70,7 +70,7 @@ fn verify(place: &Place) -> Result<(), Failure> {
 fn export(place: &Place) -> Result<(), Failure> {
     let mut out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
     let mut broken = None;
-    let read = read_epochs(&open(place)?, 0, |epoch| {
+    let read = read_epochs(&open(place)?, 0, u64::MAX, |epoch| {
         for line in entries(&epoch.entries).filter_map(|entry| line(&entry, &epoch.dictionary)) {
             if broken.is_none() {
                 broken = writeln!(out, "{line}").err();

@@ -15,6 +15,7 @@ pub mod quarantine;
 pub mod run;
 pub mod safekeeping;
 
+use crate::packages::Package;
 use dataflows::policy::Policy;
 use include_dir::{Dir, include_dir};
 use std::io::Write;
@@ -86,12 +87,16 @@ fn is_package_text(path: &Path) -> bool {
 }
 
 /// Reads, checks and compiles a package.
-pub fn load_policy(name: &str) -> Result<Arc<Policy>, Failure> {
-    let texts = package_texts(name)?;
-    Policy::load(&texts).map(Arc::new).map_err(|problems| {
+pub fn load_package(name: &str) -> Result<Package, Failure> {
+    Package::load(package_texts(name)?).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(|problem| format!("{name}/{problem}")).collect();
         Failure::failed(format!("the policy package has {} mistakes\n{}", lines.len(), lines.join("\n")))
     })
+}
+
+/// The same without its texts.
+pub fn load_policy(name: &str) -> Result<Arc<Policy>, Failure> {
+    load_package(name).map(|package| package.policy)
 }
 
 /// Prints a long text, of which a reader may have enough before its end.

@@ -1,8 +1,9 @@
 //! `shanyraq run`: the long-lived pipeline.
 
 use super::configuration::Configuration;
-use super::{Failure, load_policy};
-use crate::pipeline::{Pipeline, Setup};
+use super::{Failure, load_package};
+use crate::packages::{Package, title};
+use crate::pipeline::{Pipeline, Setup, journal_folder};
 use crate::serve::{Doors, router};
 use clap::Args;
 use sd_notify::NotifyState;
@@ -12,6 +13,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Where nothing is there yet, and no package is named.
+const DEFAULT_PACKAGE: &str = "kz";
 /// Between looks at whether the pipeline still works.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -27,7 +30,7 @@ pub struct RunArguments {
     /// The folder of journal and ledger [default: data].
     #[arg(long)]
     pub data: Option<PathBuf>,
-    /// A package's folder, or the name of a built-in package [default: kz].
+    /// A package's folder, or the name of a built-in package [default: the one in force in the data folder; in an empty one kz].
     #[arg(long)]
     pub policy: Option<String>,
     /// The address of the doors [default: 127.0.0.1:7117].
@@ -67,9 +70,14 @@ impl RunArguments {
 pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let configuration = arguments.configuration()?;
     let network = configuration.check()?;
-    let policy = load_policy(&configuration.policy)?;
+    let package = match configuration.policy.as_str() {
+        "" if journal_folder(&configuration.data).exists() => None,
+        "" => Some(load_package(DEFAULT_PACKAGE)?),
+        name => Some(load_package(name)?),
+    };
     if arguments.check {
-        println!("{}@{}: {} benefits; all is well", policy.id, policy.version, policy.benefits.len());
+        let said = package.map(|Package { policy, .. }| format!("{}: {} benefits", title(&policy), policy.benefits.len()));
+        println!("{}; all is well", said.as_deref().unwrap_or("the package in force"));
         return Ok(());
     }
     // One JSON object a line: names of files and epochs, never of people.
@@ -90,12 +98,12 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
             let router = router(doors.clone());
             async move { axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) }).await }
         });
-        let started = tokio::task::spawn_blocking(move || Pipeline::start(policy, setup)).await;
+        let started = tokio::task::spawn_blocking(move || Pipeline::start(package, setup)).await;
         let pipeline = started.map_err(|error| Failure::failed(error.to_string()))?;
         let pipeline = pipeline.map_err(|failure| Failure::failed(failure.to_string()))?;
         doors.open(&pipeline);
         if !watch.as_os_str().is_empty() {
-            let watching = crate::serve::watch(&watch, pipeline.schema.clone(), &pipeline);
+            let watching = crate::serve::watch(&watch, &pipeline);
             watching.map_err(|error| Failure::failed(format!("watch: {}: {error}", watch.display())))?;
         }
         tracing::info!(epoch = pipeline.progress.standing().epoch, "ready");

@@ -1,6 +1,6 @@
 //! `shanyraq backup`, `restore` and `journal restore-drill`: copies of a data folder.
 
-use super::{Failure, load_policy};
+use super::Failure;
 use crate::pipeline::{copy_data, drill};
 use clap::Args;
 use serde_json::json;
@@ -34,9 +34,6 @@ pub struct DrillArguments {
     /// Where to; removed afterwards. It takes twice the room of the data folder.
     #[arg(long, default_value = "drill")]
     pub scratch: PathBuf,
-    /// The package that the pipeline runs.
-    #[arg(long, default_value = "kz")]
-    pub policy: String,
     /// As the pipeline runs.
     #[arg(long)]
     pub allow_assumed: bool,
@@ -57,12 +54,11 @@ fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<(), Failure> {
 }
 
 pub fn restore_drill(arguments: &DrillArguments) -> Result<(), Failure> {
-    let DrillArguments { data, scratch, policy, allow_assumed } = arguments;
+    let DrillArguments { data, scratch, allow_assumed } = arguments;
     if scratch.exists() {
         return Err(Failure::usage(format!("--scratch {}: is there already", scratch.display())));
     }
-    let policy = load_policy(policy)?;
-    let outcome = drill(data, scratch, &policy, *allow_assumed).map_err(|failure| Failure::failed(failure.to_string()))?;
+    let outcome = drill(data, scratch, *allow_assumed).map_err(|failure| Failure::failed(failure.to_string()))?;
     println!("{outcome}");
     Ok(())
 }

@@ -155,8 +155,6 @@ struct Assignment {
 /// All conversations, and what is known about the people in them.
 #[derive(Serialize, Deserialize)]
 pub struct Desk {
-    /// Of the package: not kept with the rest.
-    #[serde(skip)]
     terms: Terms,
     today: Date,
     conversations: BTreeMap<RightKey, Conversation>,
@@ -206,7 +204,7 @@ impl Desk {
         }
     }
 
-    /// What was read from a snapshot goes on under these terms.
+    /// What is known goes on under these terms.
     pub fn set_terms(&mut self, terms: Terms) {
         self.terms = terms;
     }

@@ -1,6 +1,7 @@
 //! What the conversation hears of the agencies' records, on their way into the house.
 
 use super::desk::Heard;
+use super::terms::Terms;
 use dataflows::model::{Date, Update};
 use dataflows::policy::file::{ABSENT, Packing, Record};
 use dataflows::policy::{self, FieldType, Policy};
@@ -27,14 +28,15 @@ struct Assignments {
 }
 
 impl Listener {
-    pub fn new(policy: &Policy) -> Self {
+    /// Benefits are heard by the numbers that `terms` give them.
+    pub fn new(policy: &Policy, terms: &Terms) -> Self {
         let assignment = policy.assignment.map(|place| {
             let register = &policy.registers[usize::from(place.register)];
             let words = match &register.fields[register.packed[place.benefit]].kind {
                 FieldType::Enum(words) => words.clone(),
                 _ => Vec::new(),
             };
-            let benefits = words.into_iter().map(|word| (policy.benefit(&word), word)).map(|(number, word)| (word, number)).collect();
+            let benefits = words.into_iter().map(|word| (terms.benefit_named(&word), word)).map(|(number, word)| (word, number)).collect();
             Assignments { place, packing: register.packing.clone(), fields: register.packed.len(), benefits }
         });
         Listener { accounts: policy.register(ACCOUNTS), deaths: policy.register(DEATHS), assignment, languages: policy.languages.clone() }

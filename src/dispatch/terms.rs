@@ -3,10 +3,11 @@
 use dataflows::decisions::identity;
 use dataflows::model::{Decision, DecisionId, Ground, PersonKind};
 use dataflows::policy::{BenefitKind, Period, Policy, Texts};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What the conversation needs of a benefit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BenefitTerms {
     pub id: String,
     pub title: Texts,
@@ -25,8 +26,9 @@ pub struct BenefitTerms {
     pub assumed: bool,
 }
 
-/// The package as the conversation sees it.
-#[derive(Clone, Debug, Default)]
+/// The package as the conversation sees it. Numbers of benefits and registers stay what they are when another package comes into force: it
+/// appends what is new, and what it no longer knows keeps its place.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Terms {
     pub person: PersonKind,
     /// In the order in which a text is given to somebody whose language is unknown.
@@ -66,6 +68,27 @@ impl From<&Policy> for Terms {
 }
 
 impl Terms {
+    /// The terms of a package that comes into force after these.
+    pub fn followed_by(&self, policy: &Policy) -> Terms {
+        let Terms { benefits, registers, allow_assumed, .. } = self.clone();
+        let mut next = Terms { benefits, registers, allow_assumed, ..Terms::from(policy) };
+        let Terms { benefits, registers, .. } = Terms::from(policy);
+        for benefit in benefits {
+            match next.benefits.iter_mut().find(|known| known.id == benefit.id) {
+                Some(known) => *known = benefit,
+                None => next.benefits.push(benefit),
+            }
+        }
+        let new: Vec<String> = registers.into_iter().filter(|register| !next.registers.contains(register)).collect();
+        next.registers.extend(new);
+        next
+    }
+
+    /// Index of the register with this id.
+    pub fn register_named(&self, id: &str) -> Option<u16> {
+        self.registers.iter().position(|register| register == id).map(|index| index as u16)
+    }
+
     pub fn benefit(&self, benefit: u16) -> &BenefitTerms {
         &self.benefits[usize::from(benefit)]
     }

@@ -13,6 +13,7 @@ pub(crate) use scalar::{Scalar, shown};
 pub use translation::Translation;
 
 use crate::journal::entries::{self, Dictionary, Entry, FieldWords, RegisterWords, Value, Written, write_value};
+use crate::packages;
 use dataflows::model::{Date, PersonId, PersonKind, Update};
 use dataflows::policy::file::{ABSENT, NewRecord, opaque};
 use dataflows::policy::{self, Field, FieldType, Policy, Register, TieKind, nearest};
@@ -32,6 +33,8 @@ const BUILT_IN: &str = "kin";
 /// What intake needs of a policy.
 #[derive(Clone, Debug)]
 pub struct Schema {
+    /// The fingerprint of the package.
+    pub package: String,
     pub person: PersonKind,
     pub registers: Vec<Register>,
     /// Where people's telephone numbers and languages are.
@@ -40,7 +43,12 @@ pub struct Schema {
 
 impl From<&Policy> for Schema {
     fn from(policy: &Policy) -> Self {
-        Schema { person: policy.person, registers: policy.registers.clone(), contact: policy.contact.clone() }
+        Schema {
+            package: packages::fingerprint(policy),
+            person: policy.person,
+            registers: policy.registers.clone(),
+            contact: policy.contact.clone(),
+        }
     }
 }
 
@@ -53,7 +61,7 @@ impl Schema {
             PersonKind::Iin => "iin",
             PersonKind::Integer => "integer",
         };
-        Dictionary { person: person.to_owned(), registers: self.registers.iter().map(register).collect() }
+        Dictionary { package: self.package.clone(), person: person.to_owned(), registers: self.registers.iter().map(register).collect() }
     }
 
     /// The index of a register that feeds may write.

@@ -39,14 +39,15 @@ pub trait DiskFile: Send + 'static {
 /// the next one in the background.
 pub struct Folder {
     path: PathBuf,
-    _lock: File,
+    _lock: Option<File>,
     /// Prepares the next file.
     preparing: Mutex<Option<JoinHandle<io::Result<()>>>>,
 }
 
 /// The next file.
 const NEXT: &str = "next";
-const ZEROS: [u8; 1 << 18] = [0; 1 << 18];
+/// As many zeros are synced together: nobody who syncs meanwhile waits for all of them.
+static ZEROS: [u8; 4 << 20] = [0; 4 << 20];
 
 impl Folder {
     /// Opens or makes a folder and takes its lock; the error says so if another process has it.
@@ -57,7 +58,12 @@ impl Folder {
             fs::TryLockError::WouldBlock => io::Error::new(io::ErrorKind::ResourceBusy, "another process works in this folder"),
             fs::TryLockError::Error(error) => error,
         })?;
-        Ok(Folder { path: path.to_owned(), _lock: lock, preparing: Mutex::default() })
+        Ok(Folder { path: path.to_owned(), _lock: Some(lock), preparing: Mutex::default() })
+    }
+
+    /// The same folder for somebody who reads in it beside whoever holds it.
+    pub fn beside(path: &Path) -> Folder {
+        Folder { path: path.to_owned(), _lock: None, preparing: Mutex::default() }
     }
 
     fn sync_names(&self) -> io::Result<()> {
@@ -88,7 +94,6 @@ fn fill(file: &mut File, room: u64) -> io::Result<()> {
     while left > 0 {
         let zeros = &ZEROS[..left.min(ZEROS.len() as u64) as usize];
         file.write_all(zeros)?;
-        // Piece by piece, so that nobody who syncs meanwhile waits for all of it.
         file.sync_data()?;
         left -= zeros.len() as u64;
     }

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 /// What the numbers in a segment mean.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dictionary {
+    /// The fingerprint of the package that they are of.
+    pub package: String,
     /// How people are named.
     pub person: String,
     pub registers: Vec<RegisterWords>,
@@ -106,6 +108,8 @@ pub enum Own {
     Reply { id: u128, phone: u64, text: String },
     /// Nothing of this is taken in or handed over, or it is again.
     Paused { what: Pausable, paused: bool },
+    /// This package is in force from the first later epoch on whose date is not before this one.
+    Activated { package: String, from: Date },
     /// These rows of the quarantine need nobody's attention any more.
     Settled { rows: Vec<u64>, how: Settlement },
 }

@@ -76,6 +76,8 @@ pub struct Journal<D: Disk> {
     /// What was appended after `length` may be there in part.
     torn: bool,
     segment_bytes: u64,
+    /// What is appended next needs a segment of its own dictionary.
+    turned: bool,
     buffer: Vec<u8>,
 }
 
@@ -90,14 +92,19 @@ impl<D: Disk> Journal<D> {
         let (segment, length) = match segments(&disk)?.pop() {
             None => (1, None),
             Some(name) => {
-                let (number, scan) = (number_of(&name), scan(&name, &read(&disk, &name)?)?);
-                match scan.dictionary {
+                let (number, bytes) = (number_of(&name), read(&disk, &name)?);
+                match beginning(&name, &bytes)? {
                     // The segment was begun, and nothing in it was ever acknowledged.
                     None => (number, None),
-                    Some(known) if *known == dictionary => (number, Some(scan.end as u64)),
-                    Some(_) => {
-                        reopen(&name, scan.end as u64, 0)?;
-                        (number + 1, None)
+                    Some(Beginning { dictionary: known, end }) => {
+                        let (end, _) = last_of_segment(&name, &bytes, end)?;
+                        match known == dictionary {
+                            true => (number, Some(end as u64)),
+                            false => {
+                                reopen(&name, end as u64, 0)?;
+                                (number + 1, None)
+                            }
+                        }
                     }
                 }
             }
@@ -108,12 +115,18 @@ impl<D: Disk> Journal<D> {
         let length = length.unwrap_or(begun);
         let file = reopen(&name_of(segment), length, segment_bytes)?;
         let epoch = last_epoch(&disk)?;
-        Ok(Journal { disk, dictionary, segment, file, length, epoch, torn: false, segment_bytes, buffer: Vec::new() })
+        Ok(Journal { disk, dictionary, segment, file, length, epoch, torn: false, segment_bytes, turned: false, buffer: Vec::new() })
     }
 
     /// The last epoch that is written; zero before the first.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// From here on entries are written by this dictionary.
+    pub fn write_by(&mut self, dictionary: Dictionary) {
+        self.turned |= dictionary != self.dictionary;
+        self.dictionary = dictionary;
     }
 
     /// Writes entries as the next epoch and returns its number once they would outlive a loss of power. After a failure nothing of
@@ -124,11 +137,12 @@ impl<D: Disk> Journal<D> {
             self.file = self.disk.reopen(&name, self.length, 0).map_err(failed(&name))?;
             self.torn = false;
         }
-        if self.length >= self.segment_bytes {
+        if self.length >= self.segment_bytes || self.turned {
             let file = new_segment(&self.disk, self.segment + 1, &self.dictionary, self.segment_bytes)?;
             std::mem::replace(&mut self.file, file).finish();
             self.segment += 1;
             self.length = opening(&self.dictionary).len() as u64;
+            self.turned = false;
         }
         let name = name_of(self.segment);
         let number = self.epoch + 1;
@@ -153,9 +167,14 @@ impl<D: Disk> Journal<D> {
     }
 }
 
-/// Reads all epochs after one that were written, in order; zero is before all. Segments of which nothing is wanted are not looked at.
-/// Ends at a torn tail, and fails at damage.
-pub fn read_epochs<D: Disk>(disk: &D, after: u64, mut each: impl FnMut(Epoch) -> Result<(), Failure>) -> Result<Summary, Failure> {
+/// Reads the epochs after one (zero is before all) and up to one, in order. Segments of which nothing is wanted are not looked at. Ends
+/// at a torn tail, and fails at damage; what follows the last epoch wanted is not looked at, so that it may be being written.
+pub fn read_epochs<D: Disk>(
+    disk: &D,
+    after: u64,
+    until: u64,
+    mut each: impl FnMut(Epoch) -> Result<(), Failure>,
+) -> Result<Summary, Failure> {
     let mut names = segments(disk)?;
     let mut unwanted = 0;
     for (index, name) in names.iter().enumerate().filter(|_| after > 0) {
@@ -168,7 +187,10 @@ pub fn read_epochs<D: Disk>(disk: &D, after: u64, mut each: impl FnMut(Epoch) ->
     let mut each = |epoch: Epoch| if epoch.number > after { each(epoch) } else { Ok(()) };
     for (index, name) in names.iter().enumerate() {
         let bytes = read(disk, name)?;
-        let end = read_segment(name, &bytes, &mut summary, &mut each)?;
+        let end = read_segment(name, &bytes, until, &mut summary, &mut each)?;
+        if summary.last_epoch >= until {
+            break;
+        }
         summary.torn_bytes = (written(&bytes).max(end) - end) as u64;
         if summary.torn_bytes > 0 && index + 1 < names.len() {
             return Err(damaged(name, end, "a frame does not check, and segments follow"));
@@ -190,17 +212,27 @@ pub struct Summary {
     pub torn_bytes: u64,
 }
 
+/// The package under which a journal was begun; nothing if it was not.
+pub fn first_package<D: Disk>(disk: &D) -> Result<Option<String>, Failure> {
+    for name in segments(disk)? {
+        if let Some(Beginning { dictionary, .. }) = beginning(&name, &read(disk, &name)?)? {
+            return Ok(Some(dictionary.package));
+        }
+    }
+    Ok(None)
+}
+
+/// Where the last whole epoch ends that was read.
 fn read_segment(
     name: &str,
     bytes: &[u8],
+    until: u64,
     summary: &mut Summary,
     each: &mut impl FnMut(Epoch) -> Result<(), Failure>,
 ) -> Result<usize, Failure> {
-    let scan = scan(name, bytes)?;
-    let Some(dictionary) = scan.dictionary else { return Ok(0) };
-    let (mut at, mut entries) = (scan.begin, Vec::new());
-    while at < scan.end {
-        let frame = read_frame(bytes, at).expect("the scan read it");
+    let Some(Beginning { dictionary, end }) = beginning(name, bytes)? else { return Ok(0) };
+    let (dictionary, mut at, mut end, mut entries) = (Arc::new(dictionary), end, end, Vec::new());
+    while let Some(frame) = read_frame(bytes, at) {
         entries.extend_from_slice(frame.payload);
         if frame.kind == Kind::Epoch {
             if frame.epoch <= summary.last_epoch {
@@ -208,45 +240,56 @@ fn read_segment(
             }
             (summary.epochs, summary.last_epoch) = (summary.epochs + 1, frame.epoch);
             each(Epoch { number: frame.epoch, dictionary: dictionary.clone(), entries: std::mem::take(&mut entries) })?;
+            end = frame.end;
+            if frame.epoch >= until {
+                return Ok(end);
+            }
         }
         at = frame.end;
     }
-    Ok(scan.end)
+    check_tail(name, bytes, at, summary.last_epoch)?;
+    Ok(end)
 }
 
-/// What is whole in a segment.
-struct Scan {
-    /// Where the first epoch begins, and the last whole one ends.
-    begin: usize,
+/// What a segment begins with.
+struct Beginning {
+    dictionary: Dictionary,
+    /// Where its first epoch begins.
     end: usize,
-    /// The last whole epoch; zero if there is none.
-    epoch: u64,
-    /// None where the segment was only begun.
-    dictionary: Option<Arc<Dictionary>>,
 }
 
-fn scan(name: &str, bytes: &[u8]) -> Result<Scan, Failure> {
-    let begun = Scan { begin: 0, end: 0, epoch: 0, dictionary: None };
+/// The beginning of a segment; nothing where it was only begun.
+fn beginning(name: &str, bytes: &[u8]) -> Result<Option<Beginning>, Failure> {
     if let Err(damage) = check_header(bytes) {
         // Power that fails while a segment is begun may leave anything there, but no epoch.
-        return if continues(bytes, 0, 1) { Err(Failure::Damaged { segment: name.to_owned(), damage }) } else { Ok(begun) };
+        return if continues(bytes, 0, 1) { Err(Failure::Damaged { segment: name.to_owned(), damage }) } else { Ok(None) };
     }
     let Some(first) = read_frame(bytes, HEADER_BYTES).filter(|frame| frame.kind == Kind::Dictionary) else {
-        return if continues(bytes, HEADER_BYTES, 1) { Err(damaged(name, HEADER_BYTES, "no dictionary")) } else { Ok(begun) };
+        return if continues(bytes, HEADER_BYTES, 1) { Err(damaged(name, HEADER_BYTES, "no dictionary")) } else { Ok(None) };
     };
     let dictionary = serde_json::from_slice(first.payload).map_err(|error| damaged(name, first.at, &error.to_string()))?;
-    let mut scan = Scan { begin: first.end, end: first.end, epoch: 0, dictionary: Some(Arc::new(dictionary)) };
-    let mut at = scan.end;
+    Ok(Some(Beginning { dictionary, end: first.end }))
+}
+
+/// Where the last whole epoch of a segment ends, and which it is; zero if there is none.
+fn last_of_segment(name: &str, bytes: &[u8], begin: usize) -> Result<(usize, u64), Failure> {
+    let (mut at, mut last) = (begin, (begin, 0));
     while let Some(Frame { kind, epoch, end, .. }) = read_frame(bytes, at) {
         if kind == Kind::Epoch {
-            (scan.end, scan.epoch) = (end, epoch);
+            last = (end, epoch);
         }
         at = end;
     }
-    if at < bytes.len() && continues(bytes, at, scan.epoch) {
-        return Err(damaged(name, at, "a frame does not check, and others follow"));
+    check_tail(name, bytes, at, last.1)?;
+    Ok(last)
+}
+
+/// Refuses what no end of a process leaves behind.
+fn check_tail(name: &str, bytes: &[u8], at: usize, last: u64) -> Result<(), Failure> {
+    match at < bytes.len() && continues(bytes, at, last) {
+        true => Err(damaged(name, at, "a frame does not check, and others follow")),
+        false => Ok(()),
     }
-    Ok(scan)
 }
 
 /// The header and the dictionary.
@@ -268,9 +311,11 @@ fn new_segment<D: Disk>(disk: &D, number: u64, dictionary: &Dictionary, room: u6
 /// The last epoch that is whole: of the last segment that has any.
 fn last_epoch<D: Disk>(disk: &D) -> Result<u64, Failure> {
     for name in segments(disk)?.iter().rev() {
-        let scan = scan(name, &read(disk, name)?)?;
-        if scan.epoch > 0 {
-            return Ok(scan.epoch);
+        let bytes = read(disk, name)?;
+        if let Some(Beginning { end, .. }) = beginning(name, &bytes)?
+            && let (_, epoch @ 1..) = last_of_segment(name, &bytes, end)?
+        {
+            return Ok(epoch);
         }
     }
     Ok(0)

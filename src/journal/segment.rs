@@ -12,7 +12,7 @@
 
 use super::Damage;
 
-pub const FORMAT: u16 = 1;
+pub const FORMAT: u16 = 2;
 const MAGIC: &[u8; 4] = b"SHQJ";
 pub const HEADER_BYTES: usize = 8;
 const FRAME_HEAD_BYTES: usize = 8;

@@ -18,6 +18,7 @@ use crate::dispatch::{Action, Case, Desk, Heard, HeldBack, Note, RightKey, Stand
 use crate::journal::Pausable;
 use dataflows::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Ground, Outcome};
 use dataflows::operators::{Restorer, Saver};
+use dataflows::policy::Policy;
 use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,15 @@ pub struct Effects {
     pub families: Vec<FamilyEvent>,
 }
 
+/// Which packages were in force, and which is to be, by fingerprint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packages {
+    /// In their order; the last one is in force.
+    pub enacted: Vec<String>,
+    /// From the first later epoch on whose date is not before this one.
+    pub next: Option<(String, Date)>,
+}
+
 /// The in-memory ledger.
 #[derive(Serialize, Deserialize)]
 pub struct Ledger {
@@ -44,6 +54,7 @@ pub struct Ledger {
     live: bool,
     /// What an operator has paused.
     paused: BTreeSet<Pausable>,
+    packages: Packages,
     /// Rights in force that may be written about: what there is to offer, nothing where the answer was a refusal.
     rights: HashMap<RightKey, Option<Standing>>,
     /// The same, of which it is no longer known whether they stand: not lost, and not written about meanwhile.
@@ -68,6 +79,7 @@ impl Ledger {
             today: Date::BEFORE_ALL,
             live: false,
             paused: BTreeSet::new(),
+            packages: Packages::default(),
             rights: HashMap::new(),
             doubted: HashMap::new(),
             baseline: HashSet::new(),
@@ -86,12 +98,29 @@ impl Ledger {
         saver.put(self)
     }
 
-    /// Takes in what was written, under the terms of this ledger.
+    /// Takes in what was written. Whether amounts are offered that are only assumed is this ledger's business.
     pub fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
-        let terms = self.desk.terms().clone();
+        let allow_assumed = self.desk.terms().allow_assumed;
         *self = restorer.get()?;
-        self.desk.set_terms(terms);
+        self.desk.set_terms(Terms { allow_assumed, ..self.desk.terms().clone() });
         Ok(())
+    }
+
+    /// Another package comes into force.
+    pub fn enact(&mut self, package: String, policy: &Policy) {
+        self.desk.set_terms(self.desk.terms().followed_by(policy));
+        self.packages.enacted.push(package);
+        self.packages.next = None;
+    }
+
+    /// A package is to come into force; it takes the place of one that was to. Of the one that is in force: nothing is to change.
+    pub fn activate(&mut self, package: String, from: Date) {
+        let is_in_force = self.packages.enacted.last() == Some(&package);
+        self.packages.next = (!is_in_force).then_some((package, from));
+    }
+
+    pub fn packages(&self) -> &Packages {
+        &self.packages
     }
 
     /// From here on people are written to; what is in the ledger by now is the baseline.

@@ -6,29 +6,34 @@
 
 use super::checkpoints::Checkpoints;
 use super::{Ledger, Message};
+use crate::dispatch::Terms;
 use crate::journal::Own;
+use crate::packages::{fingerprint, title};
 use crate::sources::Quarantined;
 use crate::views::Writer;
 use dataflows::model::{Change, ChangeKind, Date, Epoch, Ignored};
+use dataflows::policy::Policy;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The form of the tables; another one is another program's.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta(
         format INTEGER NOT NULL, frontier INTEGER NOT NULL, date TEXT, live INTEGER NOT NULL, chain TEXT NOT NULL, policy TEXT NOT NULL,
         package TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS policies(epoch INTEGER PRIMARY KEY, date TEXT, policy TEXT NOT NULL, package TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS epochs(epoch INTEGER PRIMARY KEY, date TEXT, duplicates INTEGER, superseded INTEGER, changed INTEGER);
     CREATE TABLE IF NOT EXISTS decisions(
         person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, decision TEXT, household TEXT, outcome TEXT, amount INTEGER,
-        \"from\" TEXT, until TEXT, reasons TEXT, policy TEXT, epoch INTEGER, PRIMARY KEY(person, benefit, ground, period)) WITHOUT ROWID;
+        \"from\" TEXT, until TEXT, reasons TEXT, epoch INTEGER, PRIMARY KEY(person, benefit, ground, period)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS changes(
         change INTEGER PRIMARY KEY, epoch INTEGER, date TEXT, decision TEXT, person TEXT, benefit TEXT, kind TEXT,
         chain TEXT);
@@ -46,13 +51,6 @@ pub enum StoreFailure {
     Sql(rusqlite::Error),
     /// It was written by a program that keeps other tables.
     Format(i64),
-    /// It was written under another package.
-    Policy {
-        written: String,
-        now: String,
-    },
-    /// It was written under a package of this version, which says something else by now.
-    Edited(String),
     /// The journal tells another story than the one that is written here.
     Parted {
         epoch: Epoch,
@@ -71,18 +69,6 @@ impl fmt::Display for StoreFailure {
         match self {
             StoreFailure::Sql(error) => write!(f, "ledger: {error}"),
             StoreFailure::Format(format) => write!(f, "ledger: of format {format}, this program keeps format {FORMAT}"),
-            StoreFailure::Edited(policy) => {
-                write!(
-                    f,
-                    "ledger: the package {policy} was edited since this data folder was written under it; an edited package needs another version"
-                )
-            }
-            StoreFailure::Policy { written, now } => {
-                write!(
-                    f,
-                    "ledger: written under {written}, and this is {now}: a data folder keeps its package until another one is activated"
-                )
-            }
             StoreFailure::Ahead { written, journal } => {
                 write!(f, "ledger: holds epoch {written}, but the journal ends with {journal}: part of the journal is missing")
             }
@@ -110,7 +96,9 @@ pub struct Store {
     _checkpoints: Checkpoints,
     connection: Connection,
     rows: Writer,
-    policy: String,
+    policy: Arc<Policy>,
+    /// Of the policy that was in force before the epoch that is written next, if another one comes into force with it.
+    rows_before: Option<Writer>,
     /// The last epoch that is written, and the chain of changes then.
     frontier: Epoch,
     chain: String,
@@ -122,6 +110,8 @@ pub struct Store {
 pub struct Page<'a> {
     pub epoch: Epoch,
     pub date: Date,
+    /// What ended because the policy before is no longer in force, in its names.
+    pub ended: &'a [Change],
     pub changes: &'a [Change],
     pub texts: &'a [Message],
     pub refused: &'a [Quarantined],
@@ -130,36 +120,48 @@ pub struct Page<'a> {
 }
 
 impl Store {
-    /// Opens the file, or begins it; rows are written in the names of this policy, whose `package` has this fingerprint.
-    pub fn open(path: &Path, rows: Writer, policy: String, package: &str) -> Result<Store, StoreFailure> {
+    /// Opens the file, or begins it; rows are written in the names of this policy.
+    pub fn open(path: &Path, policy: Arc<Policy>) -> Result<Store, StoreFailure> {
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.execute_batch(TABLES)?;
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
         if let Some(format) = other_format(&connection)? {
             return Err(StoreFailure::Format(format));
         }
-        let known: Option<(Epoch, String, String, String)> =
-            connection.query_row("SELECT frontier, chain, policy, package FROM meta", [], read).optional()?;
+        let known: Option<(Epoch, String)> = connection.query_row("SELECT frontier, chain FROM meta", [], read).optional()?;
         let (frontier, chain) = match known {
-            Some((_, _, written, _)) if written != policy => return Err(StoreFailure::Policy { written, now: policy }),
-            Some((.., written)) if written != package => return Err(StoreFailure::Edited(policy)),
-            Some((frontier, chain, ..)) => (frontier, chain),
+            Some(known) => known,
             None => {
-                connection.execute("INSERT INTO meta VALUES (?, 0, NULL, 0, '', ?, ?)", params![FORMAT, policy, package])?;
+                let begin = "INSERT INTO meta VALUES (?, 0, NULL, 0, '', ?, ?)";
+                connection.execute(begin, params![FORMAT, title(&policy), fingerprint(&policy)])?;
+                connection.execute("INSERT INTO policies VALUES (0, NULL, ?, ?)", params![title(&policy), fingerprint(&policy)])?;
                 (0, String::new())
             }
         };
         let link = connection.query_row("SELECT chain FROM changes ORDER BY change DESC LIMIT 1", [], |row| row.get(0)).optional()?;
         let _checkpoints = Checkpoints::start(path);
-        Ok(Store { _checkpoints, connection, rows, policy, frontier, chain, link: link.unwrap_or_default() })
+        let (rows, rows_before) = (Writer::new(policy.clone()), None);
+        Ok(Store { _checkpoints, connection, rows, policy, rows_before, frontier, chain, link: link.unwrap_or_default() })
     }
 
     /// The last epoch that is written; zero before the first.
     pub fn frontier(&self) -> Epoch {
         self.frontier
+    }
+
+    /// Rows are written in the names of this policy, under which the last epoch was.
+    pub fn write_by(&mut self, policy: Arc<Policy>) {
+        self.rows = Writer::new(policy.clone());
+        self.policy = policy;
+    }
+
+    /// Rows of the next epoch are written in the names of this policy: it comes into force with it.
+    pub fn enact(&mut self, policy: Arc<Policy>) {
+        self.rows_before = Some(self.rows.clone());
+        self.write_by(policy);
     }
 
     /// Checks that a ledger which was restored as of this epoch is the one that was written, if that epoch is the last.
@@ -183,27 +185,30 @@ impl Store {
     pub fn write(&mut self, ledger: &Ledger, page: &Page<'_>) -> Result<(), StoreFailure> {
         let told = hex(ledger.chain());
         if page.epoch <= self.frontier {
+            self.rows_before = None;
             return self.check(page.epoch, ledger);
         }
         let (rows, transaction) = (&self.rows, self.connection.transaction()?);
         let mut link = self.link.clone();
-        write_changes(&transaction, rows, &self.policy, page, &mut link)?;
-        write_texts(&transaction, rows, page.texts)?;
+        if let Some(rows_before) = &self.rows_before {
+            write_changes(&transaction, rows_before, page, page.ended, &mut link)?;
+            let begun = "INSERT INTO policies VALUES (?, ?, ?, ?)";
+            transaction.execute(begun, params![page.epoch, page.date.to_string(), title(&self.policy), fingerprint(&self.policy)])?;
+        }
+        write_changes(&transaction, rows, page, page.changes, &mut link)?;
+        write_texts(&transaction, ledger.desk().terms(), page.texts)?;
         write_refused(&transaction, page)?;
-        let changed = page.changes.iter().filter(|change| change.is_of_decision()).count();
+        let changed = page.ended.iter().chain(page.changes).filter(|change| change.is_of_decision()).count();
         let Ignored { duplicates, superseded } = page.ignored;
         let mut epoch = transaction.prepare_cached("INSERT INTO epochs VALUES (?, ?, ?, ?, ?)")?;
         epoch.execute(params![page.epoch, page.date.to_string(), duplicates, superseded, changed])?;
         drop(epoch);
-        transaction.prepare_cached("UPDATE meta SET frontier = ?, date = ?, live = ?, chain = ?, policy = ?")?.execute(params![
-            page.epoch,
-            page.date.to_string(),
-            ledger.is_live(),
-            told,
-            self.policy
-        ])?;
+        transaction
+            .prepare_cached("UPDATE meta SET frontier = ?, date = ?, live = ?, chain = ?, policy = ?, package = ?")?
+            .execute(params![page.epoch, page.date.to_string(), ledger.is_live(), told, title(&self.policy), fingerprint(&self.policy)])?;
         transaction.commit()?;
         (self.frontier, self.chain, self.link) = (page.epoch, told, link);
+        self.rows_before = None;
         Ok(())
     }
 }
@@ -217,15 +222,15 @@ fn other_format(connection: &Connection) -> rusqlite::Result<Option<i64>> {
 fn write_changes(
     transaction: &Transaction<'_>,
     rows: &Writer,
-    policy: &str,
     page: &Page<'_>,
+    changes: &[Change],
     link: &mut String,
 ) -> Result<(), StoreFailure> {
-    let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     let mut remove = transaction.prepare_cached("DELETE FROM decisions WHERE person = ? AND benefit = ? AND ground = ? AND period = ?")?;
     let mut tell = transaction
         .prepare_cached("INSERT INTO changes(epoch, date, decision, person, benefit, kind, chain) VALUES (?, ?, ?, ?, ?, ?, ?)")?;
-    for change in page.changes {
+    for change in changes {
         let row = rows.decision(&change.decision);
         let text = |name: &str| row[name].as_str();
         let period = text("period").unwrap_or_default();
@@ -245,7 +250,6 @@ fn write_changes(
                     dates.0,
                     dates.1,
                     reasons,
-                    policy,
                     page.epoch
                 ])?;
             }
@@ -269,10 +273,11 @@ fn write_changes(
     Ok(())
 }
 
-fn write_texts(transaction: &Transaction<'_>, rows: &Writer, texts: &[Message]) -> Result<(), StoreFailure> {
+fn write_texts(transaction: &Transaction<'_>, terms: &Terms, texts: &[Message]) -> Result<(), StoreFailure> {
     let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     for Message { id, epoch, date, text, status } in texts {
-        let (person, benefit, ground) = rows.right(text.right.person, text.right.benefit, &text.right.ground);
+        let right = &text.right;
+        let (person, benefit, ground) = (terms.person.format(right.person), &terms.benefit(right.benefit).id, terms.ground(&right.ground));
         let (kind, phone) = (text.kind.name(), text.phone.to_string());
         enter.execute(params![
             hex(*id),
@@ -370,7 +375,7 @@ impl Reader {
     /// Of each table that tells what was decided and said, the sum of its rows' hashes.
     pub fn digests(&self) -> Result<BTreeMap<String, String>, StoreFailure> {
         let mut digests = BTreeMap::new();
-        for table in ["decisions", "changes", "outbox", "quarantine"] {
+        for table in ["policies", "decisions", "changes", "outbox", "quarantine"] {
             let mut query = self.0.prepare(&format!("SELECT * FROM {table}"))?;
             let columns = query.column_count();
             let (mut rows, mut digest) = (query.query([])?, 0_u128);
@@ -386,7 +391,7 @@ impl Reader {
 
     /// All decisions in force, as rows of the view `decisions`.
     pub fn decisions(&self, mut each: impl FnMut(Value) -> bool) -> Result<(), StoreFailure> {
-        let mut query = self.0.prepare("SELECT * FROM decisions")?;
+        let mut query = self.0.prepare("SELECT decisions.*, policy FROM decisions, meta")?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
             let text = |name: &str| row.get::<_, Option<String>>(name);

@@ -3,18 +3,20 @@
 use super::keeper::Keeper;
 use super::metrics::{InState, Metrics, TextState};
 use super::progress::Progress;
+use super::regime::{Regime, date_of};
 use super::scribe::{Answer, Scribe, Submission};
-use super::{Failure, Network, Setup};
-use crate::dispatch::{Heard, Listener, Terms};
+use super::understudy::{Told, Understudy};
+use super::{Failure, Network, Setup, policies_folder};
+use crate::dispatch::{Heard, Terms};
+use crate::engine::outcome::{Outcome, compare};
 use crate::engine::{Engine, EpochOutput};
-use crate::intake::{Contact, Decoded, Intake, Item, Schema, Translation};
-use crate::journal::entries::{Entry, entries};
-use crate::journal::{self, Dictionary, Disk, Own, read_epochs};
+use crate::journal::{self, Disk, Own, read_epochs};
 use crate::ledger::{Ledger, Message, Page, Resettled, Store, StoreFailure};
-use crate::sources::Quarantined;
-use dataflows::model::{Epoch, Update};
+use crate::packages::{Packages, fingerprint, title};
+use dataflows::model::{Date, Epoch};
 use dataflows::policy::Policy;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -38,18 +40,22 @@ pub(super) enum Work {
     Epoch(Epoch, Submission),
     /// To be answered between epochs.
     Question(Question),
+    /// An engine under the package of this fingerprint is to be prepared; how far it is.
+    Understudy(String, Sender<Result<Told, Failure>>),
     /// Nothing more comes.
     End,
 }
 
 /// Everything behind the journal.
 pub(super) struct Conductor {
-    policy: Arc<Policy>,
+    regime: Regime,
+    packages: Packages,
+    data: PathBuf,
     workers: usize,
-    terms: Terms,
+    allow_assumed: bool,
     engine: Engine,
-    intake: Intake,
-    listener: Listener,
+    /// One under the policy that comes next, if it is being prepared.
+    understudy: Option<Understudy>,
     ledger: Ledger,
     store: Store,
     keeper: Keeper,
@@ -59,42 +65,74 @@ pub(super) struct Conductor {
     hands_over: bool,
     /// Intents that are on their way to the journal.
     intending: Option<Answer>,
-    /// What the numbers of the segment told last mean now.
-    translation: Option<(Arc<Dictionary>, Translation)>,
+}
+
+/// The policy that was in force until now, and what was concluded under it.
+struct Former {
+    regime: Regime,
+    outcome: Outcome,
+}
+
+/// An epoch that is durable.
+enum Arrival<'a> {
+    /// As it was taken in.
+    Fresh(Submission),
+    /// As the journal has it.
+    Told(&'a journal::Epoch),
+}
+
+impl Arrival<'_> {
+    fn date(&self) -> Option<Date> {
+        match self {
+            Arrival::Fresh(submission) => date_of(&submission.entries),
+            Arrival::Told(epoch) => date_of(&epoch.entries),
+        }
+    }
 }
 
 impl Conductor {
+    /// Begins with nothing, under a policy.
     pub fn new(
         policy: Arc<Policy>,
-        schema: Arc<Schema>,
         (store, keeper): (Store, Keeper),
+        packages: Packages,
         (progress, metrics): (Arc<Progress>, Arc<Metrics>),
         setup: &Setup,
     ) -> Self {
         let terms = Terms { allow_assumed: setup.allow_assumed, ..Terms::from(&*policy) };
+        let regime = Regime::new(policy.clone(), &terms);
+        let mut ledger = Ledger::new(terms);
+        ledger.enact(fingerprint(&policy), &policy);
         Conductor {
-            intake: Intake::new(schema),
-            listener: Listener::new(&policy),
-            ledger: Ledger::new(terms.clone()),
-            engine: Engine::start(policy.clone(), setup.workers),
-            policy,
+            regime,
+            packages,
+            data: setup.data.clone(),
             workers: setup.workers,
-            terms,
+            allow_assumed: setup.allow_assumed,
+            ledger,
+            engine: Engine::start(policy, setup.workers),
+            understudy: None,
             store,
             keeper,
             progress,
             metrics,
             hands_over: setup.network != Network::Nowhere,
             intending: None,
-            translation: None,
         }
     }
 
     /// Goes back to the newest snapshot that is of use; the epoch it is of, zero if there is none.
     pub fn recall(&mut self) -> io::Result<Epoch> {
-        let begin = || (Engine::start(self.policy.clone(), self.workers), Ledger::new(self.terms.clone()));
+        let (packages, workers, allow_assumed) = (&self.packages, self.workers, self.allow_assumed);
+        let begin = |package: &str| {
+            let policy = packages.load(package)?.policy;
+            let terms = Terms { allow_assumed, ..Terms::from(&*policy) };
+            Ok((Engine::start(policy, workers), Ledger::new(terms)))
+        };
         if let Some((engine, ledger)) = self.keeper.recall(self.store.frontier(), begin)? {
             (self.engine, self.ledger) = (engine, ledger);
+            self.regime = Regime::new(self.engine.policy().clone(), self.ledger.desk().terms());
+            self.store.write_by(self.regime.policy.clone());
             self.tell_standing(self.engine.epoch());
         }
         Ok(self.engine.epoch())
@@ -103,20 +141,19 @@ impl Conductor {
     /// Tells everything that the journal holds after an epoch, as it was told before. Nothing is handed over meanwhile.
     pub fn tell_again<D: Disk>(&mut self, disk: &D, after: Epoch) -> Result<(), Failure> {
         let (begun, mut spoken) = (Instant::now(), Instant::now());
-        let mut failure = self.store.check(after, &self.ledger).err();
-        let summary = read_epochs(disk, after, |epoch| {
+        let mut failure = self.store.check(after, &self.ledger).err().map(Failure::from);
+        let summary = read_epochs(disk, after, Epoch::MAX, |epoch| {
             if failure.is_none() {
                 if spoken.elapsed() >= NEWS {
                     spoken = Instant::now();
                     tracing::info!(epoch = epoch.number, "telling the journal again");
                 }
-                let submission = self.restore(&epoch);
-                failure = self.epoch(epoch.number, submission, None).err();
+                failure = self.epoch(epoch.number, Arrival::Told(&epoch), None).err();
             }
             Ok(())
         })?;
         if let Some(failure) = failure {
-            return Err(failure.into());
+            return Err(failure);
         }
         tracing::info!(
             epochs = summary.last_epoch.saturating_sub(after),
@@ -126,74 +163,85 @@ impl Conductor {
         Ok(self.store.check_end(summary.last_epoch)?)
     }
 
-    /// An epoch as it came in.
-    fn restore(&mut self, epoch: &journal::Epoch) -> Submission {
-        let mut submission = Submission::default();
-        if self.translation.as_ref().is_none_or(|(of, _)| !Arc::ptr_eq(of, &epoch.dictionary)) {
-            self.translation = Some((epoch.dictionary.clone(), Translation::new(self.intake.schema(), &epoch.dictionary)));
-        }
-        let (_, translation) = self.translation.as_ref().expect("just made");
-        for entry in entries(&epoch.entries) {
-            match entry {
-                Entry::Record(record) => match self.intake.restore(&record, translation) {
-                    Ok(Decoded { item, contact }) => {
-                        submission.items.push(item);
-                        submission.contacts.extend(contact);
-                    }
-                    Err(rejection) => submission.refused.push(Quarantined {
-                        file: Arc::from("journal"),
-                        line: 0,
-                        field: rejection.field,
-                        reason: rejection.reason,
-                        raw: record.key.as_bytes().to_vec(),
-                    }),
-                },
-                Entry::Calendar(date) => submission.items.push(Item::Calendar(date)),
-                Entry::Heartbeat { register, date } => {
-                    submission.items.extend(translation.register(register).map(|register| Item::Heartbeat { register, date }));
-                }
-                Entry::Own(own) => submission.own.push(own),
-                Entry::Refused { feed, line, field, reason, raw } => submission.refused.push(Quarantined {
-                    file: Arc::from(feed),
-                    line,
-                    field: field.to_owned(),
-                    reason: reason.to_owned(),
-                    raw: raw.to_vec(),
-                }),
+    /// The policy in force, and which packages were.
+    pub fn in_force(&self) -> (Arc<Policy>, &[String]) {
+        (self.regime.policy.clone(), &self.ledger.packages().enacted)
+    }
+
+    /// What came in, as it is read under the policy in force.
+    fn read(&mut self, arrival: Arrival<'_>) -> Submission {
+        let submission = match arrival {
+            Arrival::Told(epoch) => return self.regime.restore(epoch),
+            Arrival::Fresh(submission) => submission,
+        };
+        match &submission.schema {
+            Some(schema) if schema.package != self.regime.schema.package => {
+                let (dictionary, entries) = (Arc::new(schema.dictionary()), submission.entries);
+                let again = self.regime.restore(&journal::Epoch { number: 0, dictionary, entries });
+                Submission { arrived: submission.arrived, ..again }
             }
+            _ => submission,
         }
-        submission
+    }
+
+    /// Brings the policy into force that is due with an epoch, if one is; what was concluded under the one before.
+    fn succeed(&mut self, epoch: Epoch, date: Option<Date>) -> Result<Option<Former>, Failure> {
+        let Some((package, from)) = self.ledger.packages().next.clone() else { return Ok(None) };
+        if date.unwrap_or(Date::BEFORE_ALL).max(self.engine.today()) < from {
+            return Ok(None);
+        }
+        let begun = Instant::now();
+        let prepared = self.understudy.take().filter(|understudy| fingerprint(&understudy.policy) == package);
+        let understudy = prepared.map_or_else(|| self.understudy(&package), Ok)?;
+        understudy.stop_after(epoch - 1);
+        let outcome = self.engine.outcome();
+        self.engine = understudy.engine()?;
+        let policy = self.engine.policy().clone();
+        self.ledger.enact(package, &policy);
+        self.store.enact(policy.clone());
+        let regime = std::mem::replace(&mut self.regime, Regime::new(policy, self.ledger.desk().terms()));
+        tracing::info!(epoch, policy = title(&self.regime.policy), milliseconds = begun.elapsed().as_millis() as u64, "policy in force");
+        Ok(Some(Former { regime, outcome }))
+    }
+
+    fn understudy(&self, package: &str) -> Result<Understudy, Failure> {
+        let policy = self.packages.load(package).map_err(|error| Failure::Folder { path: policies_folder(&self.data), error })?.policy;
+        Ok(Understudy::start(policy, self.workers, &self.data, self.progress.clone()))
     }
 
     /// One epoch through engine and ledger; the texts to hand over now. While a pipeline is at work, which `scribe` tells, its file is
     /// written as soon as it can be.
-    fn epoch(&mut self, epoch: Epoch, submission: Submission, scribe: Option<&Scribe>) -> Result<Vec<Message>, StoreFailure> {
+    fn epoch(&mut self, epoch: Epoch, arrival: Arrival<'_>, scribe: Option<&Scribe>) -> Result<Vec<Message>, Failure> {
         let begun = Instant::now();
-        let Submission { items, contacts, own, refused, arrived, .. } = submission;
-        let mut heard: Vec<Heard> = contacts.iter().map(|contact| self.contact(contact)).collect();
-        let mut updates: Vec<Update> = Vec::with_capacity(items.len());
-        for item in items {
-            match item {
-                Item::Update(update) => {
-                    heard.extend(self.listener.hear(&update));
-                    updates.push(update);
-                }
-                Item::Calendar(date) => self.engine.set_date(date),
-                Item::Heartbeat { register, date } => self.engine.hear(register, date),
-            }
-        }
-        self.engine.submit(updates);
-        let output = self.engine.commit();
+        let before = match self.ledger.packages().next {
+            Some(_) => self.succeed(epoch, arrival.date())?,
+            None => None,
+        };
+        let Submission { items, contacts, own, refused, arrived, .. } = self.read(arrival);
+        let mut heard: Vec<Heard> = contacts.iter().map(|contact| self.regime.contact(contact)).collect();
+        self.regime.tell(&mut self.engine, items, |news| heard.push(news));
+        let mut output = self.engine.commit();
         debug_assert_eq!(output.epoch, epoch, "an epoch of the journal is an epoch of the engine");
+        let mut ended = Vec::new();
+        let mut changes = Vec::new();
+        if let Some(before) = before {
+            let former = before.regime;
+            let comparison = compare(before.outcome, &self.engine.outcome(), &self.engine.secret());
+            changes.extend(comparison.ended.iter().map(|change| former.for_ledger(change)));
+            (ended, output.changes) = (comparison.ended, comparison.changes);
+            (output.standings, output.moves) = (comparison.standings, comparison.moves);
+        }
         heard.extend(output.renumbered.iter().copied().map(Heard::Renumbered));
         heard.extend(own.iter().filter_map(news));
         let resettled = Resettled { standings: &output.standings, moves: &output.moves };
-        self.ledger.apply(epoch, output.date, resettled, &output.changes, &heard);
+        changes.extend(output.changes.iter().map(|change| self.regime.for_ledger(change)));
+        self.ledger.apply(epoch, output.date, resettled, &changes, &heard);
         let mut handed = Vec::new();
         for own in &own {
             match own {
                 Own::Live => self.ledger.go_live(),
                 Own::Paused { what, paused } => self.ledger.pause(what, *paused),
+                Own::Activated { package, from } => self.ledger.activate(package.clone(), *from),
                 Own::Intents(texts) => handed.extend(self.ledger.hand_over(texts)),
                 Own::Receipt { .. } | Own::Reply { .. } | Own::Settled { .. } => {}
             }
@@ -202,6 +250,7 @@ impl Conductor {
         let page = Page {
             epoch,
             date: output.date,
+            ended: &ended,
             changes: &output.changes,
             texts: &texts,
             refused: &refused,
@@ -211,7 +260,7 @@ impl Conductor {
         while let Err(failure) = self.store.write(&self.ledger, &page) {
             let may_pass = matches!(failure, StoreFailure::Sql(_)) && scribe.is_some_and(|scribe| !scribe.is_closed());
             if !may_pass {
-                return Err(failure);
+                return Err(failure.into());
             }
             // A full disk, for one: nothing is lost, and nothing more is taken in than the queues hold.
             if self.progress.standing().failure.is_none() {
@@ -230,6 +279,8 @@ impl Conductor {
             (standing.epoch, standing.date) = (epoch, self.engine.today());
             (standing.live, standing.texts) = (self.ledger.is_live(), self.ledger.outbox().rows().len() as u64);
             standing.failure = None;
+            (standing.policy, standing.schema) = (self.regime.policy.clone(), self.regime.schema.clone());
+            standing.packages.clone_from(self.ledger.packages());
             standing.heard.clear();
             standing.heard.extend(self.engine.heard());
             standing.paused.clone_from(self.ledger.paused());
@@ -253,10 +304,6 @@ impl Conductor {
         metrics.live.set(i64::from(self.ledger.is_live()));
     }
 
-    fn contact(&self, Contact { person, seq, phone, language }: &Contact) -> Heard {
-        self.listener.contact(*person, *seq, phone, language)
-    }
-
     /// Goes on with what comes from the scribe, until it comes no more.
     pub fn start(mut self, work: Receiver<Work>, scribe: Scribe, messenger: Sender<Message>) -> JoinHandle<()> {
         let conduct = move || {
@@ -269,6 +316,11 @@ impl Conductor {
                         question(&mut self.engine, &self.ledger);
                         continue;
                     }
+                    Ok(Work::Understudy(package, answer)) => {
+                        // Whoever asked may have gone.
+                        drop(answer.send(self.prepare(&package)));
+                        continue;
+                    }
                     Ok(Work::End) | Err(RecvTimeoutError::Disconnected) => break,
                     Err(RecvTimeoutError::Timeout) => {
                         self.keeper.look(self.engine.epoch(), &self.engine, &self.ledger);
@@ -276,7 +328,7 @@ impl Conductor {
                     }
                 };
                 let intents = submission.own.iter().any(|own| matches!(own, Own::Intents(_)));
-                match self.epoch(epoch, submission, Some(&scribe)) {
+                match self.epoch(epoch, Arrival::Fresh(submission), Some(&scribe)) {
                     Ok(handed) => handed.into_iter().for_each(|message| hand(&messenger, message)),
                     Err(failure) => {
                         tracing::error!(epoch, %failure, "the pipeline gives up");
@@ -291,6 +343,19 @@ impl Conductor {
             self.keeper.end(self.engine.epoch(), &self.engine, &self.ledger);
         };
         std::thread::Builder::new().name("conductor".to_owned()).spawn(conduct).expect("a thread can be started")
+    }
+
+    /// Prepares an engine under a package, if that is not done already.
+    fn prepare(&mut self, package: &str) -> Result<Told, Failure> {
+        let prepared = self.understudy.take().filter(|understudy| fingerprint(&understudy.policy) == package);
+        let understudy = match prepared {
+            Some(understudy) if understudy.has_failed() => return understudy.engine().map(|_| Told::default()),
+            Some(understudy) => understudy,
+            None => self.understudy(package)?,
+        };
+        let told = understudy.told.clone();
+        self.understudy = Some(understudy);
+        Ok(told)
     }
 
     /// Hands over again what was handed over when the process ended: the network knows what it was given already.
@@ -324,6 +389,6 @@ fn news(own: &Own) -> Option<Heard> {
     match own {
         Own::Receipt { message, delivered } => Some(Heard::Receipt { message: *message, delivered: *delivered }),
         Own::Reply { id, phone, text } => Some(Heard::Reply { id: *id, phone: *phone, text: text.as_str().into() }),
-        Own::Live | Own::Intents(_) | Own::Paused { .. } | Own::Settled { .. } => None,
+        Own::Live | Own::Intents(_) | Own::Paused { .. } | Own::Activated { .. } | Own::Settled { .. } => None,
     }
 }

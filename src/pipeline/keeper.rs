@@ -3,6 +3,7 @@
 use super::metrics::Metrics;
 use crate::engine::Engine;
 use crate::ledger::Ledger;
+use crate::packages::fingerprint;
 use crate::snapshot::{Copy, Snapshot, Snapshots, in_a_copy};
 use dataflows::model::Epoch;
 use std::io;
@@ -29,14 +30,21 @@ impl Keeper {
         Keeper { snapshots, every, metrics, last: (0, Instant::now()), under_way: None }
     }
 
-    /// Restores the newest snapshot that can be read, of an epoch that the ledger's file has. Those that cannot are told and passed over.
-    /// Nothing if there is none.
-    pub fn recall(&mut self, frontier: Epoch, begin: impl Fn() -> (Engine, Ledger)) -> io::Result<Option<(Engine, Ledger)>> {
+    /// Restores the newest snapshot that can be read, of an epoch that the ledger's file has, into what `begin` gives for its package.
+    /// Those that cannot are told and passed over. Nothing if there is none.
+    pub fn recall(
+        &mut self,
+        frontier: Epoch,
+        begin: impl Fn(&str) -> io::Result<(Engine, Ledger)>,
+    ) -> io::Result<Option<(Engine, Ledger)>> {
         for snapshot in self.snapshots.newest()?.into_iter().filter(|snapshot| snapshot.epoch <= frontier) {
             let begun = Instant::now();
-            let (mut engine, mut ledger) = begin();
-            match restore(&snapshot, &mut engine, &mut ledger) {
-                Ok(()) => {
+            let restored = begin(&snapshot.package).and_then(|(mut engine, mut ledger)| {
+                restore(&snapshot, &mut engine, &mut ledger)?;
+                Ok((engine, ledger))
+            });
+            match restored {
+                Ok((engine, ledger)) => {
                     tracing::info!(epoch = snapshot.epoch, milliseconds = begun.elapsed().as_millis() as u64, "snapshot restored");
                     self.last.0 = snapshot.epoch;
                     self.measure(snapshot.completed()?);
@@ -75,7 +83,8 @@ impl Keeper {
 
     fn begin(&mut self, epoch: Epoch, engine: &Engine, ledger: &Ledger) {
         let begun = Instant::now();
-        let copies = self.snapshots.begin(epoch).map(|draft| (copy(&draft, engine, ledger), draft));
+        let draft = self.snapshots.begin(epoch, engine.workers(), fingerprint(engine.policy()));
+        let copies = draft.map(|draft| (copy(&draft, engine, ledger), draft));
         Metrics::since(&self.metrics.snapshot_stall, begun);
         self.last = (epoch, begun);
         let snapshots = self.snapshots.clone();
@@ -119,11 +128,10 @@ impl Keeper {
 
 /// Has each thread that holds something write it in a copy of the process.
 fn copy(draft: &Snapshot, engine: &Engine, ledger: &Ledger) -> Vec<io::Result<Copy>> {
-    let (workers, of_worker) = (engine.workers(), draft.clone());
-    let mut copies =
-        engine.with_houses(move |worker, house| in_a_copy(|| of_worker.write_worker(worker, workers, |saver| house.save(saver))));
+    let of_worker = draft.clone();
+    let mut copies = engine.with_houses(move |worker, house| in_a_copy(|| of_worker.write_worker(worker, |saver| house.save(saver))));
     copies.push(in_a_copy(|| {
-        draft.write_rest(workers, |saver| {
+        draft.write_rest(|saver| {
             engine.save(saver)?;
             ledger.save(saver)
         })

@@ -16,12 +16,16 @@ mod conductor;
 mod keeper;
 mod messenger;
 pub mod metrics;
+mod policies;
 mod progress;
 mod questions;
+mod regime;
 mod safekeeping;
 mod scribe;
+mod understudy;
 
 pub use messenger::Network;
+pub use policies::{Difference, propose};
 pub use progress::{Progress, Standing};
 pub use questions::{Export, Questions, View};
 pub use safekeeping::{Kept, copy_data, drill};
@@ -30,9 +34,9 @@ pub use scribe::{Acknowledgement, Answer, Scribe, Submission, Unavailable};
 use crate::intake::Schema;
 use crate::journal::{self, Folder, Journal};
 use crate::ledger::{Store, StoreFailure};
+use crate::packages::{Package, Packages, fingerprint, title};
 use crate::snapshot::Snapshots;
 use conductor::{Conductor, Work};
-use dataflows::policy::Policy;
 use keeper::Keeper;
 use metrics::Metrics;
 use std::fmt;
@@ -49,9 +53,19 @@ const EPOCHS_AHEAD: usize = 4;
 /// Why a pipeline does not start.
 #[derive(Debug)]
 pub enum Failure {
-    Folder { path: PathBuf, error: io::Error },
+    Folder {
+        path: PathBuf,
+        error: io::Error,
+    },
     Journal(journal::Failure),
     Ledger(StoreFailure),
+    /// The package was never in force here.
+    NotActivated {
+        given: String,
+        in_force: String,
+    },
+    /// Nothing is there yet, and no package is given.
+    NoPackage,
 }
 
 impl fmt::Display for Failure {
@@ -60,6 +74,14 @@ impl fmt::Display for Failure {
             Failure::Folder { path, error } => write!(f, "{}: {error}", path.display()),
             Failure::Journal(failure) => failure.fmt(f),
             Failure::Ledger(failure) => failure.fmt(f),
+            Failure::NoPackage => f.write_str("nothing is there yet, and no package is given"),
+            Failure::NotActivated { given, in_force } => {
+                write!(
+                    f,
+                    "the package {given}, as it is now, was never in force in this data folder, where {in_force} is. Start without naming a package, then: \
+                     shanyraq policy propose PACKAGE, policy diff PACKAGE, policy activate PACKAGE --from DATE"
+                )
+            }
         }
     }
 }
@@ -85,6 +107,10 @@ pub fn snapshots_folder(data: &Path) -> PathBuf {
     data.join("snapshots")
 }
 
+fn policies_folder(data: &Path) -> PathBuf {
+    data.join("policies")
+}
+
 fn exports_folder(data: &Path) -> PathBuf {
     data.join("exports")
 }
@@ -98,7 +124,7 @@ pub struct Pipeline {
     pub scribe: Scribe,
     pub progress: Arc<Progress>,
     pub metrics: Arc<Metrics>,
-    pub schema: Arc<Schema>,
+    pub packages: Packages,
     pub ledger_file: PathBuf,
     pub questions: Questions,
     work: SyncSender<Work>,
@@ -124,32 +150,46 @@ pub struct Setup {
 impl Pipeline {
     /// Opens the data folder, restores the newest snapshot, tells again what the journal holds after it, and goes on from there. Returns once everything written has been told; texts that
     /// were handed over and not answered for are then handed over again.
-    pub fn start(policy: Arc<Policy>, setup: Setup) -> Result<Pipeline, Failure> {
+    ///
+    /// An empty folder begins under the package that is `given`. Another one has its own in force: the one given must be it, or one that was.
+    pub fn start(given: Option<Package>, setup: Setup) -> Result<Pipeline, Failure> {
         let folder = |path: PathBuf| Folder::open(&path).map_err(|error| Failure::Folder { path, error });
         let disk = folder(journal_folder(&setup.data))?;
-        let schema = Arc::new(Schema::from(&*policy));
-        let version = format!("{}@{}", policy.id, policy.version);
+        let path = policies_folder(&setup.data);
+        let in_folder = |error| Failure::Folder { path: path.clone(), error };
+        let packages = Packages::open(&path).map_err(in_folder)?;
+        let first = match journal::first_package(&disk)? {
+            Some(first) => packages.load(&first).map_err(in_folder)?,
+            None => given.clone().ok_or(Failure::NoPackage)?,
+        };
+        packages.keep(&first).map_err(in_folder)?;
+        let policy = first.policy;
         let ledger_file = ledger_file(&setup.data);
-        let package = format!("{:032x}", policy.fingerprint);
-        let store = Store::open(&ledger_file, crate::views::Writer::new(policy.clone()), version, &package)?;
-        let (progress, metrics) = (Arc::new(Progress::default()), Arc::new(Metrics::default()));
+        let store = Store::open(&ledger_file, policy.clone())?;
+        let progress = Arc::new(Progress::new(policy.clone(), Arc::new(Schema::from(&*policy))));
+        let metrics = Arc::new(Metrics::default());
         let path = snapshots_folder(&setup.data);
         let in_folder = |error| Failure::Folder { path: path.clone(), error };
-        let snapshots = Snapshots::open(&path, package, setup.snapshots_kept).map_err(in_folder)?;
+        let snapshots = Snapshots::open(&path, setup.snapshots_kept).map_err(in_folder)?;
         let keeper = Keeper::new(snapshots, setup.snapshot_every, metrics.clone());
-        let mut conductor = Conductor::new(policy.clone(), schema.clone(), (store, keeper), (progress.clone(), metrics.clone()), &setup);
+        let mut conductor = Conductor::new(policy, (store, keeper), packages.clone(), (progress.clone(), metrics.clone()), &setup);
         let after = conductor.recall().map_err(in_folder)?;
         conductor.tell_again(&disk, after)?;
-        let journal = Journal::open(disk, schema.dictionary(), setup.segment_bytes)?;
+        let (in_force, enacted) = conductor.in_force();
+        if let Some(given) = given.filter(|given| !enacted.contains(&fingerprint(&given.policy))) {
+            return Err(Failure::NotActivated { given: title(&given.policy), in_force: title(&in_force) });
+        }
+        let journal = Journal::open(disk, Schema::from(&*in_force).dictionary(), setup.segment_bytes)?;
 
         let (work, works) = sync_channel(EPOCHS_AHEAD);
         let path = exports_folder(&setup.data);
-        let questions = Questions::open(work.clone(), &path, policy).map_err(|error| Failure::Folder { path, error })?;
+        let questions =
+            Questions::open(work.clone(), &path, setup.data.clone(), progress.clone()).map_err(|error| Failure::Folder { path, error })?;
         let (scribe, scribe_thread) = Scribe::start(journal, work.clone(), metrics.clone());
         let (messenger, messenger_thread) = messenger::start(setup.network, scribe.clone());
         let conductor_thread = conductor.start(works, scribe.clone(), messenger);
         let threads = [conductor_thread, messenger_thread];
-        Ok(Pipeline { scribe, progress, metrics, schema, ledger_file, questions, work, scribe_thread, threads })
+        Ok(Pipeline { scribe, progress, metrics, packages, ledger_file, questions, work, scribe_thread, threads })
     }
 
     /// Takes in nothing more, and returns once everything taken in is in the ledger, a snapshot is written and nothing is being handed

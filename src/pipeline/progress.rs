@@ -1,9 +1,12 @@
 //! How far the ledger has come, for all who wait for it.
 
+use crate::intake::Schema;
 use crate::journal::Pausable;
+use crate::ledger::Packages;
 use dataflows::model::{Date, Epoch};
+use dataflows::policy::Policy;
 use std::collections::BTreeSet;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the ledger has reached.
@@ -11,6 +14,10 @@ use std::time::{Duration, Instant};
 pub struct Standing {
     pub epoch: Epoch,
     pub date: Date,
+    /// The policy in force, and how lines are read under it.
+    pub policy: Arc<Policy>,
+    pub schema: Arc<Schema>,
+    pub packages: Packages,
     pub live: bool,
     /// When each register that ever was was last heard.
     pub heard: Vec<(u16, Date)>,
@@ -31,9 +38,13 @@ pub struct Progress {
     moved: Condvar,
 }
 
-impl Default for Progress {
-    fn default() -> Self {
+impl Progress {
+    /// Nothing is reached yet under this policy.
+    pub fn new(policy: Arc<Policy>, schema: Arc<Schema>) -> Self {
         let standing = Standing {
+            policy,
+            schema,
+            packages: Packages::default(),
             epoch: 0,
             date: Date::BEFORE_ALL,
             live: false,
@@ -46,9 +57,12 @@ impl Default for Progress {
         };
         Progress { standing: Mutex::new(standing), moved: Condvar::new() }
     }
-}
 
-impl Progress {
+    /// How lines are read now.
+    pub fn schema(&self) -> Arc<Schema> {
+        self.lock().schema.clone()
+    }
+
     pub fn standing(&self) -> Standing {
         self.lock().clone()
     }

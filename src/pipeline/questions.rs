@@ -2,6 +2,7 @@
 //! the stream goes on meanwhile.
 
 use super::conductor::Work;
+use super::progress::Progress;
 use crate::dispatch::Kind;
 use crate::engine::Engine;
 use crate::journal::Pausable;
@@ -10,7 +11,6 @@ use crate::snapshot::{Copy, in_a_copy};
 use crate::views::Writer;
 use dataflows::House;
 use dataflows::model::{HouseholdKey, PersonId, Role};
-use dataflows::policy::Policy;
 use dataflows::records::Circumstances;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -38,8 +38,9 @@ pub struct Export {
 /// The way to ask.
 #[derive(Clone)]
 pub struct Questions {
-    work: SyncSender<Work>,
-    policy: Arc<Policy>,
+    pub(super) work: SyncSender<Work>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) data: PathBuf,
     /// Where exports are, until they are read.
     folder: PathBuf,
     begun: Arc<AtomicU64>,
@@ -47,17 +48,18 @@ pub struct Questions {
 
 impl Questions {
     /// Opens the folder of exports, or makes it; what was begun in another process is gone.
-    pub(super) fn open(work: SyncSender<Work>, folder: &Path, policy: Arc<Policy>) -> io::Result<Questions> {
+    pub(super) fn open(work: SyncSender<Work>, folder: &Path, data: PathBuf, progress: Arc<Progress>) -> io::Result<Questions> {
         if folder.exists() {
             fs::remove_dir_all(folder)?;
         }
         fs::create_dir_all(folder)?;
-        Ok(Questions { work, policy, folder: folder.to_owned(), begun: Arc::default() })
+        Ok(Questions { work, progress, data, folder: folder.to_owned(), begun: Arc::default() })
     }
 
     /// What of a policy may be paused: its benefits, and the kinds of its texts.
     pub fn pausable(&self) -> BTreeSet<Pausable> {
-        let benefits = self.policy.benefits.iter().map(|benefit| Pausable::Benefit(benefit.id.clone()));
+        let policy = self.progress.standing().policy;
+        let benefits = policy.benefits.iter().map(|benefit| Pausable::Benefit(benefit.id.clone()));
         benefits.chain(Kind::ALL.map(|kind| Pausable::Template(kind.name().to_owned()))).collect()
     }
 
@@ -71,36 +73,57 @@ impl Questions {
 
     /// All rows of a view as they are between two epochs; nothing of it is held in memory.
     pub fn export(&self, view: View) -> io::Result<Export> {
-        let name = self.begun.fetch_add(1, Ordering::Relaxed);
-        let (folder, writer) = (self.folder.clone(), Writer::new(self.policy.clone()));
-        let copies = self.ask(move |engine, _| copies(engine, view, &writer, &folder.join(name.to_string())));
-        let (mut parts, mut written) = (Vec::new(), Ok(()));
-        for (path, copy) in copies.ok_or_else(|| io::Error::other("the pipeline ended"))? {
-            parts.push(path);
-            // Each is waited for, whatever became of the others.
-            written = written.and(copy.and_then(Copy::wait));
-        }
-        parts.reverse();
-        let export = Export { parts, reading: None };
-        written.map(|()| export)
+        let path = self.place();
+        let copies = self.ask(move |engine, _| {
+            let writer = Writer::new(engine.policy().clone());
+            let write = move |house: &House, now: &Circumstances, out: &mut dyn Write| write(house, view, now, &writer, out);
+            copies(engine, &path, write)
+        });
+        let parts = written(copies)?;
+        Ok(Export { parts, reading: None })
+    }
+
+    /// Where something may be written that is read once.
+    pub(super) fn place(&self) -> PathBuf {
+        self.folder.join(self.begun.fetch_add(1, Ordering::Relaxed).to_string())
     }
 }
 
-fn copies(engine: &Engine, view: View, writer: &Writer, path: &Path) -> Vec<(PathBuf, io::Result<Copy>)> {
-    let (now, writer, path) = (engine.circumstances(), writer.clone(), path.to_owned());
+/// Copies of the process that write, and where each does.
+type Copies = Vec<(PathBuf, io::Result<Copy>)>;
+
+/// Begins copies of the process that write what each worker holds.
+pub(super) fn copies(
+    engine: &Engine,
+    path: &Path,
+    write: impl Fn(&House, &Circumstances, &mut dyn Write) -> io::Result<()> + Clone + Send + 'static,
+) -> Copies {
+    let (now, path) = (engine.circumstances(), path.to_owned());
     engine.with_houses(move |worker, house| {
         let path = path.with_extension(worker.to_string());
         let copy = in_a_copy(|| {
             let mut out = BufWriter::new(File::create(&path)?);
-            write(house, view, &now, &writer, &mut out)?;
+            write(house, &now, &mut out)?;
             out.flush()
         });
         (path, copy)
     })
 }
 
+/// The files that copies wrote, the last worker's first.
+pub(super) fn written(copies: Option<Copies>) -> io::Result<Vec<PathBuf>> {
+    let (mut parts, mut written) = (Vec::new(), Ok(()));
+    for (path, copy) in copies.ok_or_else(|| io::Error::other("the pipeline ended"))? {
+        parts.push(path);
+        // Each is waited for, whatever became of the others.
+        written = written.and(copy.and_then(Copy::wait));
+    }
+    parts.reverse();
+    written.map(|()| parts)
+}
+
 /// Writes the rows of a worker's households.
-fn write(house: &House, view: View, now: &Circumstances, writer: &Writer, out: &mut impl Write) -> io::Result<()> {
+fn write(house: &House, view: View, now: &Circumstances, writer: &Writer, out: &mut dyn Write) -> io::Result<()> {
     let mut written = Ok(());
     let mut enter = |row: Value| {
         if written.is_ok() {

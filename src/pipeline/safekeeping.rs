@@ -1,18 +1,16 @@
 //! Copies of a data folder: made while a pipeline works in it, brought back, and tried.
 
-use super::{Failure, Network, Pipeline, Setup, journal_folder, ledger_file, snapshots_folder};
+use super::{Failure, Network, Pipeline, Setup, journal_folder, ledger_file, policies_folder, snapshots_folder};
 use crate::journal::{Folder, SEGMENT_BYTES, read_epochs};
 use crate::ledger::Reader;
 use crate::snapshot::Snapshots;
 use crate::views::Writer;
 use dataflows::model::Epoch;
-use dataflows::policy::Policy;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -30,7 +28,7 @@ pub struct Kept {
 }
 
 /// Copies a data folder into one that is empty or not there, whether or not a pipeline works in it: first the ledger, then a snapshot that
-/// is no newer, then the journal, which is ahead of both. Checks every sum of the copy.
+/// is no newer, then the journal, which is ahead of both, and the packages that it speaks of. Checks every sum of the copy.
 pub fn copy_data(from: &Path, to: &Path) -> Result<Kept, Failure> {
     let at = |path: &Path| {
         let path = path.to_owned();
@@ -48,8 +46,9 @@ pub fn copy_data(from: &Path, to: &Path) -> Result<Kept, Failure> {
     let epoch = copy.frontier()?;
     let snapshot = copy_snapshot(&snapshots_folder(from), &snapshots_folder(to), epoch).map_err(at(&snapshots_folder(from)))?;
     copy_files(&journal_folder(from), &journal_folder(to)).map_err(at(&journal_folder(from)))?;
+    copy_files(&policies_folder(from), &policies_folder(to)).map_err(at(&policies_folder(from)))?;
     let journal = Folder::open(&journal_folder(to)).map_err(at(&journal_folder(to)))?;
-    let journal_epoch = read_epochs(&journal, 0, |_| Ok(()))?.last_epoch;
+    let journal_epoch = read_epochs(&journal, 0, Epoch::MAX, |_| Ok(()))?.last_epoch;
     if journal_epoch < epoch {
         let what = format!("its journal ends with epoch {journal_epoch}, its ledger with {epoch}");
         return Err(at(from)(io::Error::new(io::ErrorKind::InvalidData, what)));
@@ -60,7 +59,7 @@ pub fn copy_data(from: &Path, to: &Path) -> Result<Kept, Failure> {
 /// Copies the newest snapshot that is not newer than this epoch.
 fn copy_snapshot(from: &Path, to: &Path, epoch: Epoch) -> io::Result<Option<Epoch>> {
     loop {
-        let newest = Snapshots::open(from, String::new(), 1)?.newest()?;
+        let newest = Snapshots::open(from, 1)?.newest()?;
         let Some(snapshot) = newest.into_iter().find(|snapshot| snapshot.epoch <= epoch) else { return Ok(None) };
         let target = to.join(snapshot.folder().file_name().unwrap_or_default());
         match copy_files(snapshot.folder(), &target) {
@@ -85,11 +84,12 @@ fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Restores a copy of a data folder twice in `scratch`, from its snapshot and from its journal alone, and compares all that either says;
 /// the error names what differs. Every right in force was written about, or there is a reason why not. Removes what it made.
-pub fn drill(data: &Path, scratch: &Path, policy: &Arc<Policy>, allow_assumed: bool) -> Result<Value, Failure> {
+pub fn drill(data: &Path, scratch: &Path, allow_assumed: bool) -> Result<Value, Failure> {
     let [recalled, told] = ["recalled", "told"].map(|name| scratch.join(name));
     let at = |error| Failure::Folder { path: scratch.to_owned(), error };
     let kept = copy_data(data, &recalled)?;
     copy_files(&journal_folder(&recalled), &journal_folder(&told)).map_err(at)?;
+    copy_files(&policies_folder(&recalled), &policies_folder(&told)).map_err(at)?;
     let digests = [&recalled, &told].map(|folder| {
         let setup = Setup {
             data: folder.clone(),
@@ -100,8 +100,8 @@ pub fn drill(data: &Path, scratch: &Path, policy: &Arc<Policy>, allow_assumed: b
             snapshot_every: NEVER,
             snapshots_kept: 1,
         };
-        let pipeline = Pipeline::start(policy.clone(), setup)?;
-        let views = digests(&pipeline, policy);
+        let pipeline = Pipeline::start(None, setup)?;
+        let views = digests(&pipeline);
         let accounted = pipeline.questions.ask(|_, ledger| ledger.account());
         pipeline.stop();
         let unaccounted = || io::Error::new(io::ErrorKind::InvalidData, "a right in force was not written about, and nothing says why");
@@ -125,9 +125,9 @@ pub fn drill(data: &Path, scratch: &Path, policy: &Arc<Policy>, allow_assumed: b
 }
 
 /// Of each view of the engine the sum of its rows' hashes, whatever their order.
-fn digests(pipeline: &Pipeline, policy: &Arc<Policy>) -> io::Result<BTreeMap<String, String>> {
-    let writer = Writer::new(policy.clone());
-    let digests = pipeline.questions.ask(move |engine, _| {
+fn digests(pipeline: &Pipeline) -> io::Result<BTreeMap<String, String>> {
+    let digests = pipeline.questions.ask(|engine, _| {
+        let writer = Writer::new(engine.policy().clone());
         let mut digests: BTreeMap<String, u128> = BTreeMap::new();
         let mut add = |view: &str, row: &Value| {
             let digest = digests.entry(view.to_owned()).or_default();

@@ -5,7 +5,7 @@
 
 use super::conductor::Work;
 use super::metrics::Metrics;
-use crate::intake::{Contact, Decoded, Intake, Item};
+use crate::intake::{Contact, Decoded, Intake, Item, Schema};
 use crate::journal::{Disk, Entry, Journal, Own};
 use crate::sources::Quarantined;
 use dataflows::model::Epoch;
@@ -29,6 +29,8 @@ pub struct Submission {
     pub contacts: Vec<Contact>,
     pub own: Vec<Own>,
     pub refused: Vec<Quarantined>,
+    /// By what its records were read; nothing where there are none.
+    pub schema: Option<Arc<Schema>>,
     /// It begins with a date, and thereby an epoch.
     pub dated: bool,
     /// When the first of it came.
@@ -43,8 +45,9 @@ impl Submission {
     /// Every line of a body, accepted or refused: one submission, and another from each date on. `feed` is named beside what is refused.
     /// Its first line is this one of it.
     pub fn read(intake: &mut Intake, feed: &str, first_line: u64, body: &[u8]) -> Vec<Submission> {
-        let arrived = Some(Instant::now());
-        let (mut parts, mut submission) = (Vec::new(), Submission { arrived, ..Submission::default() });
+        let (arrived, schema) = (Some(Instant::now()), Some(intake.schema().clone()));
+        let begin = |dated| Submission { dated, arrived, schema: schema.clone(), ..Submission::default() };
+        let (mut parts, mut submission) = (Vec::new(), begin(false));
         let name: Arc<str> = Arc::from(feed);
         for (line, bytes) in (first_line..).zip(body.split(|byte| *byte == b'\n')) {
             let raw = bytes.strip_suffix(b"\r").unwrap_or(bytes);
@@ -54,8 +57,7 @@ impl Submission {
             match intake.decode(raw) {
                 Ok(Decoded { item, contact }) => {
                     if matches!(item, Item::Calendar(_)) {
-                        let dated = Submission { dated: true, arrived, ..Submission::default() };
-                        parts.push(std::mem::replace(&mut submission, dated));
+                        parts.push(std::mem::replace(&mut submission, begin(true)));
                     }
                     submission.entries.append(&mut intake.take_entries());
                     submission.items.push(item);
@@ -100,6 +102,13 @@ impl Submission {
         self.own.append(&mut other.own);
         self.refused.append(&mut other.refused);
         self.arrived = self.arrived.or(other.arrived);
+        self.schema = self.schema.take().or(other.schema);
+    }
+
+    /// Whether another may follow in the same epoch: no date, and nothing that was read under another policy.
+    fn may_be_followed_by(&self, other: &Submission) -> bool {
+        let differ = self.schema.as_ref().zip(other.schema.as_ref()).is_some_and(|(one, other)| !Arc::ptr_eq(one, other));
+        !other.dated && !differ
     }
 }
 
@@ -190,17 +199,23 @@ fn closed() -> Unavailable {
 
 fn write<D: Disk>(mut journal: Journal<D>, submissions: &Receiver<(Submission, Reply)>, work: &SyncSender<Work>, metrics: &Metrics) {
     let mut next = None;
+    // By what was read what was written last.
+    let mut last: Option<Arc<Schema>> = None;
     while let Some((mut group, reply)) = next.take().or_else(|| submissions.recv().ok()) {
         let mut waiting = vec![(group.arrived, reply)];
         while group.entries.len() < EPOCH_BYTES
             && let Ok((submission, reply)) = submissions.try_recv()
         {
-            if submission.dated {
+            if !group.may_be_followed_by(&submission) {
                 next = Some((submission, reply));
                 break;
             }
             waiting.push((submission.arrived, reply));
             group.append(submission);
+        }
+        if let Some(schema) = group.schema.as_ref().filter(|schema| last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, schema))) {
+            journal.write_by(schema.dictionary());
+            last = Some(schema.clone());
         }
         let begun = Instant::now();
         let written = journal.append(&group.entries);

@@ -3,9 +3,10 @@
 //! A file is taken in line by line, as a body is; it leaves once all of it would outlive a loss of power. Whatever ends the process before
 //! that, the file is still there and is taken in again: what it says twice is known already.
 
-use crate::intake::{Intake, Schema};
+use crate::intake::Intake;
+use crate::journal::Pausable;
 use crate::pipeline::metrics::{Metrics, OfFeed};
-use crate::pipeline::{Pipeline, Scribe, Submission, Unavailable};
+use crate::pipeline::{Pipeline, Progress, Scribe, Standing, Submission, Unavailable};
 use crate::sources::{Block, Piece, Quarantined, blocks_of_lines};
 use std::fs;
 use std::io;
@@ -14,6 +15,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// The name under which the folder is paused.
+const FEED: &str = "folder";
 const DONE: &str = "done";
 const FAILED: &str = "failed";
 /// About how many bytes of lines become one submission.
@@ -26,6 +29,7 @@ struct Watch {
     folder: PathBuf,
     intake: Intake,
     scribe: Scribe,
+    progress: Arc<Progress>,
     metrics: Arc<Metrics>,
 }
 
@@ -50,14 +54,15 @@ impl From<Unavailable> for Trouble {
 }
 
 /// Watches a folder until the pipeline takes in nothing more. The error is that of making its folders.
-pub fn watch(folder: &Path, schema: Arc<Schema>, pipeline: &Pipeline) -> io::Result<JoinHandle<()>> {
+pub fn watch(folder: &Path, pipeline: &Pipeline) -> io::Result<JoinHandle<()>> {
     for out in [DONE, FAILED] {
         fs::create_dir_all(folder.join(out))?;
     }
     let mut watch = Watch {
         folder: folder.to_owned(),
-        intake: Intake::journalling(schema),
+        intake: Intake::journalling(pipeline.progress.schema()),
         scribe: pipeline.scribe.clone(),
+        progress: pipeline.progress.clone(),
         metrics: pipeline.metrics.clone(),
     };
     std::thread::Builder::new().name("folder".to_owned()).spawn(move || {
@@ -73,6 +78,13 @@ impl Watch {
     /// Takes in the files that are there, by name; whether there were any.
     fn look(&mut self) -> bool {
         let Ok(entries) = fs::read_dir(&self.folder) else { return false };
+        let Standing { paused, schema, .. } = self.progress.standing();
+        if paused.contains(&Pausable::Feed(FEED.to_owned())) {
+            return false;
+        }
+        if !Arc::ptr_eq(self.intake.schema(), &schema) {
+            self.intake = Intake::journalling(schema);
+        }
         let is_complete = |path: &PathBuf| path.is_file() && !name_of(path).starts_with('.');
         let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_complete).collect();
         files.sort_unstable();

@@ -40,23 +40,16 @@ impl Room {
 }
 
 /// Decoders that nobody uses at the moment.
+#[derive(Default)]
 pub(super) struct Decoders {
-    schema: Arc<Schema>,
     idle: Mutex<Vec<Intake>>,
 }
 
 impl Decoders {
-    pub fn new(schema: Arc<Schema>) -> Self {
-        Decoders { schema, idle: Mutex::default() }
-    }
-
-    pub fn schema(&self) -> &Schema {
-        &self.schema
-    }
-
-    fn with<T>(&self, work: impl FnOnce(&mut Intake) -> T) -> T {
+    /// Reads by this schema.
+    fn with<T>(&self, schema: Arc<Schema>, work: impl FnOnce(&mut Intake) -> T) -> T {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut intake = idle.unwrap_or_else(|| Intake::journalling(self.schema.clone()));
+        let mut intake = idle.filter(|idle| Arc::ptr_eq(idle.schema(), &schema)).unwrap_or_else(|| Intake::journalling(schema));
         let done = work(&mut intake);
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(intake);
         done
@@ -128,7 +121,7 @@ fn wanted(doors: &Doors, headers: &HeaderMap) -> Result<Wanted, Refusal> {
 fn take(doors: &Arc<Doors>, encoding: &str, feed: &str, body: &[u8]) -> Result<Json<Value>, Refusal> {
     let inner = doors.inner()?;
     let lines = unpacked(encoding, body).map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("body: {error}")))?;
-    let parts = inner.decoders.with(|intake| Submission::read(intake, feed, 1, lines.as_deref().unwrap_or(body)));
+    let parts = inner.decoders.with(inner.progress.schema(), |intake| Submission::read(intake, feed, 1, lines.as_deref().unwrap_or(body)));
     let count = |each: fn(&Submission) -> usize| parts.iter().map(each).sum::<usize>();
     let (accepted, quarantined) = (count(|part| part.items.len()), count(|part| part.refused.len()));
     let of_feed = OfFeed { feed: feed.to_owned() };

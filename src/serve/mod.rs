@@ -5,6 +5,7 @@
 
 mod folder;
 mod intake;
+mod policies;
 mod tokens;
 
 pub use folder::watch;
@@ -15,10 +16,11 @@ use crate::dispatch::conversation::Stage;
 use crate::intake::did_you_mean;
 use crate::journal::{Own, Pausable, Settlement};
 use crate::ledger::{Reader, StoreFailure};
+use crate::packages::{Packages, fingerprint, title};
 use crate::pipeline::metrics::{AtStage, Metrics, OfRegister};
 use crate::pipeline::{Pipeline, Progress, Questions, Scribe, Submission, Unavailable, View};
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -26,7 +28,6 @@ use axum::{Json, Router};
 use dataflows::model::Date;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io::Read;
 use std::path::PathBuf;
@@ -40,6 +41,8 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// What is said where a snapshot, or a day on which everybody is looked at, might not find the memory it needs.
 const MEMORY_SHORT: &str =
     "short: give the machine more, or stop what else runs on it; a stop writes a snapshot, and a start from it takes seconds";
+/// The texts of a package.
+const PACKAGE_BYTES_MAX: usize = 16 << 20;
 /// Changes in one answer.
 const CHANGES_MAX: usize = 10_000;
 /// Rows of an export that are ready before somebody reads them, by the chunk.
@@ -60,9 +63,8 @@ struct Inner {
     metrics: Arc<Metrics>,
     ledger_file: PathBuf,
     questions: Questions,
+    packages: Packages,
     decoders: intake::Decoders,
-    /// The benefits and templates there are.
-    pausable: BTreeSet<Pausable>,
 }
 
 type Shared = State<Arc<Doors>>;
@@ -81,8 +83,8 @@ impl Doors {
             metrics: pipeline.metrics.clone(),
             ledger_file: pipeline.ledger_file.clone(),
             questions: pipeline.questions.clone(),
-            decoders: intake::Decoders::new(pipeline.schema.clone()),
-            pausable: pipeline.questions.pausable(),
+            packages: pipeline.packages.clone(),
+            decoders: intake::Decoders::default(),
         };
         assert!(self.inner.set(inner).is_ok(), "doors open once");
     }
@@ -106,6 +108,9 @@ pub fn router(doors: Arc<Doors>) -> Router {
         .route("/v1/dispatch/live", post(live))
         .route("/v1/quarantine", post(settle))
         .route("/v1/pause", post(pause))
+        .route("/v1/policies", post(policies::propose).layer(DefaultBodyLimit::max(PACKAGE_BYTES_MAX)))
+        .route("/v1/policies/{package}/difference", get(policies::difference))
+        .route("/v1/policies/{package}/activate", post(policies::activate))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
@@ -234,11 +239,13 @@ async fn export(State(doors): Shared, view: View) -> Result<Response, Refusal> {
 
 async fn status(State(doors): Shared) -> Result<Json<Value>, Refusal> {
     let standing = doors.inner()?.progress.standing();
+    let next = standing.packages.next.as_ref().map(|(package, from)| json!({ "package": package, "from": from.to_string() }));
     let (resident, available) = (rss_bytes(), available_bytes());
     let memory = if available < resident / 4 { MEMORY_SHORT } else { "enough" };
     Ok(Json(
         json!({ "epoch": standing.epoch, "date": standing.date.to_string(), "live": standing.live, "texts": standing.texts, "texts_under_way": standing.texts_under_way,
-                    "failure": standing.failure, "resident_bytes": resident, "available_bytes": available, "memory": memory, "paused": standing.paused }),
+                    "failure": standing.failure, "resident_bytes": resident, "available_bytes": available, "memory": memory, "paused": standing.paused,
+                    "policy": title(&standing.policy), "package": fingerprint(&standing.policy), "next_package": next }),
     ))
 }
 
@@ -284,7 +291,7 @@ struct Pause {
 
 /// A feed, or texts about a benefit or of a kind, wait until they may go on.
 async fn pause(State(doors): Shared, Json(Pause { what, paused }): Json<Pause>) -> Result<Json<Value>, Refusal> {
-    let known = &doors.inner()?.pausable;
+    let known = doors.inner()?.questions.pausable();
     if !known.contains(&what) && !matches!(what, Pausable::Feed(_)) {
         let name = what.name();
         let hint = did_you_mean(name, known.iter().map(Pausable::name));
@@ -305,7 +312,7 @@ async fn metrics(State(doors): Shared) -> Result<Response, Refusal> {
         inner.metrics.quarantine.set(Reader::open(&inner.ledger_file)?.waiting()? as i64);
         let standing = inner.progress.standing();
         for &(register, heard) in standing.heard.iter().filter(|_| standing.date > Date::BEFORE_ALL) {
-            let register = OfRegister { register: inner.decoders.schema().registers[usize::from(register)].id.clone() };
+            let register = OfRegister { register: standing.schema.registers[usize::from(register)].id.clone() };
             inner.metrics.unheard_days.get_or_create(&register).set(i64::from(standing.date.0 - heard.0).max(0));
         }
         for (stage, offers) in Stage::NAMES.iter().zip(&standing.offers) {

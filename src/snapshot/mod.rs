@@ -32,8 +32,6 @@ const REST: &str = "rest";
 #[derive(Clone, Debug)]
 pub struct Snapshots {
     folder: PathBuf,
-    /// Of which package they are.
-    package: String,
     keep: usize,
 }
 
@@ -42,24 +40,26 @@ pub struct Snapshots {
 pub struct Snapshot {
     folder: PathBuf,
     pub epoch: Epoch,
-    package: String,
+    /// By how many workers it is written, and under which package.
+    workers: usize,
+    pub package: String,
 }
 
 impl Snapshots {
     /// Opens the folder, or makes it; `keep` of the newest are kept.
-    pub fn open(folder: &Path, package: String, keep: usize) -> io::Result<Snapshots> {
+    pub fn open(folder: &Path, keep: usize) -> io::Result<Snapshots> {
         fs::create_dir_all(folder)?;
-        Ok(Snapshots { folder: folder.to_owned(), package, keep: keep.max(1) })
+        Ok(Snapshots { folder: folder.to_owned(), keep: keep.max(1) })
     }
 
-    /// Begins one; what was begun before and never completed is gone.
-    pub fn begin(&self, epoch: Epoch) -> io::Result<Snapshot> {
+    /// Begins one, of so many workers under this package; what was begun before and never completed is gone.
+    pub fn begin(&self, epoch: Epoch, workers: usize, package: String) -> io::Result<Snapshot> {
         let folder = self.folder.join(DRAFT);
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
         fs::create_dir(&folder)?;
-        Ok(Snapshot { folder, epoch, package: self.package.clone() })
+        Ok(Snapshot { folder, epoch, workers, package })
     }
 
     /// Completes one whose parts are written, and removes those that are no longer kept.
@@ -75,13 +75,15 @@ impl Snapshots {
         self.newest()?.iter().skip(self.keep).try_for_each(|old| fs::remove_dir_all(&old.folder))
     }
 
-    /// Those that are complete, the newest first.
+    /// Those that are complete, the newest first. One that does not even tell what it is of has no package.
     pub fn newest(&self) -> io::Result<Vec<Snapshot>> {
         let mut complete = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let folder = entry?.path();
             let epoch = folder.file_name().and_then(|name| name.to_str()?.parse().ok());
-            complete.extend(epoch.map(|epoch| Snapshot { folder, epoch, package: self.package.clone() }));
+            let title = part::title_of(&folder.join(REST));
+            let (workers, package) = title.map_or_else(|_| Default::default(), |title| (title.workers, title.package));
+            complete.extend(epoch.map(|epoch| Snapshot { folder, epoch, workers, package }));
         }
         complete.sort_unstable_by_key(|snapshot| std::cmp::Reverse(snapshot.epoch));
         Ok(complete)
@@ -89,17 +91,17 @@ impl Snapshots {
 }
 
 impl Snapshot {
-    /// Writes what a worker holds, one of so many.
-    pub fn write_worker(&self, worker: usize, workers: usize, save: impl FnOnce(&mut Saver<'_>) -> io::Result<()>) -> io::Result<()> {
-        self.write(&worker_name(worker), workers, save)
+    /// Writes what a worker holds.
+    pub fn write_worker(&self, worker: usize, save: impl FnOnce(&mut Saver<'_>) -> io::Result<()>) -> io::Result<()> {
+        self.write(&worker_name(worker), save)
     }
 
-    pub fn write_rest(&self, workers: usize, save: impl FnOnce(&mut Saver<'_>) -> io::Result<()>) -> io::Result<()> {
-        self.write(REST, workers, save)
+    pub fn write_rest(&self, save: impl FnOnce(&mut Saver<'_>) -> io::Result<()>) -> io::Result<()> {
+        self.write(REST, save)
     }
 
-    fn write(&self, name: &str, workers: usize, save: impl FnOnce(&mut Saver<'_>) -> io::Result<()>) -> io::Result<()> {
-        write_part(&self.folder.join(name), &self.title(name, workers), save)
+    fn write(&self, name: &str, save: impl FnOnce(&mut Saver<'_>) -> io::Result<()>) -> io::Result<()> {
+        write_part(&self.folder.join(name), &self.title(name), save)
     }
 
     /// Reads what is due to a worker, one of so many: its own part, or of all parts if there were others than now.
@@ -109,8 +111,7 @@ impl Snapshot {
         workers: usize,
         mut restore: impl FnMut(&mut Restorer<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let written = self.workers()?;
-        let parts = if written == workers { worker..worker + 1 } else { 0..written };
+        let parts = if self.workers == workers { worker..worker + 1 } else { 0..self.workers };
         parts.into_iter().try_for_each(|part| self.read(&worker_name(part), (worker, workers), &mut restore))
     }
 
@@ -118,19 +119,14 @@ impl Snapshot {
         self.read(REST, (0, 1), restore)
     }
 
-    /// How many workers wrote it.
-    fn workers(&self) -> io::Result<usize> {
-        Ok(part::title_of(&self.folder.join(REST))?.workers)
-    }
-
     fn read(&self, name: &str, worker: (usize, usize), restore: impl FnMut(&mut Restorer<'_>) -> io::Result<()>) -> io::Result<()> {
         let path = self.folder.join(name);
-        let title = self.title(name, self.workers()?);
-        read_part(&path, &title, worker, restore).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        read_part(&path, &self.title(name), worker, restore)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
     }
 
-    fn title(&self, name: &str, workers: usize) -> Title {
-        Title { epoch: self.epoch, package: self.package.clone(), part: name.to_owned(), workers }
+    fn title(&self, name: &str) -> Title {
+        Title { epoch: self.epoch, package: self.package.clone(), part: name.to_owned(), workers: self.workers }
     }
 
     pub fn folder(&self) -> &Path {

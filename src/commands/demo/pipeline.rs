@@ -42,7 +42,7 @@ impl Pipeline {
         let assignments = policy.assignment.map_or(String::new(), |place| policy.registers[usize::from(place.register)].id.clone());
         Pipeline {
             intake: Intake::new(Arc::new(Schema::from(&*policy))),
-            listener: Listener::new(&policy),
+            listener: Listener::new(&policy, &Terms::from(&*policy)),
             engine: Engine::start(policy.clone(), 1),
             ledger: Ledger::new(Terms { allow_assumed: true, ..Terms::from(&*policy) }),
             network: Network::new(seed, funnel, WEATHER),

@@ -1,5 +1,6 @@
 //! `shanyraq policy`: what policy packages say, whether they say it well, and help with writing them.
 
+mod activation;
 mod check;
 mod new;
 mod propose;
@@ -47,6 +48,12 @@ pub enum Command {
         #[arg(long, default_value = ".")]
         policy: PathBuf,
     },
+    /// Have a pipeline that runs check and keep a package, which may be compared and activated then.
+    Propose(activation::Place),
+    /// Who would gain and lose by a package, were it in force in a pipeline that runs: exactly, by benefit and region, with money.
+    Diff(activation::DiffArguments),
+    /// Bring a package that was proposed into force in a pipeline that runs, from a date on.
+    Activate(activation::ActivateArguments),
     /// Propose the next value of a threshold that is relative to how people live.
     ProposeParameter(propose::Arguments),
     /// Write JSON Schemas of the files of packages, for editors.
@@ -65,6 +72,9 @@ pub fn run(command: &Command) -> Result<(), Failure> {
         Command::Test(arguments) => test::run(arguments),
         Command::Show { id, policy } => show::show(id, policy),
         Command::New { skeleton, id, policy } => new::write(*skeleton, id, policy),
+        Command::Propose(place) => activation::propose(place),
+        Command::Diff(arguments) => activation::diff(arguments),
+        Command::Activate(arguments) => activation::activate(arguments),
         Command::ProposeParameter(arguments) => propose::run(arguments),
         Command::Schema { out } => schema::write(out),
     }

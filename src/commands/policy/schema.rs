@@ -149,6 +149,7 @@ fn policy() -> Value {
             "from": date(),
             "person": one_of(&["iin", "integer"]),
             "currency": text(),
+            "region": text(),
             "languages": { "type": "array", "items": { "type": "string", "pattern": "^[a-z]{2,3}$" }, "minItems": 1 },
             "coverage": text(),
             "composition": object(&[], Value::Object(composition)),

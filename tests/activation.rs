@@ -1,0 +1,226 @@
+use crate::folder::Folder;
+use crate::snapshots::{OFTEN, SELDOM, newest, said, setup, start, submit, tell};
+use dataflows::model::{Date, Outcome};
+use fixtures::country::Country;
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::{Rng, SeedableRng};
+use serde_json::Value;
+use shanyraq::commands::{load_package, package_texts};
+use shanyraq::engine::Engine;
+use shanyraq::intake::{Intake, Item, Schema};
+use shanyraq::journal::Own;
+use shanyraq::ledger::Reader;
+use shanyraq::packages::{Package, fingerprint};
+use shanyraq::pipeline::{Pipeline, Submission, ledger_file, propose};
+use shanyraq::views::Writer;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+fn kz() -> Package {
+    load_package("kz").unwrap_or_else(|failure| panic!("{}", failure.message))
+}
+
+type Texts = Vec<(String, String)>;
+
+fn edit(texts: &mut Texts, file: &str, from: &str, to: &str) {
+    let (_, text) = texts.iter_mut().find(|(name, _)| name == file).unwrap();
+    assert_eq!(text.matches(from).count(), 1, "{file}: {from}");
+    *text = text.replace(from, to);
+}
+
+/// The package with nothing but another version.
+fn renamed(version: &str) -> Texts {
+    let mut texts = package_texts("kz").unwrap_or_else(|failure| panic!("{}", failure.message));
+    edit(&mut texts, "policy.toml", "\"2026.1\"", &format!("{version:?}"));
+    texts
+}
+
+/// A later package: all amounts that rest on the index are others, one benefit is gone, one is new, and so is a register; both stand
+/// before all that there were, so that whatever is known by its number has another.
+pub fn later() -> Texts {
+    let mut texts = renamed("2026.2");
+    edit(&mut texts, "parameters.toml", "is = 4325", "is = 4500");
+    let at = texts.iter().position(|(name, _)| name == "benefits/loc_transport_pass.toml").unwrap();
+    let (_, pass) = texts.remove(at);
+    let town =
+        pass.replace("loc_transport_pass", "aaa_town_pass").replace("edu_pupil || soc_pensioner || hlt_disability_group != 0", "edu_pupil");
+    texts.push(("benefits/aaa_town_pass.toml".to_owned(), town));
+    let register = "[\"aaa.visit\"]\ntitle = { kk = \"Бару\", ru = \"Посещение\", en = \"Visit\" }\nsource = \"[assumed]\"\nkey = \"{day}\"\ncadence = \"7 days\"\nretain = \"forever\"\n[\"aaa.visit\".fields]\nday = \"date\"\n";
+    texts.push(("registers/aaa.toml".to_owned(), register.to_owned()));
+    texts
+}
+
+fn proposed(pipeline: &Pipeline, texts: Texts) -> Package {
+    let in_force = pipeline.progress.standing().policy;
+    propose(&pipeline.packages, texts, &in_force).unwrap_or_else(|why| panic!("{why}"))
+}
+
+/// The population, then days, each a body.
+fn lines(persons: usize, days: usize) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let country = Country::new(persons, 7, Date::from_ymd(2026, 1, 1).unwrap());
+    (country.population_blocks(1).collect(), country.days(days).map(|(_, lines)| lines).collect())
+}
+
+/// All decisions in force, as an engine has them that is told everything under one policy.
+fn by_engine<'l>(package: &Package, bodies: impl IntoIterator<Item = &'l Vec<u8>>) -> BTreeSet<String> {
+    let policy = &package.policy;
+    let mut engine = Engine::start(policy.clone(), 1);
+    let mut intake = Intake::new(Arc::new(Schema::from(&**policy)));
+    for body in bodies {
+        let mut updates = Vec::new();
+        for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            match intake.decode(line).unwrap().item {
+                Item::Update(update) => updates.push(update),
+                Item::Calendar(date) => {
+                    engine.submit(std::mem::take(&mut updates));
+                    engine.commit();
+                    engine.set_date(date);
+                }
+                Item::Heartbeat { register, date } => engine.hear(register, date),
+            }
+        }
+        engine.submit(updates);
+        engine.commit();
+    }
+    let writer = Writer::new(policy.clone());
+    let outcome = engine.outcome();
+    let in_force = outcome.decisions.iter().filter(|decision| decision.outcome != Outcome::InDoubt);
+    in_force.map(|decision| writer.decision(decision).to_string()).collect()
+}
+
+fn in_ledger(data: &Path) -> BTreeSet<String> {
+    let mut rows = BTreeSet::new();
+    Reader::open(&ledger_file(data)).unwrap().decisions(|row| rows.insert(row.to_string())).unwrap();
+    rows
+}
+
+/// How many rows each table has.
+fn counts(data: &Path) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for row in said(data) {
+        *counts.entry(row.split(':').next().unwrap().to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+/// A package that is activated comes into force on its date, at once for everybody. However often a pipeline is ended meanwhile, and from whatever it starts again, it says the same.
+#[test]
+fn another_policy_comes_into_force_on_its_date() {
+    let folder = Folder::new("activation");
+    let [calm, broken] = ["calm", "broken"].map(|name| folder.0.join(name));
+    let (population, days) = lines(1_500, 16);
+    let (undisturbed, mut disturbed) = (start(&kz(), &calm, 1, SELDOM), start(&kz(), &broken, 1, OFTEN));
+    let mut chance = Pcg64Mcg::seed_from_u64(4);
+    let both = |disturbed: &Pipeline, body: &[u8]| [&undisturbed, disturbed].into_iter().for_each(|pipeline| tell(pipeline, body));
+    population.iter().for_each(|body| both(&disturbed, body));
+    [&undisturbed, &disturbed].into_iter().for_each(|pipeline| submit(pipeline, Submission::of_own(Own::Live)));
+    let from = Date::from_ymd(2026, 1, 9).unwrap();
+    for (day, body) in days.iter().enumerate() {
+        if day == 4 {
+            for pipeline in [&undisturbed, &disturbed] {
+                let package = proposed(pipeline, later());
+                pipeline.activate(&fingerprint(&package.policy), from).unwrap_or_else(|failure| panic!("{failure}"));
+                assert_eq!(pipeline.progress.standing().policy.version, "2026.1", "not before its date");
+            }
+        }
+        both(&disturbed, body);
+        if chance.next_u32() % 3 == 0 {
+            disturbed.stop();
+            let lost = chance.next_u32() as usize % 4;
+            newest(&broken).iter().take(lost).for_each(|snapshot| std::fs::remove_dir_all(snapshot).unwrap());
+            disturbed = start(&kz(), &broken, 1 + chance.next_u32() as usize % 3, OFTEN);
+        }
+        let date = undisturbed.progress.standing().date;
+        let version = undisturbed.progress.standing().policy.version.clone();
+        assert_eq!(version, if date < from { "2026.1" } else { "2026.2" }, "on {date}");
+    }
+    let later = Package::load(later()).unwrap();
+    let everything = || population.iter().chain(&days);
+    undisturbed.stop();
+    disturbed.stop();
+    assert_eq!(in_ledger(&calm), by_engine(&later, everything()), "as if there had never been another policy");
+    assert_eq!(said(&calm), said(&broken));
+    // From the journal alone, on which both packages were in force, follows the same.
+    std::fs::remove_dir_all(broken.join("snapshots")).unwrap();
+    std::fs::remove_file(ledger_file(&broken)).unwrap();
+    start(&later, &broken, 1, SELDOM).stop();
+    assert_eq!(said(&calm), said(&broken), "told again");
+}
+
+/// What a comparison says of everybody is what changes when the package comes into force.
+#[test]
+fn a_comparison_tells_exactly_what_changes() {
+    let folder = Folder::new("comparison");
+    let data = folder.0.join("data");
+    let (population, days) = lines(1_500, 3);
+    let pipeline = start(&kz(), &data, 2, SELDOM);
+    population.iter().chain(&days).for_each(|body| tell(&pipeline, body));
+    let package = fingerprint(&proposed(&pipeline, later()).policy);
+    let difference = pipeline.questions.compare(&pipeline.packages, &package).unwrap_or_else(|failure| panic!("{failure}"));
+    let before = in_ledger(&data);
+    let epoch = pipeline.activate(&package, Date::from_ymd(2026, 1, 1).unwrap()).unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(pipeline.progress.wait_for(epoch, std::time::Duration::from_secs(60)));
+    pipeline.stop();
+    assert_eq!(in_ledger(&data), by_engine(&Package::load(later()).unwrap(), population.iter().chain(&days)));
+    assert_ne!(in_ledger(&data), before);
+    let sql = rusqlite::Connection::open(ledger_file(&data)).unwrap();
+    let mut query = sql.prepare("SELECT kind, person, benefit FROM changes WHERE epoch = ?").unwrap();
+    let row = |row: &rusqlite::Row<'_>| Ok([0, 1, 2].map(|column| row.get::<_, String>(column).unwrap()));
+    let mut changed: Vec<[String; 3]> = query.query_map([epoch], row).unwrap().map(Result::unwrap).collect();
+    let name = |row: &Value| ["change", "person", "benefit"].map(|name| row[name].as_str().unwrap().to_owned());
+    let mut said: Vec<[String; 3]> = difference.rows.iter().map(name).collect();
+    [&mut changed, &mut said].into_iter().for_each(|rows| rows.sort());
+    assert_eq!(changed, said);
+    let of = |kind: &str, benefit: &str| said.iter().filter(|[change, _, of]| change == kind && of == benefit).count();
+    assert!(of("lost", "loc_transport_pass") > 50 && of("gained", "aaa_town_pass") > 50 && of("amount", "rep_large_family") > 5);
+    assert!(difference.rows.iter().any(|row| row["region"].is_string() && row["now"].as_i64() > row["before"].as_i64()));
+}
+
+/// A package under which everybody has what they had changes nothing and texts nobody.
+#[test]
+fn a_package_that_says_the_same_changes_nothing() {
+    let folder = Folder::new("same");
+    let data = folder.0.join("data");
+    let (population, days) = lines(1_500, 10);
+    let pipeline = start(&kz(), &data, 1, SELDOM);
+    population.iter().for_each(|body| tell(&pipeline, body));
+    submit(&pipeline, Submission::of_own(Own::Live));
+    days.iter().for_each(|body| tell(&pipeline, body));
+    let package = fingerprint(&proposed(&pipeline, renamed("2026.3")).policy);
+    let before = counts(&data);
+    assert!(before["outbox"] > 3 && before["changes"] > 1_000, "{before:?}");
+    let epoch = pipeline.activate(&package, Date::from_ymd(2026, 1, 1).unwrap()).unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(pipeline.progress.wait_for(epoch, std::time::Duration::from_secs(60)));
+    assert_eq!(pipeline.progress.standing().policy.version, "2026.3");
+    pipeline.stop();
+    let after = counts(&data);
+    assert_eq!((&after["outbox"], &after["changes"], &after["decisions"]), (&before["outbox"], &before["changes"], &before["decisions"]));
+    assert!(in_ledger(&data).iter().all(|row| row.contains("kz@2026.3")));
+}
+
+/// A folder goes on under no package that was not activated in it, and none is taken that cannot follow the one in force.
+#[test]
+fn a_package_that_was_not_activated_is_refused() {
+    let folder = Folder::new("refused-package");
+    let data = folder.0.join("data");
+    start(&kz(), &data, 1, SELDOM).stop();
+    let start_under = |package: Option<Package>| Pipeline::start(package, setup(&data, 1, SELDOM));
+    let later = Package::load(later()).unwrap();
+    let why = start_under(Some(later.clone())).err().unwrap().to_string();
+    assert!(why.contains("the package kz@2026.2, as it is now, was never in force") && why.contains("policy activate"), "{why}");
+    let pipeline = start_under(None).unwrap_or_else(|failure| panic!("{failure}"));
+    let refused = |texts: Texts| propose(&pipeline.packages, texts, &pipeline.progress.standing().policy).err().unwrap_or_default();
+    let mut edited = renamed("2026.1");
+    edit(&mut edited, "parameters.toml", "is = 4325", "is = 4326");
+    assert!(refused(edited).contains("an edited package needs another version"));
+    let mut languages = renamed("2026.2");
+    edit(&mut languages, "policy.toml", "[\"kk\", \"ru\", \"en\"]", "[\"ru\", \"kk\", \"en\"]");
+    assert!(refused(languages).contains("the languages of kz@2026.2 are others"));
+    let mut broken = renamed("2026.2");
+    edit(&mut broken, "parameters.toml", "is = 4325", "is = \"many\"");
+    assert!(refused(broken).contains("parameters.toml:12"));
+    let unknown = pipeline.activate(&fingerprint(&later.policy), Date(0)).unwrap_err().to_string();
+    assert!(unknown.contains("was never proposed here"), "{unknown}");
+    pipeline.stop();
+}
