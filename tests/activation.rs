@@ -127,7 +127,7 @@ fn another_policy_comes_into_force_on_its_date() {
         both(&disturbed, body);
         if chance.next_u32() % 3 == 0 {
             disturbed.stop();
-            let lost = chance.next_u32() as usize % 4;
+            let lost = chance.next_u32() as usize % 5;
             newest(&broken).iter().take(lost).for_each(|snapshot| std::fs::remove_dir_all(snapshot).unwrap());
             disturbed = start(&kz(), &broken, 1 + chance.next_u32() as usize % 3, OFTEN);
         }
@@ -142,10 +142,11 @@ fn another_policy_comes_into_force_on_its_date() {
     assert_eq!(in_ledger(&calm), by_engine(&later, everything()), "as if there had never been another policy");
     assert_eq!(said(&calm), said(&broken));
     // From the journal alone, on which both packages were in force, follows the same.
-    std::fs::remove_dir_all(broken.join("snapshots")).unwrap();
-    std::fs::remove_file(ledger_file(&broken)).unwrap();
-    start(&later, &broken, 1, SELDOM).stop();
-    assert_eq!(said(&calm), said(&broken), "told again");
+    let before = said(&calm);
+    std::fs::remove_dir_all(calm.join("snapshots")).unwrap();
+    std::fs::remove_file(ledger_file(&calm)).unwrap();
+    start(&later, &calm, 1, SELDOM).stop();
+    assert_eq!(said(&calm), before, "told again");
 }
 
 /// What a comparison says of everybody is what changes when the package comes into force.

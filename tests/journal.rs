@@ -139,7 +139,7 @@ fn told<D: Disk>(disk: &D) -> Result<(Told, Summary), Failure> {
 }
 
 fn open(disk: &Sea, segment_bytes: u64) -> Journal<Sea> {
-    Journal::open(disk.clone(), dictionary(&["a.b"]), segment_bytes).unwrap()
+    Journal::open(disk.clone(), dictionary(&["a.b"]), segment_bytes, 0).unwrap()
 }
 
 /// What happens to a journal.
@@ -226,7 +226,7 @@ proptest! {
 /// Three epochs in one segment, and where the frames of the second and the third begin.
 fn three_epochs(folder: &Temporary) -> (std::path::PathBuf, Vec<u8>) {
     let disk = Folder::open(&folder.0).unwrap();
-    let mut journal = Journal::open(disk, dictionary(&["a.b"]), 1_000).unwrap();
+    let mut journal = Journal::open(disk, dictionary(&["a.b"]), 1_000, 0).unwrap();
     for entries in [&b"first"[..], b"second", b"third"] {
         journal.append(entries).unwrap();
     }
@@ -249,7 +249,7 @@ fn a_torn_tail_is_cut_and_the_next_epoch_follows_what_is_whole() {
         assert_eq!(epochs.iter().map(|(epoch, _)| *epoch).collect::<Vec<_>>(), [1, 2], "cut by {cut}");
         // Zeros at its end are as good as none.
         assert_eq!(summary.torn_bytes == 0, cut == b"third".len() + 17);
-        let mut journal = Journal::open(disk, dictionary(&["a.b"]), 1_000).unwrap();
+        let mut journal = Journal::open(disk, dictionary(&["a.b"]), 1_000, 0).unwrap();
         assert_eq!(journal.append(b"another").unwrap(), 3);
         drop(journal);
         let (epochs, summary) = told(&Folder::open(&folder.0).unwrap()).unwrap();
@@ -269,7 +269,7 @@ fn damage_in_the_middle_is_refused_with_its_place() {
     let expected = format!("journal 0000000001.shj: damaged at byte {frame}: a frame does not check, and others follow");
     let disk = Folder::open(&folder.0).unwrap();
     assert_eq!(told(&disk).unwrap_err().to_string(), expected);
-    assert_eq!(Journal::open(disk, dictionary(&["a.b"]), 1_000).err().unwrap().to_string(), expected);
+    assert_eq!(Journal::open(disk, dictionary(&["a.b"]), 1_000, 0).err().unwrap().to_string(), expected);
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn one_process_at_a_time_and_another_format_is_refused() {
 fn a_new_policy_begins_a_segment_with_its_own_dictionary() {
     let sea = Sea::default();
     open(&sea, 10_000).append(b"old").unwrap();
-    let mut journal = Journal::open(sea.clone(), dictionary(&["a.b", "c.d"]), 10_000).unwrap();
+    let mut journal = Journal::open(sea.clone(), dictionary(&["a.b", "c.d"]), 10_000, 0).unwrap();
     assert_eq!(journal.append(b"new").unwrap(), 2);
     let mut words = Vec::new();
     read_epochs(&sea, 0, u64::MAX, |epoch| {

@@ -77,7 +77,11 @@ impl Running {
         let watch = data.with_extension("in");
         std::fs::write(
             &configuration,
-            format!("segment_bytes = 40_000\nsnapshot_seconds = 0\nwatch = {:?}\n", watch.display().to_string()),
+            format!(
+                "segment_bytes = 40_000\nsnapshot_seconds = 0\ncompact_after_segments = 3\narchive = {:?}\nwatch = {:?}\n",
+                data.join("archive"),
+                watch
+            ),
         )
         .unwrap();
         command.arg("--config").arg(&configuration);

@@ -4,9 +4,10 @@ use fixtures::country::Country;
 use fixtures::lives::lives_under_many_numbers;
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng, SeedableRng};
+use rusqlite::types::ValueRef;
 use shanyraq::commands::load_package;
 use shanyraq::intake::Intake;
-use shanyraq::journal::{Own, SEGMENT_BYTES};
+use shanyraq::journal::{Own, SEGMENT_BYTES, base};
 use shanyraq::packages::Package;
 use shanyraq::pipeline::{Network, Pipeline, Setup, Submission, copy_data, drill, journal_folder, ledger_file, snapshots_folder};
 use std::path::{Path, PathBuf};
@@ -17,14 +18,17 @@ pub const OFTEN: Duration = Duration::from_millis(20);
 pub const SELDOM: Duration = Duration::from_secs(3600);
 
 pub fn setup(data: &Path, workers: usize, snapshot_every: Duration) -> Setup {
+    let often = snapshot_every == OFTEN;
     Setup {
         data: data.to_owned(),
         workers,
         network: Network::Nowhere,
         allow_assumed: true,
-        segment_bytes: SEGMENT_BYTES,
+        segment_bytes: if often { 20_000 } else { SEGMENT_BYTES },
         snapshot_every,
         snapshots_kept: 3,
+        compact_after_segments: if often { 2 } else { 0 },
+        archive: Some(data.join("archive")),
     }
 }
 
@@ -48,12 +52,20 @@ pub fn submit(pipeline: &Pipeline, submission: Submission) {
 pub fn said(data: &Path) -> Vec<String> {
     let sql = rusqlite::Connection::open(ledger_file(data)).unwrap();
     let mut said = Vec::new();
-    for table in ["meta", "policies", "epochs", "decisions", "changes", "outbox", "quarantine"] {
-        let mut query = sql.prepare(&format!("SELECT * FROM {table}")).unwrap();
+    // Whether a record that nobody needs any more is a duplicate hangs on whether a house has forgotten it yet: not compared.
+    let tables = [("epochs", "epoch, date, changed")]
+        .into_iter()
+        .chain(["meta", "policies", "decisions", "changes", "outbox", "quarantine"].map(|table| (table, "*")));
+    for (table, columns) in tables {
+        let mut query = sql.prepare(&format!("SELECT {columns} FROM {table}")).unwrap();
         let columns = query.column_count();
         let mut rows = query.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
-            let values: Vec<String> = (0..columns).map(|column| format!("{:?}", row.get_ref(column).unwrap())).collect();
+            let value = |column| match row.get_ref(column).unwrap() {
+                ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+                other => format!("{other:?}"),
+            };
+            let values: Vec<String> = (0..columns).map(value).collect();
             said.push(format!("{table}: {}", values.join(" ")));
         }
     }
@@ -90,7 +102,7 @@ fn a_start_from_a_snapshot_goes_on_as_if_nothing_had_ended() {
             [&undisturbed, &disturbed].into_iter().for_each(|pipeline| tell(pipeline, line));
             if chance.next_u32() % (lines.len() as u32 / 12).max(1) == 0 {
                 disturbed.stop();
-                for lost in newest(&broken).iter().take(chance.next_u32() as usize % 3) {
+                for lost in newest(&broken).iter().take(chance.next_u32() as usize % 5) {
                     std::fs::remove_dir_all(lost).unwrap();
                 }
                 recalled += usize::from(!newest(&broken).is_empty());
@@ -100,11 +112,15 @@ fn a_start_from_a_snapshot_goes_on_as_if_nothing_had_ended() {
         undisturbed.stop();
         disturbed.stop();
         assert!(recalled > 2, "seed {seed}: hardly ever was anything to go on from");
+        let compacted = base::newest(&journal_folder(&broken)).unwrap().map(|base| base.epoch);
+        assert!(compacted > Some(0) && broken.join("archive").read_dir().unwrap().count() > 2, "seed {seed}: {compacted:?}");
         let (calm, broken) = (said(&calm), said(&broken));
         for (count, table) in counts.iter_mut().zip(["decisions", "changes", "outbox"]) {
             *count += calm.iter().filter(|row| row.starts_with(table)).count();
         }
-        assert_eq!(calm, broken, "seed {seed}");
+        let only = |of: &[String], other: &[String]| of.iter().filter(|row| !other.contains(row)).take(6).cloned().collect::<Vec<_>>();
+        let (missing, strange) = (only(&calm, &broken), only(&broken, &calm));
+        assert!(calm == broken, "seed {seed}: missing {missing:#?}, strange {strange:#?}");
     }
     assert!(counts.iter().all(|count| *count > 5), "stories of which little is said show nothing: {counts:?}");
 }

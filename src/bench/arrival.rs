@@ -6,6 +6,7 @@ use crate::commands::feeds::parse_date;
 use crate::commands::{Failure, load_package};
 use crate::intake::{Intake, Schema};
 use crate::journal::SEGMENT_BYTES;
+use crate::ledger::sync_ledger;
 use crate::packages::Package;
 use crate::pipeline::{Answer, Network, Pipeline, Setup, Submission, snapshots_folder};
 use crate::snapshot::{Snapshot, Snapshots};
@@ -79,6 +80,7 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     let micros = |histogram: &Histogram<u64>, quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1000.0;
     let quantiles = |histogram: &Histogram<u64>| json!({ "p50_us": micros(histogram, 0.5), "p99_us": micros(histogram, 0.99), "max_us": micros(histogram, 1.0) });
     // What the load left to be written would be written while the stream is measured.
+    sync_ledger(&pipeline.ledger_file).map_err(|failure| Failure::failed(failure.to_string()))?;
     Command::new("sync").status().map_err(problem)?;
     let held_before = rss_bytes();
     let [acknowledged, mut known, later] = open_loop(&pipeline, records, *rate as f64);
@@ -124,6 +126,8 @@ fn begin(package: &Package, data: &Path, snapshot_every: Duration) -> Result<Pip
         segment_bytes: SEGMENT_BYTES,
         snapshot_every,
         snapshots_kept: 1,
+        compact_after_segments: 0,
+        archive: None,
     };
     Pipeline::start(Some(package.clone()), setup).map_err(|failure| Failure::failed(failure.to_string()))
 }

@@ -26,10 +26,13 @@ pub struct Configuration {
     pub tokens: Tokens,
     pub snapshot_seconds: u64,
     pub snapshots_kept: usize,
+    pub compact_after_segments: usize,
+    /// Empty: what is compacted is gone.
+    pub archive: PathBuf,
 }
 
 /// What a configuration may say.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 13] = [
     "data",
     "policy",
     "listen",
@@ -41,6 +44,8 @@ const KEYS: [&str; 11] = [
     "tokens",
     "snapshot_seconds",
     "snapshots_kept",
+    "compact_after_segments",
+    "archive",
 ];
 const WORKERS_MAX: u16 = 64;
 
@@ -58,6 +63,8 @@ impl Default for Configuration {
             tokens: Tokens::default(),
             snapshot_seconds: 900,
             snapshots_kept: 2,
+            compact_after_segments: 32,
+            archive: PathBuf::from("data/archive"),
         }
     }
 }

@@ -4,8 +4,8 @@ use super::Failure;
 use super::safekeeping::{DrillArguments, restore_drill};
 use crate::intake::Scalar;
 use crate::journal::entries::{FieldWords, entries, values};
-use crate::journal::{Dictionary, Entry, Folder, Written, read_epochs};
-use crate::pipeline::journal_folder;
+use crate::journal::{self, Dictionary, Entry, Folder, Summary, Written, base, read_epochs};
+use crate::pipeline::{compact_now, journal_folder};
 use clap::{Args, Subcommand};
 use dataflows::model::{Date, PersonKind};
 use serde_json::{Map, Value, json};
@@ -18,6 +18,8 @@ pub enum Command {
     /// Reads all of it, checks every sum, and says what it holds.
     Verify(Place),
     RestoreDrill(DrillArguments),
+    /// Puts a base of what still counts in the place of the files behind the newest snapshot, and packs these into another folder.
+    Archive(ArchiveArguments),
     /// Writes every record that it holds as a line of NDJSON, in order: a feed for `batch`.
     Export(Place),
 }
@@ -29,11 +31,21 @@ pub struct Place {
     pub data: PathBuf,
 }
 
+#[derive(Args, Clone, Debug)]
+pub struct ArchiveArguments {
+    #[command(flatten)]
+    pub place: Place,
+    /// Where the files go; without it they are gone.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
 pub fn journal(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Verify(place) => verify(place),
         Command::Export(place) => export(place),
         Command::RestoreDrill(arguments) => restore_drill(arguments),
+        Command::Archive(arguments) => archive(arguments),
     }
 }
 
@@ -45,9 +57,23 @@ fn open(place: &Place) -> Result<Folder, Failure> {
     Folder::open(&folder).map_err(|error| Failure::failed(format!("{}: {error}", folder.display())))
 }
 
+/// Reads a base, if there is one, and what follows it; what the segments hold, and the epoch of the base.
+fn read(place: &Place, mut each: impl FnMut(&journal::Epoch)) -> Result<(Summary, u64), Failure> {
+    let failed = |failure: journal::Failure| Failure::failed(failure.to_string());
+    let (disk, folder) = (open(place)?, journal_folder(&place.data));
+    let base = base::newest(&folder).map_err(|error| Failure::failed(format!("{}: {error}", folder.display())))?;
+    let mut each = |epoch: journal::Epoch| {
+        each(&epoch);
+        Ok(())
+    };
+    base.iter().try_for_each(|base| base.read(&mut each)).map_err(failed)?;
+    let base = base.map_or(0, |base| base.epoch);
+    Ok((read_epochs(&disk, base, u64::MAX, &mut each).map_err(failed)?, base))
+}
+
 fn verify(place: &Place) -> Result<(), Failure> {
     let (mut records, mut refused, mut own) = (0u64, 0u64, 0u64);
-    let summary = read_epochs(&open(place)?, 0, u64::MAX, |epoch| {
+    let (summary, base) = read(place, |epoch| {
         for entry in entries(&epoch.entries) {
             match entry {
                 Entry::Record(_) => records += 1,
@@ -56,12 +82,10 @@ fn verify(place: &Place) -> Result<(), Failure> {
                 Entry::Calendar(_) | Entry::Heartbeat { .. } => {}
             }
         }
-        Ok(())
-    });
-    let summary = summary.map_err(|failure| Failure::failed(failure.to_string()))?;
+    })?;
     println!(
         "{}",
-        json!({ "segments": summary.segments, "epochs": summary.epochs, "last_epoch": summary.last_epoch, "bytes": summary.bytes,
+        json!({ "base": base, "segments": summary.segments, "epochs": summary.epochs, "last_epoch": summary.last_epoch.max(base), "bytes": summary.bytes,
                 "torn_bytes": summary.torn_bytes, "records": records, "refused": refused, "own": own })
     );
     Ok(())
@@ -70,19 +94,31 @@ fn verify(place: &Place) -> Result<(), Failure> {
 fn export(place: &Place) -> Result<(), Failure> {
     let mut out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
     let mut broken = None;
-    let read = read_epochs(&open(place)?, 0, u64::MAX, |epoch| {
+    read(place, |epoch| {
         for line in entries(&epoch.entries).filter_map(|entry| line(&entry, &epoch.dictionary)) {
             if broken.is_none() {
                 broken = writeln!(out, "{line}").err();
             }
         }
-        Ok(())
-    });
-    read.map_err(|failure| Failure::failed(failure.to_string()))?;
+    })?;
     match broken.or_else(|| out.flush().err()) {
         Some(error) => Err(Failure::failed(format!("cannot write: {error}"))),
         None => Ok(()),
     }
+}
+
+/// Compacts, beside nobody.
+fn archive(arguments: &ArchiveArguments) -> Result<(), Failure> {
+    let ArchiveArguments { place, out } = arguments;
+    let _held = open(place)?;
+    let before = segments(place)?;
+    compact_now(&place.data, out.as_deref()).map_err(|failure| Failure::failed(failure.to_string()))?;
+    println!("{}", json!({ "segments_before": before, "segments": segments(place)? }));
+    Ok(())
+}
+
+fn segments(place: &Place) -> Result<usize, Failure> {
+    base::segments_until(&journal_folder(&place.data), u64::MAX - 1).map_err(|failure| Failure::failed(failure.to_string()))
 }
 
 /// An entry as the agency wrote it; nothing for what the pipeline itself did, and for what was refused.

@@ -62,6 +62,8 @@ impl RunArguments {
             tokens: said.tokens,
             snapshot_seconds: said.snapshot_seconds,
             snapshots_kept: said.snapshots_kept,
+            compact_after_segments: said.compact_after_segments,
+            archive: said.archive,
         })
     }
 }
@@ -82,10 +84,18 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     }
     // One JSON object a line: names of files and epochs, never of people.
     tracing_subscriber::fmt().json().flatten_event(true).with_target(false).with_writer(std::io::stderr).init();
-    let Configuration { data, workers, allow_assumed, listen, segment_bytes, watch, snapshot_seconds, snapshots_kept, tokens, .. } =
-        configuration;
-    let (workers, snapshot_every) = (usize::from(workers), Duration::from_secs(snapshot_seconds));
-    let setup = Setup { data, workers, network, allow_assumed, segment_bytes, snapshot_every, snapshots_kept };
+    let Configuration { listen, watch, tokens, .. } = configuration.clone();
+    let setup = Setup {
+        data: configuration.data,
+        workers: usize::from(configuration.workers),
+        network,
+        allow_assumed: configuration.allow_assumed,
+        segment_bytes: configuration.segment_bytes,
+        snapshot_every: Duration::from_secs(configuration.snapshot_seconds),
+        snapshots_kept: configuration.snapshots_kept,
+        compact_after_segments: configuration.compact_after_segments,
+        archive: Some(configuration.archive).filter(|archive| !archive.as_os_str().is_empty()),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
     runtime.block_on(async {

@@ -353,9 +353,14 @@ impl Engine {
     pub fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
         (self.epoch, self.today, self.heard, self.told) = restorer.get()?;
         self.numbers.restore(restorer)?;
-        let epoch = self.epoch;
-        self.with_houses(move |_, house| house.resume_after(epoch));
+        self.resume_after(self.epoch);
         Ok(())
+    }
+
+    /// Goes on after this epoch, of which everything is known.
+    pub fn resume_after(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+        self.with_houses(move |_, house| house.resume_after(epoch));
     }
 
     fn send(&self, worker: usize, command: Command) {

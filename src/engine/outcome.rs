@@ -73,7 +73,7 @@ pub fn compare(before: Outcome, now: &Outcome, secret: &BTreeSet<PersonId>) -> C
     }
     known.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     let right = |decision: &Decision| right_of(decision);
-    let pairs = pairs(known, now.decisions.iter().cloned().collect(), |(decision, _)| right(decision), right);
+    let pairs = pairs(known, now.decisions.to_vec(), |(decision, _)| right(decision), right);
     for pair in pairs {
         comparison.changes.extend(match pair {
             (Some((translated, as_it_was)), Some(now)) => {

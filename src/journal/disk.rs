@@ -40,6 +40,8 @@ pub trait DiskFile: Send + 'static {
 pub struct Folder {
     path: PathBuf,
     _lock: Option<File>,
+    /// Whether files are begun with room.
+    room: bool,
     /// Prepares the next file.
     preparing: Mutex<Option<JoinHandle<io::Result<()>>>>,
 }
@@ -58,12 +60,17 @@ impl Folder {
             fs::TryLockError::WouldBlock => io::Error::new(io::ErrorKind::ResourceBusy, "another process works in this folder"),
             fs::TryLockError::Error(error) => error,
         })?;
-        Ok(Folder { path: path.to_owned(), _lock: Some(lock), preparing: Mutex::default() })
+        Ok(Folder { path: path.to_owned(), _lock: Some(lock), room: true, preparing: Mutex::default() })
     }
 
     /// The same folder for somebody who reads in it beside whoever holds it.
     pub fn beside(path: &Path) -> Folder {
-        Folder { path: path.to_owned(), _lock: None, preparing: Mutex::default() }
+        Folder { path: path.to_owned(), _lock: None, room: false, preparing: Mutex::default() }
+    }
+
+    /// A folder whose files are written once, with nobody waiting for each sync.
+    pub fn without_room(path: &Path) -> io::Result<Folder> {
+        Ok(Folder { room: false, ..Folder::open(path)? })
     }
 
     fn sync_names(&self) -> io::Result<()> {
@@ -125,7 +132,7 @@ impl Disk for Folder {
 
     fn create(&self, name: &str, room: u64) -> io::Result<File> {
         let path = self.path.join(name);
-        let prepared = self.take_next(&path, room);
+        let prepared = self.room && self.take_next(&path, room);
         // What an earlier attempt left of it holds nothing.
         let file = OpenOptions::new().create(true).write(true).truncate(!prepared).open(path)?;
         self.sync_names()?;
@@ -136,7 +143,7 @@ impl Disk for Folder {
         let mut file = OpenOptions::new().write(true).open(self.path.join(name))?;
         file.set_len(length)?;
         file.sync_all()?;
-        if fill(&mut file, room).is_err() {
+        if self.room && fill(&mut file, room).is_err() {
             // A full disk: whether there is place for what is appended, appending tells.
             file.set_len(length)?;
             file.sync_all()?;

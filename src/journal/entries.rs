@@ -234,6 +234,11 @@ pub fn entries(bytes: &[u8]) -> Entries<'_> {
 }
 
 impl<'a> Entries<'a> {
+    /// How many bytes are read so far.
+    pub fn read(&self) -> usize {
+        self.at
+    }
+
     fn number(&mut self) -> u64 {
         read_varint(self.bytes, &mut self.at)
     }

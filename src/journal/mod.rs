@@ -3,12 +3,14 @@
 //! ```text
 //!  journal/            0000000001.shj  0000000002.shj  …      each begins with a dictionary, then epochs
 //!  an epoch            the entries that were written and synced together; the house takes it in as one
+//!  base-0000001234/    what epochs up to this one said, as far as it still counts (`base.rs`), in the place of their segments
 //!  next                the next segment, full of zeros, so that a sync of it need not wait for the file system
 //! ```
 //!
 //! The journal is the truth: what the engine holds and what the ledger shows follow from it. A write that failed is cut off before the
 //! next one, so that nothing half written is ever followed by anything.
 
+pub mod base;
 pub mod disk;
 pub mod entries;
 mod segment;
@@ -85,8 +87,8 @@ impl<D: Disk> Journal<D> {
     /// Opens a journal, or begins one. What was torn off at its end is cut; what is damaged is refused. From here on entries are
     /// written by this dictionary.
     ///
-    /// A segment is closed once it is as long as `segment_bytes`.
-    pub fn open(disk: D, dictionary: Dictionary, segment_bytes: u64) -> Result<Self, Failure> {
+    /// A segment is closed once it is as long as `segment_bytes`. Epochs up to `base` are in a base, and need not be in segments.
+    pub fn open(disk: D, dictionary: Dictionary, segment_bytes: u64, base: u64) -> Result<Self, Failure> {
         let reopen = |name: &str, length, room| disk.reopen(name, length, room).map_err(failed(name));
         let begun = opening(&dictionary).len() as u64;
         let (segment, length) = match segments(&disk)?.pop() {
@@ -114,7 +116,7 @@ impl<D: Disk> Journal<D> {
         }
         let length = length.unwrap_or(begun);
         let file = reopen(&name_of(segment), length, segment_bytes)?;
-        let epoch = last_epoch(&disk)?;
+        let epoch = last_epoch(&disk)?.max(base);
         Ok(Journal { disk, dictionary, segment, file, length, epoch, torn: false, segment_bytes, turned: false, buffer: Vec::new() })
     }
 
@@ -185,9 +187,10 @@ pub fn read_epochs<D: Disk>(
     names.drain(..unwanted);
     let mut summary = Summary::default();
     let mut each = |epoch: Epoch| if epoch.number > after { each(epoch) } else { Ok(()) };
+    let mut reach = Reach { after, until, last: None };
     for (index, name) in names.iter().enumerate() {
         let bytes = read(disk, name)?;
-        let end = read_segment(name, &bytes, until, &mut summary, &mut each)?;
+        let end = read_segment(name, &bytes, &mut reach, &mut summary, &mut each)?;
         if summary.last_epoch >= until {
             break;
         }
@@ -222,11 +225,18 @@ pub fn first_package<D: Disk>(disk: &D) -> Result<Option<String>, Failure> {
     Ok(None)
 }
 
+/// How far is read, and has been.
+struct Reach {
+    after: u64,
+    until: u64,
+    last: Option<u64>,
+}
+
 /// Where the last whole epoch ends that was read.
 fn read_segment(
     name: &str,
     bytes: &[u8],
-    until: u64,
+    reach: &mut Reach,
     summary: &mut Summary,
     each: &mut impl FnMut(Epoch) -> Result<(), Failure>,
 ) -> Result<usize, Failure> {
@@ -235,13 +245,15 @@ fn read_segment(
     while let Some(frame) = read_frame(bytes, at) {
         entries.extend_from_slice(frame.payload);
         if frame.kind == Kind::Epoch {
-            if frame.epoch <= summary.last_epoch {
-                return Err(damaged(name, at, &format!("epoch {} follows epoch {}", frame.epoch, summary.last_epoch)));
+            let follows = reach.last.map_or(frame.epoch <= reach.after + 1, |last| frame.epoch == last + 1);
+            if !follows {
+                return Err(damaged(name, at, &format!("epoch {} follows epoch {}", frame.epoch, reach.last.unwrap_or(reach.after))));
             }
+            reach.last = Some(frame.epoch);
             (summary.epochs, summary.last_epoch) = (summary.epochs + 1, frame.epoch);
             each(Epoch { number: frame.epoch, dictionary: dictionary.clone(), entries: std::mem::take(&mut entries) })?;
             end = frame.end;
-            if frame.epoch >= until {
+            if frame.epoch >= reach.until {
                 return Ok(end);
             }
         }

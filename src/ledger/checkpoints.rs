@@ -1,6 +1,8 @@
 //! Checkpoints of the ledger's file: what its log holds goes into its tables beside the writer, who would have to wait for syncs of a file
 //! that is a thousand times as long as what an epoch writes.
 
+use super::StoreFailure;
+use dataflows::model::Epoch;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -40,6 +42,14 @@ impl Drop for Checkpoints {
         // A panic of the thread was reported where it happened.
         drop(self.thread.take().map(JoinHandle::join));
     }
+}
+
+/// Has everything that is committed outlive a loss of power; the last epoch of it.
+pub fn sync_ledger(path: &Path) -> Result<Epoch, StoreFailure> {
+    let connection = Connection::open(path)?;
+    let frontier = connection.query_row("SELECT frontier FROM meta", [], |row| row.get(0))?;
+    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get(0))?;
+    Ok(if busy == 0 { frontier } else { 0 })
 }
 
 fn checkpoint(path: &PathBuf, stopped: &Receiver<()>) -> rusqlite::Result<()> {

@@ -9,6 +9,7 @@ mod lineage;
 mod outbox;
 mod store;
 
+pub use checkpoints::sync_ledger;
 pub use lineage::{FamilyEvent, FamilyId, Fate, Lineage, Resettled};
 pub use outbox::{Message, Outbox, Status};
 pub use store::{Page, Reader, Refused, Store, StoreFailure, Verified};
@@ -140,6 +141,10 @@ impl Ledger {
         let is_loss = |change: &&Change| matches!(change.kind, ChangeKind::Lost | ChangeKind::Refuted | ChangeKind::Sealed);
         let (lost, rest): (Vec<_>, Vec<_>) = changes.iter().partition(is_loss);
         for change in lost.into_iter().chain(rest) {
+            // A doubt that nobody was told of leaves no trace: which worker would have told it hangs on how many there are.
+            if matches!(change.kind, ChangeKind::Refuted | ChangeKind::Sealed) && !self.knows(&right_of(&change.decision)) {
+                continue;
+            }
             let id = self.desk.terms().decision_id(&change.decision);
             self.link(epoch, id, change.kind);
             if let Some(step) = self.fold(change) {
@@ -306,6 +311,13 @@ impl Ledger {
         bytes.extend(id.0.to_le_bytes());
         bytes.push(kind as u8);
         self.chain = xxh3_128(&bytes);
+    }
+
+    /// Whether a right is in force, or was until it was doubted.
+    fn knows(&self, right: &RightKey) -> bool {
+        let name = name_of(right);
+        let baseline = self.baseline.contains(&name) || self.baseline_doubted.contains(&name);
+        baseline || self.rights.contains_key(right) || self.doubted.contains_key(right)
     }
 
     /// Folds a change into the rights in force; what it means to the conversation, if it may have one.

@@ -57,6 +57,11 @@ pub enum StoreFailure {
         written: String,
         told: String,
     },
+    /// What is written here ends before the base of the journal.
+    Behind {
+        written: Epoch,
+        base: Epoch,
+    },
     /// The journal ends before what is written here.
     Ahead {
         written: Epoch,
@@ -71,6 +76,13 @@ impl fmt::Display for StoreFailure {
             StoreFailure::Format(format) => write!(f, "ledger: of format {format}, this program keeps format {FORMAT}"),
             StoreFailure::Ahead { written, journal } => {
                 write!(f, "ledger: holds epoch {written}, but the journal ends with {journal}: part of the journal is missing")
+            }
+            StoreFailure::Behind { written, base } => {
+                write!(
+                    f,
+                    "ledger: ends with epoch {written}, but the journal begins with {}: what is missing must come from a backup",
+                    base + 1
+                )
             }
             StoreFailure::Parted { epoch, written, told } => {
                 write!(

@@ -6,13 +6,15 @@ use super::progress::Progress;
 use super::regime::{Regime, date_of};
 use super::scribe::{Answer, Scribe, Submission};
 use super::understudy::{Told, Understudy};
-use super::{Failure, Network, Setup, policies_folder};
+use super::{Failure, Network, Setup, journal_folder, policies_folder, snapshots_folder};
 use crate::dispatch::{Heard, Terms};
 use crate::engine::outcome::{Outcome, compare};
 use crate::engine::{Engine, EpochOutput};
+use crate::journal::base::{self, Base};
 use crate::journal::{self, Disk, Own, read_epochs};
 use crate::ledger::{Ledger, Message, Page, Resettled, Store, StoreFailure};
 use crate::packages::{Packages, fingerprint, title};
+use crate::snapshot::Snapshot;
 use dataflows::model::{Date, Epoch};
 use dataflows::policy::Policy;
 use std::io;
@@ -122,14 +124,28 @@ impl Conductor {
     }
 
     /// Goes back to the newest snapshot that is of use; the epoch it is of, zero if there is none.
-    pub fn recall(&mut self) -> io::Result<Epoch> {
+    pub fn recall(&mut self) -> Result<Epoch, Failure> {
+        let at = |path: PathBuf| move |error| Failure::Folder { path, error };
+        let base = base::newest(&journal_folder(&self.data)).map_err(at(journal_folder(&self.data)))?;
+        let frontier = self.store.frontier();
+        if let Some(base) = base.as_ref().filter(|base| frontier < base.epoch) {
+            return Err(StoreFailure::Behind { written: frontier, base: base.epoch }.into());
+        }
         let (packages, workers, allow_assumed) = (&self.packages, self.workers, self.allow_assumed);
         let begin = |package: &str| {
             let policy = packages.load(package)?.policy;
             let terms = Terms { allow_assumed, ..Terms::from(&*policy) };
             Ok((Engine::start(policy, workers), Ledger::new(terms)))
         };
-        if let Some((engine, ledger)) = self.keeper.recall(self.store.frontier(), begin)? {
+        let recalled = match self
+            .keeper
+            .recall(base.as_ref().map_or(0, |base| base.epoch)..=frontier, begin)
+            .map_err(at(snapshots_folder(&self.data)))?
+        {
+            Some(recalled) => Some(recalled),
+            None => base.map(|base| from_base(&base, begin)).transpose()?,
+        };
+        if let Some((engine, ledger)) = recalled {
             (self.engine, self.ledger) = (engine, ledger);
             self.regime = Regime::new(self.engine.policy().clone(), self.ledger.desk().terms());
             self.store.write_by(self.regime.policy.clone());
@@ -161,6 +177,11 @@ impl Conductor {
             "journal told again"
         );
         Ok(self.store.check_end(summary.last_epoch)?)
+    }
+
+    /// The last epoch that was told.
+    pub fn epoch_reached(&self) -> Epoch {
+        self.engine.epoch()
     }
 
     /// The policy in force, and which packages were.
@@ -377,6 +398,22 @@ impl Conductor {
             self.intending = scribe.offer(Submission::of_own(Own::Intents(waiting)));
         }
     }
+}
+
+/// Engine and ledger as they were after the epoch for which a base stands.
+fn from_base(base: &Base, begin: impl Fn(&str) -> io::Result<(Engine, Ledger)>) -> Result<(Engine, Ledger), Failure> {
+    let at = |error| Failure::Folder { path: base.folder.clone(), error };
+    let begun = Instant::now();
+    let beside = Snapshot::of(base.folder.clone(), base.epoch);
+    let (mut engine, mut ledger) = begin(&beside.package).map_err(at)?;
+    Regime::new(engine.policy().clone(), ledger.desk().terms()).tell_base(&mut engine, base)?;
+    let restored = beside.read_rest(|restorer| {
+        engine.restore(restorer)?;
+        ledger.restore(restorer)
+    });
+    restored.map_err(at)?;
+    tracing::info!(epoch = base.epoch, milliseconds = begun.elapsed().as_millis() as u64, "base of the journal told");
+    Ok((engine, ledger))
 }
 
 fn hand(messenger: &Sender<Message>, message: Message) {

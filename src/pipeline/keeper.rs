@@ -1,12 +1,16 @@
 //! The keeper of snapshots: when one is due, who writes it, and from which one a start goes on.
 
 use super::metrics::Metrics;
+use super::{Failure, journal_folder, ledger_file, snapshots_folder};
 use crate::engine::Engine;
-use crate::ledger::Ledger;
+use crate::journal::base;
+use crate::ledger::{Ledger, sync_ledger};
 use crate::packages::fingerprint;
 use crate::snapshot::{Copy, Snapshot, Snapshots, in_a_copy};
 use dataflows::model::Epoch;
 use std::io;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -18,6 +22,8 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 pub(super) struct Keeper {
     snapshots: Snapshots,
+    compaction: Compaction,
+    compacting: Option<JoinHandle<Result<(), Failure>>>,
     every: Duration,
     metrics: Arc<Metrics>,
     /// The epoch of the last one, and when it was begun.
@@ -26,18 +32,18 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub fn new(snapshots: Snapshots, every: Duration, metrics: Arc<Metrics>) -> Self {
-        Keeper { snapshots, every, metrics, last: (0, Instant::now()), under_way: None }
+    pub fn new(snapshots: Snapshots, compaction: Compaction, every: Duration, metrics: Arc<Metrics>) -> Self {
+        Keeper { snapshots, compaction, compacting: None, every, metrics, last: (0, Instant::now()), under_way: None }
     }
 
-    /// Restores the newest snapshot that can be read, of an epoch that the ledger's file has, into what `begin` gives for its package.
+    /// Restores the newest snapshot that can be read, of an epoch that the ledger's file has and behind which the journal goes on, into what `begin` gives for its package.
     /// Those that cannot are told and passed over. Nothing if there is none.
     pub fn recall(
         &mut self,
-        frontier: Epoch,
+        within: RangeInclusive<Epoch>,
         begin: impl Fn(&str) -> io::Result<(Engine, Ledger)>,
     ) -> io::Result<Option<(Engine, Ledger)>> {
-        for snapshot in self.snapshots.newest()?.into_iter().filter(|snapshot| snapshot.epoch <= frontier) {
+        for snapshot in self.snapshots.newest()?.into_iter().filter(|snapshot| within.contains(&snapshot.epoch)) {
             let begun = Instant::now();
             let restored = begin(&snapshot.package).and_then(|(mut engine, mut ledger)| {
                 restore(&snapshot, &mut engine, &mut ledger)?;
@@ -79,6 +85,7 @@ impl Keeper {
             self.begin(epoch, engine, ledger);
             self.join();
         }
+        self.end_compaction();
     }
 
     fn begin(&mut self, epoch: Epoch, engine: &Engine, ledger: &Ledger) {
@@ -116,6 +123,7 @@ impl Keeper {
             Ok(()) => {
                 tracing::info!(epoch = self.last.0, milliseconds = self.last.1.elapsed().as_millis() as u64, "snapshot written");
                 self.measure(SystemTime::now());
+                self.compact();
             }
             Err(error) => {
                 tracing::error!(epoch = self.last.0, %error, "no snapshot");
@@ -123,6 +131,66 @@ impl Keeper {
                 self.last = (0, Instant::now() + PAUSE);
             }
         }
+    }
+}
+
+impl Keeper {
+    /// Makes a base of what the newest snapshot has behind it, beside the stream, once there is enough.
+    fn compact(&mut self) {
+        if self.compacting.as_ref().is_some_and(|compacting| !compacting.is_finished()) {
+            return;
+        }
+        self.end_compaction();
+        let (compaction, snapshots) = (self.compaction.clone(), self.snapshots.clone());
+        let compact = move || compaction.run(&snapshots);
+        self.compacting = Some(std::thread::Builder::new().name("compaction".to_owned()).spawn(compact).expect("a thread can be started"));
+    }
+
+    fn end_compaction(&mut self) {
+        let Some(compacting) = self.compacting.take() else { return };
+        if let Err(failure) = compacting.join().expect("a compaction does not panic") {
+            tracing::error!(%failure, "no compaction");
+            self.metrics.compactions_failed.inc();
+        }
+    }
+}
+
+/// When segments of the journal give way to a base, and where they go.
+#[derive(Clone, Debug)]
+pub(super) struct Compaction {
+    pub journal: PathBuf,
+    pub ledger: PathBuf,
+    /// Nothing: they are gone.
+    pub archive: Option<PathBuf>,
+    /// So many closed segments behind the newest snapshot; never at zero.
+    pub after_segments: usize,
+}
+
+/// Compacts the journal of a data folder in which no pipeline works, behind its newest snapshot.
+pub fn compact_now(data: &Path, archive: Option<&Path>) -> Result<(), Failure> {
+    let path = snapshots_folder(data);
+    let snapshots = Snapshots::open(&path, 1).map_err(|error| Failure::Folder { path, error })?;
+    let (journal, ledger, archive) = (journal_folder(data), ledger_file(data), archive.map(Path::to_owned));
+    Compaction { journal, ledger, archive, after_segments: 1 }.run(&snapshots)
+}
+
+impl Compaction {
+    fn run(&self, snapshots: &Snapshots) -> Result<(), Failure> {
+        let at = |error| Failure::Folder { path: self.journal.clone(), error };
+        let Some(snapshot) = snapshots.newest().map_err(at)?.into_iter().next() else { return Ok(()) };
+        let segments = base::segments_until(&self.journal, snapshot.epoch)?;
+        if self.after_segments == 0 || segments < self.after_segments {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        // What the base stands for is nowhere else but in the ledger then.
+        let synced = sync_ledger(&self.ledger)?;
+        if synced < snapshot.epoch {
+            return Ok(());
+        }
+        base::compact(&self.journal, snapshot.epoch, &snapshot.rest(), self.archive.as_deref())?;
+        tracing::info!(epoch = snapshot.epoch, segments, milliseconds = begun.elapsed().as_millis() as u64, "journal compacted");
+        Ok(())
     }
 }
 

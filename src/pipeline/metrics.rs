@@ -68,6 +68,7 @@ pub struct Metrics {
     pub snapshot_time: Gauge,
     pub snapshot_stall: Histogram,
     pub snapshots_failed: Counter,
+    pub compactions_failed: Counter,
     pub resident_bytes: Gauge,
     pub available_bytes: Gauge,
 }
@@ -99,6 +100,7 @@ impl Default for Metrics {
             snapshot_time: Gauge::default(),
             snapshot_stall: times(),
             snapshots_failed: Counter::default(),
+            compactions_failed: Counter::default(),
             resident_bytes: Gauge::default(),
             available_bytes: Gauge::default(),
         };
@@ -136,6 +138,7 @@ impl Metrics {
             Unit::Seconds,
             self.snapshot_stall.clone(),
         );
+        registry.register("compactions_failed", "Compactions of the journal that failed", self.compactions_failed.clone());
         registry.register("snapshots_failed", "Snapshots that could not be written or read", self.snapshots_failed.clone());
         registry.register_with_unit("resident", "Memory of the process", Unit::Bytes, self.resident_bytes.clone());
         registry.register_with_unit("available", "Memory that the process may still take", Unit::Bytes, self.available_bytes.clone());

@@ -24,6 +24,7 @@ mod safekeeping;
 mod scribe;
 mod understudy;
 
+pub use keeper::compact_now;
 pub use messenger::Network;
 pub use policies::{Difference, propose};
 pub use progress::{Progress, Standing};
@@ -32,12 +33,12 @@ pub use safekeeping::{Kept, copy_data, drill};
 pub use scribe::{Acknowledgement, Answer, Scribe, Submission, Unavailable};
 
 use crate::intake::Schema;
-use crate::journal::{self, Folder, Journal};
+use crate::journal::{self, Folder, Journal, base};
 use crate::ledger::{Store, StoreFailure};
 use crate::packages::{Package, Packages, fingerprint, title};
 use crate::snapshot::Snapshots;
 use conductor::{Conductor, Work};
-use keeper::Keeper;
+use keeper::{Compaction, Keeper};
 use metrics::Metrics;
 use std::fmt;
 use std::io;
@@ -145,6 +146,10 @@ pub struct Setup {
     pub snapshot_every: Duration,
     /// How many of the newest snapshots are kept.
     pub snapshots_kept: usize,
+    /// With so many closed segments behind the newest snapshot they give way to a base; never at zero.
+    pub compact_after_segments: usize,
+    /// Where those segments go, packed; nothing: they are gone.
+    pub archive: Option<PathBuf>,
 }
 
 impl Pipeline {
@@ -171,15 +176,22 @@ impl Pipeline {
         let path = snapshots_folder(&setup.data);
         let in_folder = |error| Failure::Folder { path: path.clone(), error };
         let snapshots = Snapshots::open(&path, setup.snapshots_kept).map_err(in_folder)?;
-        let keeper = Keeper::new(snapshots, setup.snapshot_every, metrics.clone());
+        let compaction = Compaction {
+            journal: journal_folder(&setup.data),
+            ledger: ledger_file.clone(),
+            archive: setup.archive.clone(),
+            after_segments: setup.compact_after_segments,
+        };
+        base::clear(&compaction.journal, compaction.archive.as_deref())?;
+        let keeper = Keeper::new(snapshots, compaction, setup.snapshot_every, metrics.clone());
         let mut conductor = Conductor::new(policy, (store, keeper), packages.clone(), (progress.clone(), metrics.clone()), &setup);
-        let after = conductor.recall().map_err(in_folder)?;
+        let after = conductor.recall()?;
         conductor.tell_again(&disk, after)?;
         let (in_force, enacted) = conductor.in_force();
         if let Some(given) = given.filter(|given| !enacted.contains(&fingerprint(&given.policy))) {
             return Err(Failure::NotActivated { given: title(&given.policy), in_force: title(&in_force) });
         }
-        let journal = Journal::open(disk, Schema::from(&*in_force).dictionary(), setup.segment_bytes)?;
+        let journal = Journal::open(disk, Schema::from(&*in_force).dictionary(), setup.segment_bytes, conductor.epoch_reached())?;
 
         let (work, works) = sync_channel(EPOCHS_AHEAD);
         let path = exports_folder(&setup.data);

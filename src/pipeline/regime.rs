@@ -1,11 +1,13 @@
 //! The policy in force, and all that holds under it: how records are read, what conversations hear of them, and what the ledger calls its
 //! benefits and registers.
 
+use super::Failure;
 use super::scribe::Submission;
 use crate::dispatch::{Heard, Listener, Terms};
 use crate::engine::Engine;
 use crate::engine::outcome::Names;
 use crate::intake::{Contact, Decoded, Intake, Item, Schema, Translation};
+use crate::journal::base::Base;
 use crate::journal::entries::{Entry, entries};
 use crate::journal::{self, Dictionary};
 use crate::sources::Quarantined;
@@ -91,6 +93,18 @@ impl Regime {
             }
         }
         engine.submit(updates);
+    }
+
+    /// Has an engine that knows nothing take in a base, and go on after the epoch for which it stands.
+    pub fn tell_base(&mut self, engine: &mut Engine, base: &Base) -> Result<(), Failure> {
+        base.read(|part| {
+            let items = self.restore(&part).items;
+            self.tell(engine, items, |_| ());
+            Ok(())
+        })?;
+        engine.commit();
+        engine.resume_after(base.epoch);
+        Ok(())
     }
 
     pub fn contact(&self, Contact { person, seq, phone, language }: &Contact) -> Heard {

@@ -1,7 +1,7 @@
 //! Copies of a data folder: made while a pipeline works in it, brought back, and tried.
 
 use super::{Failure, Network, Pipeline, Setup, journal_folder, ledger_file, policies_folder, snapshots_folder};
-use crate::journal::{Folder, SEGMENT_BYTES, read_epochs};
+use crate::journal::{Folder, SEGMENT_BYTES, base, read_epochs};
 use crate::ledger::Reader;
 use crate::snapshot::Snapshots;
 use crate::views::Writer;
@@ -45,10 +45,15 @@ pub fn copy_data(from: &Path, to: &Path) -> Result<Kept, Failure> {
     copy.verify()?.map_err(|what| at(&ledger_file(from))(io::Error::new(io::ErrorKind::InvalidData, what)))?;
     let epoch = copy.frontier()?;
     let snapshot = copy_snapshot(&snapshots_folder(from), &snapshots_folder(to), epoch).map_err(at(&snapshots_folder(from)))?;
-    copy_files(&journal_folder(from), &journal_folder(to)).map_err(at(&journal_folder(from)))?;
+    copy_journal(&journal_folder(from), &journal_folder(to)).map_err(at(&journal_folder(from)))?;
     copy_files(&policies_folder(from), &policies_folder(to)).map_err(at(&policies_folder(from)))?;
     let journal = Folder::open(&journal_folder(to)).map_err(at(&journal_folder(to)))?;
-    let journal_epoch = read_epochs(&journal, 0, Epoch::MAX, |_| Ok(()))?.last_epoch;
+    let base = base::newest(&journal_folder(to)).map_err(at(&journal_folder(to)))?.map_or(0, |base| base.epoch);
+    if base > epoch {
+        let what = "its journal was compacted meanwhile, beyond what the ledger of the copy holds: try again";
+        return Err(at(from)(io::Error::new(io::ErrorKind::Interrupted, what)));
+    }
+    let journal_epoch = read_epochs(&journal, base, Epoch::MAX, |_| Ok(()))?.last_epoch.max(base);
     if journal_epoch < epoch {
         let what = format!("its journal ends with epoch {journal_epoch}, its ledger with {epoch}");
         return Err(at(from)(io::Error::new(io::ErrorKind::InvalidData, what)));
@@ -71,10 +76,29 @@ fn copy_snapshot(from: &Path, to: &Path, epoch: Epoch) -> io::Result<Option<Epoc
     }
 }
 
+/// Copies a journal that may be compacted meanwhile: then once more.
+fn copy_journal(from: &Path, to: &Path) -> io::Result<()> {
+    loop {
+        let before = base::newest(from)?.map(|base| base.epoch);
+        let copied = copy_files(from, to).and_then(|()| match base::newest(from)? {
+            Some(base) => copy_files(&base.folder, &to.join(base.folder.file_name().unwrap_or_default())),
+            None => Ok(()),
+        });
+        if base::newest(from)?.map(|base| base.epoch) == before {
+            return copied;
+        }
+        fs::remove_dir_all(to)?;
+    }
+}
+
+/// The files of a folder, without those of folders in it.
 fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            continue;
+        }
         let target = to.join(entry.file_name());
         fs::copy(entry.path(), &target)?;
         File::open(&target)?.sync_all()?;
@@ -88,7 +112,11 @@ pub fn drill(data: &Path, scratch: &Path, allow_assumed: bool) -> Result<Value, 
     let [recalled, told] = ["recalled", "told"].map(|name| scratch.join(name));
     let at = |error| Failure::Folder { path: scratch.to_owned(), error };
     let kept = copy_data(data, &recalled)?;
-    copy_files(&journal_folder(&recalled), &journal_folder(&told)).map_err(at)?;
+    copy_journal(&journal_folder(&recalled), &journal_folder(&told)).map_err(at)?;
+    if base::newest(&journal_folder(&told)).map_err(at)?.is_some() {
+        // What a base stands for is nowhere else but in the ledger.
+        fs::copy(ledger_file(&recalled), ledger_file(&told)).map_err(at)?;
+    }
     copy_files(&policies_folder(&recalled), &policies_folder(&told)).map_err(at)?;
     let digests = [&recalled, &told].map(|folder| {
         let setup = Setup {
@@ -99,6 +127,8 @@ pub fn drill(data: &Path, scratch: &Path, allow_assumed: bool) -> Result<Value, 
             segment_bytes: SEGMENT_BYTES,
             snapshot_every: NEVER,
             snapshots_kept: 1,
+            compact_after_segments: 0,
+            archive: None,
         };
         let pipeline = Pipeline::start(None, setup)?;
         let views = digests(&pipeline);

@@ -6,7 +6,7 @@ use super::regime::Regime;
 use super::{Failure, journal_folder};
 use crate::dispatch::Terms;
 use crate::engine::Engine;
-use crate::journal::{Folder, read_epochs};
+use crate::journal::{Folder, base, read_epochs};
 use dataflows::model::Epoch;
 use dataflows::policy::Policy;
 use std::path::{Path, PathBuf};
@@ -84,8 +84,14 @@ fn follow(
     told: &Told,
     wanted: &AtomicU64,
 ) -> Result<Engine, Failure> {
-    let mut engine = Engine::start(policy.clone(), workers);
     let mut regime = Regime::new(policy.clone(), &Terms::from(&*policy));
+    let begin = |regime: &mut Regime| {
+        let mut engine = Engine::start(policy.clone(), workers);
+        let base = base::newest(&journal).map_err(|error| Failure::Folder { path: journal.clone(), error })?;
+        base.map_or(Ok(()), |base| regime.tell_base(&mut engine, &base))?;
+        Ok::<_, Failure>(engine)
+    };
+    let mut engine = begin(&mut regime)?;
     let disk = Folder::beside(&journal);
     loop {
         let last = match wanted.load(Ordering::Acquire) {
@@ -95,13 +101,21 @@ fn follow(
         };
         let after = engine.epoch();
         if after < last {
-            read_epochs(&disk, after, last, |epoch| {
+            let read = read_epochs(&disk, after, last, |epoch| {
                 let submission = regime.restore(&epoch);
                 regime.tell(&mut engine, submission.items, |_| ());
                 engine.commit();
                 told.0.store(epoch.number, Ordering::Release);
                 Ok(())
-            })?;
+            });
+            if let Err(failure) = read {
+                // What was about to be read may be in a base by now.
+                let base = base::newest(&journal).ok().flatten();
+                match base.is_some_and(|base| base.epoch > engine.epoch()) {
+                    true => engine = begin(&mut regime)?,
+                    false => return Err(failure.into()),
+                }
+            }
         } else if wanted.load(Ordering::Acquire) == last {
             return Ok(engine);
         } else {

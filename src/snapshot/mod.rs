@@ -81,9 +81,7 @@ impl Snapshots {
         for entry in fs::read_dir(&self.folder)? {
             let folder = entry?.path();
             let epoch = folder.file_name().and_then(|name| name.to_str()?.parse().ok());
-            let title = part::title_of(&folder.join(REST));
-            let (workers, package) = title.map_or_else(|_| Default::default(), |title| (title.workers, title.package));
-            complete.extend(epoch.map(|epoch| Snapshot { folder, epoch, workers, package }));
+            complete.extend(epoch.map(|epoch| Snapshot::of(folder, epoch)));
         }
         complete.sort_unstable_by_key(|snapshot| std::cmp::Reverse(snapshot.epoch));
         Ok(complete)
@@ -91,6 +89,18 @@ impl Snapshots {
 }
 
 impl Snapshot {
+    /// The one that a folder holds, of this epoch, or what a base holds of one.
+    pub fn of(folder: PathBuf, epoch: Epoch) -> Snapshot {
+        let title = part::title_of(&folder.join(REST));
+        let (workers, package) = title.map_or_else(|_| Default::default(), |title| (title.workers, title.package));
+        Snapshot { folder, epoch, workers, package }
+    }
+
+    /// Where that lies which is beside the houses.
+    pub fn rest(&self) -> PathBuf {
+        self.folder.join(REST)
+    }
+
     /// Writes what a worker holds.
     pub fn write_worker(&self, worker: usize, save: impl FnOnce(&mut Saver<'_>) -> io::Result<()>) -> io::Result<()> {
         self.write(&worker_name(worker), save)
