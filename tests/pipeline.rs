@@ -84,8 +84,13 @@ impl Running {
             ),
         )
         .unwrap();
-        command.arg("--config").arg(&configuration);
-        let mut child = command.arg("--data").arg(data).stderr(Stdio::piped()).spawn().unwrap();
+        command.arg("--config").arg(&configuration).arg("--data").arg(data);
+        Running::of(&mut command, data, gateway, said)
+    }
+
+    /// By this command.
+    fn of(command: &mut Command, data: &Path, gateway: &str, said: Arc<Mutex<Vec<String>>>) -> Running {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();
         let first: Value = serde_json::from_str(&first).unwrap_or_else(|_| panic!("{first}"));
@@ -484,6 +489,94 @@ fn a_full_disk_is_told_and_passes() {
         limit("unlimited:unlimited");
         running.tell(path, body).unwrap();
     }
+    assert_eq!(running.decisions(), by_batch(&folder, &story));
+    running.stop();
+}
+
+/// While calls of the system to this process fail: those that `what` names.
+struct Failing(Process);
+
+impl Failing {
+    fn begin(running: &Running, what: &[&str]) -> Failing {
+        let pid = running.process.0.id().to_string();
+        let mut command = Command::new("strace");
+        command.args(["-f", "-o", "/dev/null", "-p", &pid]).args(what).stderr(Stdio::piped());
+        let mut process = Process(command.spawn().unwrap());
+        let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("attached")), "strace does not attach");
+        // Whoever writes to nobody is ended.
+        std::thread::spawn(move || lines.for_each(drop));
+        Failing(process)
+    }
+
+    fn end(mut self) {
+        let pid = self.0.0.id().to_string();
+        assert!(Command::new("sh").args(["-c", "kill -INT \"$1\"", "sh", &pid]).status().unwrap().success());
+        self.0.0.wait().unwrap();
+    }
+}
+
+/// A disk that fails to write or to sync: what was not acknowledged is told not to be, and once it works again all goes on.
+#[test]
+fn a_broken_disk_is_told_and_passes() {
+    let folder = Folder::new("broken");
+    let story = quiet_story(400, 4, 4);
+    let mut running = Running::start(&folder.0.join("data"), "none");
+    let journal = running.data.join("journal").join("0000000001.shj").display().to_string();
+    let sync = ["-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO"];
+    let write = ["-P", &journal, "-e", "trace=write", "-e", "inject=write:error=EIO"];
+    for (index, (path, body)) in story.iter().enumerate() {
+        // The first segment is the one that is written as long as nothing is in it.
+        let failing = Failing::begin(&running, if index == 0 { &write } else { &sync });
+        let (status, text) = running.call("POST", path, body).unwrap();
+        assert!(status == 503 && text.contains("Input/output error"), "{status} {text}");
+        failing.end();
+        running.tell(path, body).unwrap();
+    }
+    running.kill();
+    running.start_again();
+    assert_eq!(running.decisions(), by_batch(&folder, &story));
+    running.stop();
+}
+
+/// In a folder that may only be read a pipeline does not start, says which it is, and harms nothing.
+#[test]
+fn a_folder_that_may_only_be_read_is_refused() {
+    let folder = Folder::new("read-only");
+    let story = quiet_story(400, 4, 2);
+    let data = folder.0.join("data");
+    let running = Running::start(&data, "none");
+    story.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
+    running.stop();
+    let read_only = "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && exec \"$2\" run --listen 127.0.0.1:0 --data \"$1\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", read_only, "sh"]).arg(&data).arg(env!("CARGO_BIN_EXE_shanyraq"));
+    let output = command.output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains(&data.join("journal").display().to_string()) && message.contains("Read-only file system"), "{message}");
+    let running = Running::start(&data, "none");
+    assert_eq!(running.decisions(), by_batch(&folder, &story));
+    running.stop();
+}
+
+/// A clock that jumps a lifetime back and forth, and runs a thousand times too fast, moves no date and loses nothing.
+#[test]
+fn a_clock_that_jumps_moves_nothing() {
+    let folder = Folder::new("clock");
+    let story = quiet_story(400, 4, 6);
+    let data = folder.0.join("data");
+    for (clock, part) in ["-40y", "+40y x1000", "-10y x0.1"].iter().zip(story.chunks(story.len().div_ceil(3))) {
+        let mut command = Command::new("sh");
+        let false_clock = "LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketime.so.1) FAKETIME=\"$1\" exec \"$2\" run --policy kz --listen 127.0.0.1:0 --data \"$3\"";
+        command.args(["-c", false_clock, "sh", clock, env!("CARGO_BIN_EXE_shanyraq")]).arg(&data);
+        // What jumps is the clock on the wall: the other one never does.
+        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        let running = Running::of(&mut command, &data, "none", Arc::default());
+        part.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
+        running.stop();
+    }
+    let running = Running::start(&data, "none");
     assert_eq!(running.decisions(), by_batch(&folder, &story));
     running.stop();
 }
