@@ -7,6 +7,7 @@ use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use shanyraq::packages::{Package, fingerprint};
+use shanyraq::pipeline::ledger_file;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -326,6 +327,15 @@ pub fn kill_again_and_again(most: usize, seed: u64) {
     assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
     let journal = [("/v1/updates".to_owned(), exported.stdout)];
     assert_eq!(views_by_batch(&folder, &package, &journal)[2], decisions, "batch on what the journal holds");
+    // Who said yes, to what and when, can be proven; and a message that is taken away is missed.
+    let ledger = rusqlite::Connection::open(ledger_file(Path::new(&data))).unwrap();
+    let yeses = "SELECT count(*) FROM consents WHERE length(reply) = 16 AND policy LIKE 'kz@%' AND date >= '2026-01-01'";
+    let yeses: usize = ledger.query_row(yeses, [], |row| row.get(0)).unwrap();
+    assert!(yeses > 10, "{yeses}");
+    assert!(ledger.execute("DELETE FROM outbox WHERE kind = 'offer'", []).unwrap() > 10);
+    let output = shanyraq(["ledger", "verify", "--data", &data]);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && message.contains("there is no message"), "{message}");
 }
 
 /// A ledger in which somebody altered a row, and a journal that leads elsewhere, are told so.
@@ -719,3 +729,69 @@ fn a_token_opens_its_own_door() {
 const FEED: &str = "c8bc2586cdd87cd6f970fc4262c4bbc49165811788825fbc1ba3366bfde45413";
 const READER: &str = "3d0941964aa3ebdcb00ccef58b1bb399f9f898465e9886d5aec7f31090a0fb30";
 const OPERATOR: &str = "06e55b633481f7bb072957eabcf110c972e86691c3cfedabe088024bffe42f23";
+
+/// By its commands: what a package would change is told by benefit and region, then it is proposed, activated and in force.
+#[test]
+fn another_policy_by_commands() {
+    let folder = Folder::new("commands");
+    let package = folder.0.join("later");
+    let story = story_of_two_packages(1_000, 5, 14, &package);
+    let running = Running::start(&folder.0.join("data"), "none");
+    let updates = story.iter().filter(|(path, _)| path == "/v1/updates");
+    updates.clone().for_each(|(path, body)| running.tell(path, body).unwrap());
+    let (package, people) = (package.display().to_string(), folder.0.join("people.ndjson"));
+    let to = ["--to", running.url.as_str()];
+    let refused = shanyraq(["policy", "activate", &package, "--from", "2026-01-01"].iter().chain(&to));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("was never proposed here"));
+    let diff = |more: &[&str]| shanyraq(["policy", "diff", &package].iter().chain(&to).chain(more));
+    let told = diff(&["--json", "--people", &people.display().to_string()]);
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let rows: Vec<Value> = String::from_utf8_lossy(&told.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (compared, sums) = rows.split_last().unwrap();
+    assert_eq!((&compared["in_force"], &compared["compared"]), (&json!("kz@2026.1"), &json!("kz@2026.2")));
+    let number = |row: &Value, name: &str| row[name].as_i64().unwrap();
+    let behind: Vec<Value> = std::fs::read_to_string(&people).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    // Every number is as many people, and every sum is theirs.
+    for sum in sums {
+        let is_of = |row: &&Value| row["benefit"] == sum["benefit"] && row["region"].as_str().unwrap_or_default() == sum["region"];
+        let of_sum: Vec<&Value> = behind.iter().filter(is_of).collect();
+        let of_kind = |kind: &str| of_sum.iter().filter(|row| row["change"] == kind).count() as i64;
+        assert_eq!([number(sum, "gained"), number(sum, "lost")], [of_kind("gained"), of_kind("lost")], "{sum}");
+        let money = |name: &str| of_sum.iter().map(|row| number(row, name)).sum::<i64>();
+        assert_eq!([number(sum, "money_before"), number(sum, "money_now")], [money("before"), money("now")], "{sum}");
+    }
+    let people_of = |name: &str| sums.iter().map(|sum| number(sum, name)).sum::<i64>();
+    assert!(people_of("gained") > 50 && people_of("lost") > 50 && people_of("more") > 20, "{sums:?}");
+    let table = String::from_utf8_lossy(&diff(&[]).stdout).into_owned();
+    assert!(table.contains("aaa_town_pass") && table.contains("kz@2026.2 instead of kz@2026.1"), "{table}");
+    let activated = shanyraq(["policy", "activate", &package, "--from", "2026-01-01"].iter().chain(&to));
+    assert!(activated.status.success(), "{}", String::from_utf8_lossy(&activated.stderr));
+    assert_eq!(running.insist("GET", "/v1/status", b"").unwrap()["policy"], "kz@2026.2");
+    let batch = views_by_batch(&folder, &package, &updates.cloned().collect::<Story>());
+    assert_eq!(running.decisions(), batch[2]);
+    running.stop();
+}
+
+/// A feed that was broken off goes on where it was.
+#[test]
+fn a_feed_goes_on_where_it_was() {
+    let folder = Folder::new("resumed");
+    let running = Running::start(&folder.0.join("data"), "none");
+    let story = quiet_story(3_000, 9, 1);
+    let lines: Vec<u8> = story.iter().flat_map(|(_, body)| body.iter().copied()).collect();
+    let whole = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+    let half = lines.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(whole as usize / 2).unwrap().0;
+    let (file, remembered) = (folder.write("feed.ndjson", &lines[..=half]).display().to_string(), folder.0.join("feed.json"));
+    let remembered = remembered.display().to_string();
+    let feed =
+        || summary(&shanyraq(["feed", &file, "--json", "--resume", &remembered, "--to", &running.url]))["accepted"].as_u64().unwrap();
+    let first = feed();
+    assert!(first > 1_000 && feed() == 0, "what was acknowledged is not sent again");
+    folder.write("feed.ndjson", &lines);
+    // The last block was not full, and goes once more with what has come since.
+    let second = feed();
+    assert!(second >= whole - first && second < whole, "{first} and {second} of {whole}");
+    assert_eq!(running.decisions(), by_batch(&folder, &story));
+    running.stop();
+}

@@ -55,7 +55,7 @@ pub fn said(data: &Path) -> Vec<String> {
     // Whether a record that nobody needs any more is a duplicate hangs on whether a house has forgotten it yet: not compared.
     let tables = [("epochs", "epoch, date, changed")]
         .into_iter()
-        .chain(["meta", "policies", "decisions", "changes", "outbox", "quarantine"].map(|table| (table, "*")));
+        .chain(["meta", "policies", "decisions", "changes", "outbox", "offers", "consents", "quarantine"].map(|table| (table, "*")));
     for (table, columns) in tables {
         let mut query = sql.prepare(&format!("SELECT {columns} FROM {table}")).unwrap();
         let columns = query.column_count();

@@ -4,6 +4,8 @@ use super::Failure;
 use crate::sources::{Piece, blocks_of_lines};
 use clap::Args;
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +26,9 @@ pub struct FeedArguments {
     /// The pipeline.
     #[arg(long, default_value = "http://127.0.0.1:7117")]
     pub to: String,
+    /// A file that remembers how far this feed came: with it, a feed that was broken off goes on where it was.
+    #[arg(long)]
+    pub resume: Option<PathBuf>,
     /// Print the summary as JSON.
     #[arg(long)]
     pub json: bool,
@@ -42,9 +47,9 @@ struct Sent {
 /// Sends everything, waiting while the pipeline cannot take it. What is sent twice is known already, so a feed that was broken off is simply
 /// sent again.
 pub fn feed(arguments: &FeedArguments) -> Result<(), Failure> {
-    let mut sent = Sent::default();
+    let (mut sent, mut progress) = (Sent::default(), Progress::read(arguments.resume.as_deref())?);
     for path in &arguments.paths {
-        send_file(&arguments.to, path, &mut sent)?;
+        send_file(&arguments.to, path, &mut sent, &mut progress)?;
     }
     let Sent { accepted, quarantined, left_out, last_token } = sent;
     match arguments.json {
@@ -60,14 +65,55 @@ pub fn feed(arguments: &FeedArguments) -> Result<(), Failure> {
     }
 }
 
-fn send_file(to: &str, path: &Path, sent: &mut Sent) -> Result<(), Failure> {
+/// How far a feed came, file by file.
+struct Progress<'a> {
+    file: Option<&'a Path>,
+    /// Lines that were acknowledged, by the file's name.
+    lines: BTreeMap<PathBuf, u64>,
+}
+
+impl Progress<'_> {
+    fn read(file: Option<&Path>) -> Result<Progress<'_>, Failure> {
+        let lines = match file.map(std::fs::read) {
+            Some(Ok(known)) => serde_json::from_slice(&known).map_err(|error| cannot(file, &error.into()))?,
+            Some(Err(error)) if error.kind() != ErrorKind::NotFound => return Err(cannot(file, &error)),
+            _ => BTreeMap::new(),
+        };
+        Ok(Progress { file, lines })
+    }
+
+    fn is_sent(&self, path: &Path, line: u64) -> bool {
+        self.lines.get(path).is_some_and(|sent| line <= *sent)
+    }
+
+    /// Everything up to a line of a file was acknowledged.
+    fn set(&mut self, path: &Path, line: u64) -> Result<(), Failure> {
+        let Some(file) = self.file else { return Ok(()) };
+        self.lines.insert(path.to_owned(), line);
+        let draft = file.with_extension("draft");
+        let written = serde_json::to_vec(&self.lines).map_err(Into::into).and_then(|known| std::fs::write(&draft, known));
+        written.and_then(|()| std::fs::rename(&draft, file)).map_err(|error| cannot(Some(file), &error))
+    }
+}
+
+fn cannot(file: Option<&Path>, error: &std::io::Error) -> Failure {
+    Failure::failed(format!("--resume {}: {error}", file.unwrap_or(Path::new("")).display()))
+}
+
+fn send_file(to: &str, path: &Path, sent: &mut Sent, progress: &mut Progress<'_>) -> Result<(), Failure> {
     let problem = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     // It travels in a header.
     let name: String = name.chars().map(|letter| if letter.is_ascii_graphic() { letter } else { '_' }).collect();
     for piece in blocks_of_lines(path, BODY_BYTES).map_err(problem)? {
         match piece {
-            Piece::Block(block) => send(to, &name, &block.bytes, sent)?,
+            Piece::Block(block) => {
+                let last = block.first_line + block.bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+                if !progress.is_sent(path, last) {
+                    send(to, &name, &block.bytes, sent)?;
+                    progress.set(path, last)?;
+                }
+            }
             Piece::Fault { line, reason, .. } => {
                 eprintln!("{}:{line}: {reason}", path.display());
                 sent.left_out += 1;

@@ -178,6 +178,9 @@ pub struct Desk {
     due: BTreeSet<RightKey>,
     touched: BTreeSet<PersonId>,
     counts: [usize; Stage::NAMES.len()],
+    /// Conversations that began or went on since this was last asked.
+    #[serde(skip)]
+    changed: BTreeSet<RightKey>,
 }
 
 impl Desk {
@@ -201,6 +204,7 @@ impl Desk {
             due: BTreeSet::new(),
             touched: BTreeSet::new(),
             counts: [0; Stage::NAMES.len()],
+            changed: BTreeSet::new(),
         }
     }
 
@@ -217,6 +221,10 @@ impl Desk {
     }
     pub fn conversations(&self) -> impl Iterator<Item = (&RightKey, &Conversation)> {
         self.conversations.iter()
+    }
+    /// The rights whose conversations began or went on since this was last asked.
+    pub fn take_changed(&mut self) -> BTreeSet<RightKey> {
+        std::mem::take(&mut self.changed)
     }
     /// How many conversations are in each stage, in the order of [`Stage::NAMES`].
     pub fn counts(&self) -> &[usize] {
@@ -467,6 +475,7 @@ impl Desk {
     /// Puts a conversation back, and keeps the indexes true.
     fn put(&mut self, right: RightKey, conversation: Conversation) {
         self.due.insert(right.clone());
+        self.changed.insert(right.clone());
         self.touched.insert(conversation.standing.addressee);
         self.counts[conversation.stage.position()] += 1;
         let (addressee, open_at) = (conversation.standing.addressee, open_phone(&conversation));

@@ -236,6 +236,10 @@ impl Ledger {
     pub fn take_changed_texts(&mut self) -> Vec<Message> {
         self.outbox.take_changed()
     }
+    /// The rights whose conversations began or went on since this was last asked.
+    pub fn take_changed_offers(&mut self) -> BTreeSet<RightKey> {
+        self.desk.take_changed()
+    }
     /// Whether people are written to.
     pub fn is_live(&self) -> bool {
         self.live

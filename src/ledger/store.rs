@@ -6,7 +6,7 @@
 
 use super::checkpoints::Checkpoints;
 use super::{Ledger, Message};
-use crate::dispatch::Terms;
+use crate::dispatch::{Consent, Conversation, RightKey, Terms};
 use crate::journal::Own;
 use crate::packages::{fingerprint, title};
 use crate::sources::Quarantined;
@@ -16,14 +16,14 @@ use dataflows::policy::Policy;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The form of the tables; another one is another program's.
-const FORMAT: i64 = 3;
+const FORMAT: i64 = 4;
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta(
@@ -39,11 +39,38 @@ const TABLES: &str = "
         chain TEXT);
     CREATE INDEX IF NOT EXISTS changes_by_person ON changes(person);
     CREATE TABLE IF NOT EXISTS outbox(
-        message TEXT PRIMARY KEY, epoch INTEGER, date TEXT, person TEXT, benefit TEXT, ground TEXT, round INTEGER, kind TEXT, phone TEXT,
-        status TEXT, text TEXT) WITHOUT ROWID;
+        message TEXT PRIMARY KEY, epoch INTEGER, date TEXT, person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, round INTEGER,
+        kind TEXT, phone TEXT, status TEXT, text TEXT) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS offers(
+        person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, round INTEGER, stage TEXT, since TEXT, lost TEXT, quiet_until TEXT,
+        phone TEXT, refusal TEXT, epoch INTEGER, PRIMARY KEY(person, benefit, ground, period)) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS consents(
+        person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, round INTEGER, date TEXT, policy TEXT, reply TEXT, epoch INTEGER,
+        PRIMARY KEY(person, benefit, ground, period, round)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS quarantine(
         number INTEGER PRIMARY KEY, epoch INTEGER, feed TEXT, line INTEGER, field TEXT, reason TEXT, raw BLOB, state TEXT NOT NULL);
 ";
+
+/// What must not be found: texts without a conversation, conversations in which something was said and no text, yeses to nothing.
+const ACCOUNTS: [(&str, &str); 3] = [
+    (
+        "outbox: a message is about no right that there is a conversation about",
+        "SELECT message FROM outbox WHERE NOT EXISTS (SELECT 1 FROM offers WHERE offers.person = outbox.person AND offers.benefit = outbox.benefit
+         AND offers.ground = outbox.ground AND offers.period = outbox.period AND offers.round >= outbox.round) LIMIT 1",
+    ),
+    (
+        "offers: somebody was written to, and there is no message",
+        "SELECT person || ' ' || benefit FROM offers WHERE phone IS NOT NULL AND stage IN ('noticed', 'sent1', 'sent2', 'no_answer', 'declined', 'consented', 'wait_account',
+         'no_account', 'case', 'assigned', 'rejected', 'paid') AND NOT EXISTS (SELECT 1 FROM outbox WHERE offers.person = outbox.person
+         AND offers.benefit = outbox.benefit AND offers.ground = outbox.ground AND offers.period = outbox.period AND offers.round = outbox.round) LIMIT 1",
+    ),
+    (
+        "consents: a yes is to nothing that was offered",
+        "SELECT person || ' ' || benefit FROM consents WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE consents.person = outbox.person
+         AND consents.benefit = outbox.benefit AND consents.ground = outbox.ground AND consents.period = outbox.period
+         AND consents.round = outbox.round) LIMIT 1",
+    ),
+];
 
 /// Why the ledger's file cannot be used.
 #[derive(Debug)]
@@ -126,6 +153,8 @@ pub struct Page<'a> {
     pub ended: &'a [Change],
     pub changes: &'a [Change],
     pub texts: &'a [Message],
+    /// Rights whose conversations began or went on.
+    pub offers: &'a BTreeSet<RightKey>,
     pub refused: &'a [Quarantined],
     pub own: &'a [Own],
     pub ignored: Ignored,
@@ -209,6 +238,7 @@ impl Store {
         }
         write_changes(&transaction, rows, page, page.changes, &mut link)?;
         write_texts(&transaction, ledger.desk().terms(), page.texts)?;
+        write_offers(&transaction, ledger, &title(&self.policy), page)?;
         write_refused(&transaction, page)?;
         let changed = page.ended.iter().chain(page.changes).filter(|change| change.is_of_decision()).count();
         let Ignored { duplicates, superseded } = page.ignored;
@@ -286,10 +316,9 @@ fn write_changes(
 }
 
 fn write_texts(transaction: &Transaction<'_>, terms: &Terms, texts: &[Message]) -> Result<(), StoreFailure> {
-    let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     for Message { id, epoch, date, text, status } in texts {
-        let right = &text.right;
-        let (person, benefit, ground) = (terms.person.format(right.person), &terms.benefit(right.benefit).id, terms.ground(&right.ground));
+        let [person, benefit, ground, period] = names_of(terms, &text.right);
         let (kind, phone) = (text.kind.name(), text.phone.to_string());
         enter.execute(params![
             hex(*id),
@@ -298,6 +327,7 @@ fn write_texts(transaction: &Transaction<'_>, terms: &Terms, texts: &[Message]) 
             person,
             benefit,
             ground,
+            period,
             text.round,
             kind,
             phone,
@@ -306,6 +336,43 @@ fn write_texts(transaction: &Transaction<'_>, terms: &Terms, texts: &[Message]) 
         ])?;
     }
     Ok(())
+}
+
+/// Where conversations are, and the yeses among them: to texts of which package, and what was replied, by its hash.
+fn write_offers(transaction: &Transaction<'_>, ledger: &Ledger, policy: &str, page: &Page<'_>) -> Result<(), StoreFailure> {
+    let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO offers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut agree = transaction.prepare_cached("INSERT OR IGNORE INTO consents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let day = |date: Date| (date != Date::NEVER && date != Date::BEFORE_ALL).then(|| date.to_string());
+    for right in page.offers {
+        let Some(conversation) = ledger.desk().conversation(right) else { continue };
+        let [person, benefit, ground, period] = names_of(ledger.desk().terms(), right);
+        let Conversation { round, stage, since, lost, quiet_until, phone, consent, refusal, .. } = conversation;
+        enter.execute(params![
+            person,
+            benefit,
+            ground,
+            period,
+            round,
+            stage.name(),
+            day(*since),
+            lost.and_then(day),
+            day(*quiet_until),
+            phone.map(|phone| phone.to_string()),
+            refusal.as_deref(),
+            page.epoch
+        ])?;
+        if let Some(Consent { on, reply_hash }) = consent {
+            let reply = format!("{reply_hash:016x}");
+            agree.execute(params![person, benefit, ground, period, round, day(*on), policy, reply, page.epoch])?;
+        }
+    }
+    Ok(())
+}
+
+/// Person, benefit, ground and period of a right, as they are named outside.
+fn names_of(terms: &Terms, right: &RightKey) -> [String; 4] {
+    let period = if right.period == Date::NEVER { String::new() } else { right.period.to_string() };
+    [terms.person.format(right.person), terms.benefit(right.benefit).id.clone(), terms.ground(&right.ground), period]
 }
 
 fn write_refused(transaction: &Transaction<'_>, page: &Page<'_>) -> Result<(), StoreFailure> {
@@ -387,7 +454,7 @@ impl Reader {
     /// Of each table that tells what was decided and said, the sum of its rows' hashes.
     pub fn digests(&self) -> Result<BTreeMap<String, String>, StoreFailure> {
         let mut digests = BTreeMap::new();
-        for table in ["policies", "decisions", "changes", "outbox", "quarantine"] {
+        for table in ["policies", "decisions", "changes", "outbox", "offers", "consents", "quarantine"] {
             let mut query = self.0.prepare(&format!("SELECT * FROM {table}"))?;
             let columns = query.column_count();
             let (mut rows, mut digest) = (query.query([])?, 0_u128);
@@ -449,6 +516,11 @@ impl Reader {
             verified.changes += 1;
             if link != chain || number != verified.changes {
                 return Ok(Err(format!("changes: the chain breaks at change {number}")));
+            }
+        }
+        for (what, query) in ACCOUNTS {
+            if let Some(row) = self.0.query_row(query, [], |row| row.get::<_, String>(0)).optional()? {
+                return Ok(Err(format!("{what} ({row})")));
             }
         }
         let stray = "SELECT message FROM outbox WHERE NOT EXISTS (SELECT 1 FROM changes WHERE changes.person = outbox.person

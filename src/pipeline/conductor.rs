@@ -12,11 +12,12 @@ use crate::engine::outcome::{Outcome, compare};
 use crate::engine::{Engine, EpochOutput};
 use crate::journal::base::{self, Base};
 use crate::journal::{self, Disk, Own, read_epochs};
-use crate::ledger::{Ledger, Message, Page, Resettled, Store, StoreFailure};
+use crate::ledger::{Ledger, Message, Page, Resettled, Status, Store, StoreFailure};
 use crate::packages::{Packages, fingerprint, title};
 use crate::snapshot::Snapshot;
 use dataflows::model::{Date, Epoch};
 use dataflows::policy::Policy;
+use hashbrown::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,6 +68,8 @@ pub(super) struct Conductor {
     hands_over: bool,
     /// Intents that are on their way to the journal.
     intending: Option<Answer>,
+    /// When that arrived which led to each text that the network has not answered for yet.
+    unanswered: HashMap<u128, Instant>,
 }
 
 /// The policy that was in force until now, and what was concluded under it.
@@ -120,6 +123,7 @@ impl Conductor {
             metrics,
             hands_over: setup.network != Network::Nowhere,
             intending: None,
+            unanswered: HashMap::new(),
         }
     }
 
@@ -267,13 +271,14 @@ impl Conductor {
                 Own::Receipt { .. } | Own::Reply { .. } | Own::Settled { .. } => {}
             }
         }
-        let texts = self.ledger.take_changed_texts();
+        let (texts, offers) = (self.ledger.take_changed_texts(), self.ledger.take_changed_offers());
         let page = Page {
             epoch,
             date: output.date,
             ended: &ended,
             changes: &output.changes,
             texts: &texts,
+            offers: &offers,
             refused: &refused,
             own: &own,
             ignored: output.ignored,
@@ -289,6 +294,9 @@ impl Conductor {
             }
             self.progress.change(|standing| standing.failure = Some(failure.to_string()));
             std::thread::sleep(PAUSE);
+        }
+        if scribe.is_some() {
+            self.time_texts(&texts, &own, arrived.unwrap_or(begun));
         }
         self.measure(&output, begun, arrived);
         self.tell_standing(epoch);
@@ -309,6 +317,23 @@ impl Conductor {
             standing.offers.extend_from_slice(self.ledger.desk().counts());
             standing.texts_under_way = self.ledger.outbox().under_way() as u64;
         });
+    }
+
+    fn time_texts(&mut self, texts: &[Message], own: &[Own], arrived: Instant) {
+        for message in texts {
+            match message.status {
+                Status::Waiting => drop(self.unanswered.entry(message.id).or_insert(arrived)),
+                Status::Suppressed => drop(self.unanswered.remove(&message.id)),
+                _ => {}
+            }
+        }
+        for own in own {
+            if let Own::Receipt { message, .. } = own
+                && let Some(arrived) = self.unanswered.remove(message)
+            {
+                Metrics::since(&self.metrics.answered, arrived);
+            }
+        }
     }
 
     fn measure(&self, output: &EpochOutput, begun: Instant, arrived: Option<Instant>) {

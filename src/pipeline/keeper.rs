@@ -1,6 +1,6 @@
 //! The keeper of snapshots: when one is due, who writes it, and from which one a start goes on.
 
-use super::metrics::Metrics;
+use super::metrics::{Metrics, OfStore};
 use super::{Failure, journal_folder, ledger_file, snapshots_folder};
 use crate::engine::Engine;
 use crate::journal::base;
@@ -111,6 +111,16 @@ impl Keeper {
         self.metrics.snapshot_time.set(since_1970.as_secs() as i64);
     }
 
+    /// What is watched of the stores is no reason to fail.
+    fn measure_stores(&self) {
+        let newest = self.snapshots.newest().ok().and_then(|snapshots| snapshots.into_iter().next());
+        for (store, (keys, bytes)) in newest.and_then(|snapshot| snapshot.sizes().ok()).into_iter().flatten() {
+            let store = OfStore { store };
+            self.metrics.store_keys.get_or_create(&store).set(keys as i64);
+            self.metrics.store_bytes.get_or_create(&store).set(bytes as i64);
+        }
+    }
+
     fn bury(&mut self) {
         if self.under_way.as_ref().is_some_and(JoinHandle::is_finished) {
             self.join();
@@ -123,6 +133,7 @@ impl Keeper {
             Ok(()) => {
                 tracing::info!(epoch = self.last.0, milliseconds = self.last.1.elapsed().as_millis() as u64, "snapshot written");
                 self.measure(SystemTime::now());
+                self.measure_stores();
                 self.compact();
             }
             Err(error) => {
@@ -197,7 +208,12 @@ impl Compaction {
 /// Has each thread that holds something write it in a copy of the process.
 fn copy(draft: &Snapshot, engine: &Engine, ledger: &Ledger) -> Vec<io::Result<Copy>> {
     let of_worker = draft.clone();
-    let mut copies = engine.with_houses(move |worker, house| in_a_copy(|| of_worker.write_worker(worker, |saver| house.save(saver))));
+    let mut copies = engine.with_houses(move |worker, house| {
+        in_a_copy(|| {
+            of_worker.write_worker(worker, |saver| house.save(saver))?;
+            of_worker.write_sizes(worker, &house.sizes())
+        })
+    });
     copies.push(in_a_copy(|| {
         draft.write_rest(|saver| {
             engine.save(saver)?;

@@ -25,6 +25,12 @@ pub struct OfRegister {
     pub register: String,
 }
 
+/// Of which store.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct OfStore {
+    pub store: String,
+}
+
 /// In which state.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct InState {
@@ -56,6 +62,7 @@ pub struct Metrics {
     pub acknowledged: Histogram,
     pub epoch: Histogram,
     pub in_ledger: Histogram,
+    pub answered: Histogram,
     pub changes: Counter,
     pub texts: Counter,
     pub texts_under_way: Family<InState, Gauge>,
@@ -67,6 +74,8 @@ pub struct Metrics {
     pub snapshot_epoch: Gauge,
     pub snapshot_time: Gauge,
     pub snapshot_stall: Histogram,
+    pub store_keys: Family<OfStore, Gauge>,
+    pub store_bytes: Family<OfStore, Gauge>,
     pub snapshots_failed: Counter,
     pub compactions_failed: Counter,
     pub resident_bytes: Gauge,
@@ -88,6 +97,7 @@ impl Default for Metrics {
             acknowledged: times(),
             epoch: times(),
             in_ledger: times(),
+            answered: times(),
             changes: Counter::default(),
             texts: Counter::default(),
             texts_under_way: Family::default(),
@@ -99,6 +109,8 @@ impl Default for Metrics {
             snapshot_epoch: Gauge::default(),
             snapshot_time: Gauge::default(),
             snapshot_stall: times(),
+            store_keys: Family::default(),
+            store_bytes: Family::default(),
             snapshots_failed: Counter::default(),
             compactions_failed: Counter::default(),
             resident_bytes: Gauge::default(),
@@ -122,6 +134,8 @@ impl Metrics {
         registry.register_with_unit("acknowledged", "From arrival to the journal, by submission", Unit::Seconds, self.acknowledged.clone());
         registry.register_with_unit("epoch", "One epoch through engine and ledger", Unit::Seconds, self.epoch.clone());
         registry.register_with_unit("in_ledger", "From the first arrival of an epoch to the ledger", Unit::Seconds, self.in_ledger.clone());
+        let help = "From the first arrival of the epoch that led to a text to the network's answer for it";
+        registry.register_with_unit("answered", help, Unit::Seconds, self.answered.clone());
         registry.register("changes", "Changed decisions since the start", self.changes.clone());
         registry.register("texts", "Texts decided on, of all time", self.texts.clone());
         registry.register("texts_under_way", "Texts that wait or were handed over and not answered for", self.texts_under_way.clone());
@@ -138,6 +152,9 @@ impl Metrics {
             Unit::Seconds,
             self.snapshot_stall.clone(),
         );
+        registry.register("store_keys", "Keys of a store of the engine, as of the newest snapshot", self.store_keys.clone());
+        let help = "What a store of the engine takes, as of the newest snapshot: of a person, over the keys of `people`";
+        registry.register_with_unit("store", help, Unit::Bytes, self.store_bytes.clone());
         registry.register("compactions_failed", "Compactions of the journal that failed", self.compactions_failed.clone());
         registry.register("snapshots_failed", "Snapshots that could not be written or read", self.snapshots_failed.clone());
         registry.register_with_unit("resident", "Memory of the process", Unit::Bytes, self.resident_bytes.clone());
