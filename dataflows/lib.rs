@@ -222,20 +222,30 @@ impl House {
 
     /// The rights of this worker's people and households as they stand, whatever else stands beside them.
     pub fn rights(&self, circumstances: &Circumstances) -> Vec<Right> {
+        self.rights_of(circumstances, |_| true)
+    }
+
+    /// The same of those households that are wanted, and of the people in them.
+    pub fn rights_of(&self, circumstances: &Circumstances, wanted: impl Fn(HouseholdKey) -> bool) -> Vec<Right> {
         let environment = self.policy.environment(circumstances.today, &circumstances.feeds);
         let (mut evaluator, mut rights) = (Evaluator::new(self.policy.clone()), Vec::new());
         let mut contribution = Contribution::default();
-        for entry in &self.files.borrow().entries {
+        for entry in self.files.borrow().entries.iter().filter(|entry| wanted(entry.membership.household)) {
             measure_one(&mut evaluator, &environment, entry.person, &entry.file, entry.membership, &mut contribution);
             rights.extend(contribution.entitlements.iter().map(|entitlement| right(entry.membership.household, entitlement)));
         }
         let (rows, mut row, mut judgement) = (self.rows.borrow(), Row::default(), Judgement::default());
-        for household in rows.sorted_keys() {
+        for household in rows.sorted_keys().into_iter().filter(|household| wanted(*household)) {
             rows.read(household, &mut row);
             evaluator.judge(&environment, &row, household, &mut judgement);
             rights.extend(judgement.entitlements.iter().map(|entitlement| right(household, entitlement)));
         }
         rights
+    }
+
+    /// Everybody of this worker of whom anything is known: their packed files and places.
+    pub fn files(&self, mut each: impl FnMut(PersonId, &[u8], Membership)) {
+        self.files.borrow().entries.iter().for_each(|entry| each(entry.person, &entry.file, entry.membership));
     }
 
     /// The packed file and the place of a person, if this worker keeps them.

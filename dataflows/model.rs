@@ -238,6 +238,18 @@ pub enum Role {
     Dependant,
 }
 
+impl Role {
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Outside => "outside",
+            Role::Head => "head",
+            Role::Spouse => "spouse",
+            Role::Child => "child",
+            Role::Dependant => "dependant",
+        }
+    }
+}
+
 /// Where someone belongs, and as what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Membership {

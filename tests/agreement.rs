@@ -163,7 +163,7 @@ impl Run {
         let stands = |(household, person, role): (HouseholdKey, PersonId, Role)| {
             members += 1;
             let view = persons.get(policy.person.format(person).as_str());
-            view.is_some_and(|view| view.household == household.format(policy.person) && view.role == role_name(role))
+            view.is_some_and(|view| view.household == household.format(policy.person) && view.role == role.name())
         };
         let all_stand = engine.members().all(stands);
         let is_computed = |(person, values): (PersonId, Vec<i64>)| {
@@ -199,7 +199,7 @@ impl Run {
         let Run { engine, policy, .. } = &mut *self;
         for (household, person, role) in engine.members() {
             let (person, household) = (policy.person.format(person), household.format(policy.person));
-            facts.insert(format!("{person} lives in {household} as {}", role_name(role)));
+            facts.insert(format!("{person} lives in {household} as {}", role.name()));
         }
         for (person, values) in engine.person_values() {
             facts.extend(values_of(policy, &policy.person.format(person), Level::Person, &values));
@@ -255,16 +255,6 @@ fn is_judged(policy: &Policy, judgement: &Judgement, expected: &Household) -> bo
         && points(&policy.levels, &judgement.level_points, &expected.level_points)
         && (Some(judgement.score), Some(judgement.level_score)) == (expected.score, expected.level_score)
         && (i64::from(judgement.category), level) == (expected.category.unwrap_or(0), expected.level)
-}
-
-fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Outside => "outside",
-        Role::Head => "head",
-        Role::Spouse => "spouse",
-        Role::Child => "child",
-        Role::Dependant => "dependant",
-    }
 }
 
 /// The households of a world that are judged.

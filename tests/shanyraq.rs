@@ -68,3 +68,6 @@ mod operations;
 
 /// Another policy comes into force while a pipeline runs.
 mod activation;
+
+/// Families picked at random are computed once more, by the twin.
+mod audit;

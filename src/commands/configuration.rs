@@ -26,13 +26,14 @@ pub struct Configuration {
     pub tokens: Tokens,
     pub snapshot_seconds: u64,
     pub snapshots_kept: usize,
+    pub audited_families: usize,
     pub compact_after_segments: usize,
     /// Empty: what is compacted is gone.
     pub archive: PathBuf,
 }
 
 /// What a configuration may say.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "data",
     "policy",
     "listen",
@@ -44,6 +45,7 @@ const KEYS: [&str; 13] = [
     "tokens",
     "snapshot_seconds",
     "snapshots_kept",
+    "audited_families",
     "compact_after_segments",
     "archive",
 ];
@@ -63,6 +65,7 @@ impl Default for Configuration {
             tokens: Tokens::default(),
             snapshot_seconds: 900,
             snapshots_kept: 2,
+            audited_families: 3,
             compact_after_segments: 32,
             archive: PathBuf::from("data/archive"),
         }

@@ -62,6 +62,7 @@ impl RunArguments {
             tokens: said.tokens,
             snapshot_seconds: said.snapshot_seconds,
             snapshots_kept: said.snapshots_kept,
+            audited_families: said.audited_families,
             compact_after_segments: said.compact_after_segments,
             archive: said.archive,
         })
@@ -93,6 +94,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         segment_bytes: configuration.segment_bytes,
         snapshot_every: Duration::from_secs(configuration.snapshot_seconds),
         snapshots_kept: configuration.snapshots_kept,
+        audited_families: configuration.audited_families,
         compact_after_segments: configuration.compact_after_segments,
         archive: Some(configuration.archive).filter(|archive| !archive.as_os_str().is_empty()),
     };

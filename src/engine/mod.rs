@@ -273,6 +273,11 @@ impl Engine {
         Outcome::new(self.policy.clone(), conclusions, &self.secret())
     }
 
+    /// All numbers of people who have several.
+    pub fn of_several_numbers(&self) -> BTreeSet<PersonId> {
+        self.numbers.of_several()
+    }
+
     /// Numbers that were given up in secret.
     pub fn secret(&self) -> BTreeSet<PersonId> {
         self.numbers.aliases().secret()

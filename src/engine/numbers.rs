@@ -189,6 +189,11 @@ impl Numbers {
         self.kept.contains_key(&number)
     }
 
+    /// All numbers of people who have several.
+    pub fn of_several(&self) -> BTreeSet<PersonId> {
+        self.kept.keys().copied().collect()
+    }
+
     /// The winning version of every identity of a register that came under these numbers.
     pub fn held(&self, register: u16) -> Vec<Held> {
         let packing = self.policy.packing(register);

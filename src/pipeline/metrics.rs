@@ -74,6 +74,8 @@ pub struct Metrics {
     pub snapshot_epoch: Gauge,
     pub snapshot_time: Gauge,
     pub snapshot_stall: Histogram,
+    pub audited: Counter,
+    pub audits_differing: Counter,
     pub store_keys: Family<OfStore, Gauge>,
     pub store_bytes: Family<OfStore, Gauge>,
     pub snapshots_failed: Counter,
@@ -109,6 +111,8 @@ impl Default for Metrics {
             snapshot_epoch: Gauge::default(),
             snapshot_time: Gauge::default(),
             snapshot_stall: times(),
+            audited: Counter::default(),
+            audits_differing: Counter::default(),
             store_keys: Family::default(),
             store_bytes: Family::default(),
             snapshots_failed: Counter::default(),
@@ -152,6 +156,8 @@ impl Metrics {
             Unit::Seconds,
             self.snapshot_stall.clone(),
         );
+        registry.register("audited", "Families that were computed once more by the twin", self.audited.clone());
+        registry.register("audits_differing", "Families of which the twin says something else", self.audits_differing.clone());
         registry.register("store_keys", "Keys of a store of the engine, as of the newest snapshot", self.store_keys.clone());
         let help = "What a store of the engine takes, as of the newest snapshot: of a person, over the keys of `people`";
         registry.register_with_unit("store", help, Unit::Bytes, self.store_bytes.clone());

@@ -12,6 +12,7 @@
 //! A submission is acknowledged once its epoch is synced; what follows from it is known once the ledger has passed that epoch. Everything
 //! after the journal is a function of the journal: a start tells it again, and the ledger's file checks that it leads to the same.
 
+mod audit;
 mod conductor;
 mod keeper;
 mod messenger;
@@ -24,6 +25,7 @@ mod safekeeping;
 mod scribe;
 mod understudy;
 
+pub use audit::Audited;
 pub use keeper::compact_now;
 pub use messenger::Network;
 pub use policies::{Difference, propose};
@@ -37,6 +39,7 @@ use crate::journal::{self, Folder, Journal, base};
 use crate::ledger::{Store, StoreFailure};
 use crate::packages::{Package, Packages, fingerprint, title};
 use crate::snapshot::Snapshots;
+use audit::Auditor;
 use conductor::{Conductor, Work};
 use keeper::{Compaction, Keeper};
 use metrics::Metrics;
@@ -131,6 +134,7 @@ pub struct Pipeline {
     work: SyncSender<Work>,
     scribe_thread: JoinHandle<()>,
     threads: [JoinHandle<()>; 2],
+    auditor: Auditor,
 }
 
 /// How a pipeline is set up.
@@ -148,6 +152,8 @@ pub struct Setup {
     pub snapshots_kept: usize,
     /// With so many closed segments behind the newest snapshot they give way to a base; never at zero.
     pub compact_after_segments: usize,
+    /// How many families are audited each minute.
+    pub audited_families: usize,
     /// Where those segments go, packed; nothing: they are gone.
     pub archive: Option<PathBuf>,
 }
@@ -201,12 +207,14 @@ impl Pipeline {
         let (messenger, messenger_thread) = messenger::start(setup.network, scribe.clone());
         let conductor_thread = conductor.start(works, scribe.clone(), messenger);
         let threads = [conductor_thread, messenger_thread];
-        Ok(Pipeline { scribe, progress, metrics, packages, ledger_file, questions, work, scribe_thread, threads })
+        let auditor = Auditor::start(questions.clone(), packages.clone(), metrics.clone(), setup.audited_families);
+        Ok(Pipeline { auditor, scribe, progress, metrics, packages, ledger_file, questions, work, scribe_thread, threads })
     }
 
     /// Takes in nothing more, and returns once everything taken in is in the ledger, a snapshot is written and nothing is being handed
     /// over.
     pub fn stop(self) {
+        drop(self.auditor);
         self.scribe.close();
         self.scribe_thread.join().expect("no thread of the pipeline panics");
         // A conductor that gave up is gone already.

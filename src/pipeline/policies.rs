@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-/// An understudy is ready when it is at most so many epochs behind.
-const EPOCHS_BEHIND: Epoch = 64;
+/// An understudy is ready when it is at most so many epochs behind: it is told them in less than a second.
+const EPOCHS_BEHIND: Epoch = 10_000;
 /// Between looks at how far it is.
 const LOOK: Duration = Duration::from_millis(50);
 /// The workers of an engine that is only asked once.

@@ -127,6 +127,7 @@ pub fn drill(data: &Path, scratch: &Path, allow_assumed: bool) -> Result<Value, 
             segment_bytes: SEGMENT_BYTES,
             snapshot_every: NEVER,
             snapshots_kept: 1,
+            audited_families: 0,
             compact_after_segments: 0,
             archive: None,
         };

@@ -1,5 +1,5 @@
 //! An understudy: an engine under a policy that is not in force, which is told the journal beside the one at work, so that the stream need
-//! not stand still while everything is told again.
+//! not stand still while everything is told again. It takes as much memory as that one, until it takes over or nobody wants it any more.
 
 use super::progress::Progress;
 use super::regime::Regime;
@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Between looks for what the journal holds more.
-const LOOK: Duration = Duration::from_millis(100);
+/// Between looks for what the journal holds more. The segment that is being written is read again at each; what comes between two is told in a moment.
+const LOOK: Duration = Duration::from_secs(5);
 /// Nobody waits for an epoch yet.
 const NONE: u64 = u64::MAX;
 
@@ -53,6 +53,7 @@ impl Understudy {
     /// Has it stop after this epoch, which is durable: the last one that was passed when this is called.
     pub fn stop_after(&self, epoch: Epoch) {
         self.wanted.store(epoch, Ordering::Release);
+        self.thread.iter().for_each(|thread| thread.thread().unpark());
     }
 
     /// Whether it stopped without being asked to: its engine tells why.
@@ -119,7 +120,7 @@ fn follow(
         } else if wanted.load(Ordering::Acquire) == last {
             return Ok(engine);
         } else {
-            progress.wait_for(last + 1, LOOK);
+            std::thread::park_timeout(LOOK);
         }
     }
 }

@@ -1,0 +1,346 @@
+//! The audit: families picked at random are computed once more, by the twin, from what is known of them now, and compared.
+//!
+//! A copy of the process picks them, and writes what the engine concluded of them beside the records of everybody on whom that may rest:
+//! their relatives, who is registered where they are, and so on. The twin (`fixtures/src/twin`) is told these records and nothing else. What it
+//! says of the families must be the same. With several workers no copy has everything, and nothing is audited.
+
+use super::Failure;
+use super::metrics::Metrics;
+use super::questions::Questions;
+use crate::packages::{Packages, fingerprint};
+use crate::snapshot::in_a_copy;
+use dataflows::House;
+use dataflows::decisions::{ground_text, standing};
+use dataflows::model::{Date, HouseholdKey, Membership, Outcome, PersonId, Role};
+use dataflows::persons::address;
+use dataflows::policy::file::{self, ABSENT, Record};
+use dataflows::policy::{Evaluator, FieldType, Judgement, Policy};
+use dataflows::records::Circumstances;
+use fixtures::twin::{Twin, World};
+use hashbrown::{HashMap, HashSet};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+/// How far what is known of a family reaches: to relatives and neighbours, and to those of theirs.
+const STEPS: usize = 3;
+/// A family on which more people than this have a bearing is left out: the twin would take too long.
+const PEOPLE_MAX: usize = 400;
+
+/// Between two audits.
+const PAUSE: Duration = Duration::from_secs(60);
+/// Where it is written what differs, a JSON object a line.
+const FILE: &str = "audit.ndjson";
+
+/// What an audit found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audited {
+    pub families: usize,
+    /// What the engine and the twin say of families on which they differ.
+    pub differing: Vec<Value>,
+}
+
+impl Questions {
+    /// Audits so many families, which `seed` picks.
+    pub fn audit(&self, packages: &Packages, families: usize, seed: u64) -> Result<Audited, Failure> {
+        let at = |error| Failure::Folder { path: self.data.clone(), error };
+        let path = self.place();
+        let asked = self.ask({
+            let path = path.clone();
+            move |engine, _| {
+                let (policy, now, several) = (engine.policy().clone(), engine.circumstances(), engine.of_several_numbers());
+                let heard: Vec<(u16, Date)> = engine.heard().collect();
+                let workers = engine.workers();
+                let package = fingerprint(&policy);
+                let copy = (workers == 1).then(|| {
+                    engine.with_houses(move |_, house| {
+                        in_a_copy(|| {
+                            let sample = Sample { house, policy: policy.clone(), now: &now, heard: &heard, several: &several };
+                            let mut out = BufWriter::new(File::create(&path)?);
+                            sample.write(families, seed, &mut out)?;
+                            out.flush()
+                        })
+                    })
+                });
+                (package, copy)
+            }
+        });
+        let Some((package, Some(copies))) = asked else { return Ok(Audited::default()) };
+        for copy in copies {
+            copy.and_then(crate::snapshot::Copy::wait).map_err(at)?;
+        }
+        let package = packages.load(&package).map_err(at)?;
+        let audited = compare(&package.texts, BufReader::new(File::open(&path).map_err(at)?)).map_err(at);
+        fs::remove_file(path).map_err(at)?;
+        audited
+    }
+}
+
+/// A thread that audits some families each minute, until this is dropped.
+pub(super) struct Auditor {
+    /// Whose end the thread hears.
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Auditor {
+    pub fn start(questions: Questions, packages: Packages, metrics: Arc<Metrics>, families: usize) -> Auditor {
+        let (stop, stopped) = channel();
+        let audit = move || {
+            while families > 0 && stopped.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
+                // Whom it falls upon need not be known before, nor after.
+                let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
+                match questions.audit(&packages, families, seed) {
+                    Ok(audited) => tell(&questions, &metrics, &audited),
+                    Err(failure) => tracing::error!(%failure, "no audit"),
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("auditor".to_owned()).spawn(audit).expect("a thread can be started");
+        Auditor { stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Auditor {
+    fn drop(&mut self) {
+        self.stop.take();
+        // A panic of the thread was reported where it happened.
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+/// Counts what was audited; where engine and twin differ, what both say goes into a file of the data folder.
+fn tell(questions: &Questions, metrics: &Metrics, audited: &Audited) {
+    metrics.audited.inc_by(audited.families as u64);
+    metrics.audits_differing.inc_by(audited.differing.len() as u64);
+    if audited.differing.is_empty() {
+        return;
+    }
+    let path = questions.data.join(FILE);
+    tracing::error!(families = audited.differing.len(), file = %path.display(), "the twin says something else than the engine");
+    let written = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .and_then(|mut file| audited.differing.iter().try_for_each(|row| writeln!(file, "{row}")));
+    if let Err(error) = written {
+        tracing::error!(%error, "what differs cannot be written");
+    }
+}
+
+/// What is known of everybody, in a copy of the process.
+struct Sample<'h> {
+    house: &'h House,
+    policy: Arc<Policy>,
+    now: &'h Circumstances,
+    heard: &'h [(u16, Date)],
+    /// Numbers of people who have several: what is known of them is kept elsewhere.
+    several: &'h BTreeSet<PersonId>,
+}
+
+/// Somebody, and where they live.
+struct Known {
+    file: Box<[u8]>,
+    place: Membership,
+    address: u64,
+}
+
+impl Sample<'_> {
+    /// For each family a line with what is concluded of it, then the records, then an empty line.
+    fn write(&self, families: usize, seed: u64, out: &mut impl Write) -> io::Result<()> {
+        let environment = self.policy.environment(self.now.today, &self.now.feeds);
+        let (mut people, mut residents, mut fields) = (HashMap::new(), HashMap::<u64, Vec<PersonId>>::new(), Vec::new());
+        let mut housed = Vec::new();
+        self.house.files(|person, file, place| {
+            let address = address(&self.policy, &environment, person, file, &mut fields);
+            residents.entry(address).or_default().push(person);
+            if place.household != HouseholdKey::NONE && !place.household.is_excluded() {
+                housed.push(person);
+            }
+            people.insert(person, Known { file: file.into(), place, address });
+        });
+        housed.sort_unstable();
+        let mut state = seed;
+        for _ in 0..families.min(housed.len()) {
+            // A step of a linear congruential generator is chance enough to pick by.
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let household = people[&housed[(state >> 33) as usize % housed.len()]].place.household;
+            let members: BTreeMap<PersonId, Role> = people
+                .iter()
+                .filter(|(_, known)| known.place.household == household)
+                .map(|(person, known)| (*person, known.place.role))
+                .collect();
+            let Some(concerned) = self.concerned(members.keys().copied().collect(), &people, &residents) else { continue };
+            writeln!(out, "{}", self.concluded(household, &members))?;
+            for line in self.lines(&concerned, &people) {
+                writeln!(out, "{line}")?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
+    /// Everybody on whom what is concluded of these people may rest; nothing if they are too many.
+    fn concerned(
+        &self,
+        mut concerned: BTreeSet<PersonId>,
+        people: &HashMap<PersonId, Known>,
+        residents: &HashMap<u64, Vec<PersonId>>,
+    ) -> Option<BTreeSet<PersonId>> {
+        for _ in 0..STEPS {
+            let mut next = concerned.clone();
+            for known in concerned.iter().filter_map(|person| people.get(person)) {
+                next.extend(residents[&known.address].iter().copied());
+                for record in file::records(&known.file).filter(|record| record.register != self.policy.kin_register) {
+                    next.extend(self.named(&record));
+                }
+            }
+            if next.len() > PEOPLE_MAX {
+                return None;
+            }
+            concerned = next;
+        }
+        concerned.is_disjoint(self.several).then_some(concerned)
+    }
+
+    fn values(&self, record: &Record<'_>) -> Vec<i64> {
+        let register = &self.policy.registers[usize::from(record.register)];
+        let mut values = vec![ABSENT; register.packed.len()];
+        record.unpack(&register.packing, &mut values);
+        values
+    }
+
+    /// Whom a record names.
+    fn named(&self, record: &Record<'_>) -> Vec<PersonId> {
+        let register = &self.policy.registers[usize::from(record.register)];
+        let values = self.values(record);
+        let is_person = |position: &usize| register.fields[register.packed[*position]].kind == FieldType::Person;
+        let named = (0..values.len()).filter(is_person).filter(|position| values[*position] != ABSENT);
+        named.map(|position| values[position].unsigned_abs()).collect()
+    }
+
+    /// What the engine concluded of a household.
+    fn concluded(&self, household: HouseholdKey, members: &BTreeMap<PersonId, Role>) -> Value {
+        let policy = &self.policy;
+        let environment = policy.environment(self.now.today, &self.now.feeds);
+        let mut judgement = Judgement::default();
+        if let Some(row) = self.house.row(household) {
+            Evaluator::new(policy.clone()).judge_with_values(&environment, &row, household, &mut judgement);
+        }
+        let rights = standing(policy, self.house.rights_of(self.now, |of| of == household));
+        let person = |person: PersonId| policy.person.format(person);
+        let decisions = rights.iter().filter(|decision| decision.outcome != Outcome::InDoubt).map(|decision| {
+            let period = if decision.period == Date::NEVER { String::new() } else { decision.period.to_string() };
+            let ground = ground_text(policy, &decision.ground);
+            json!([
+                person(decision.person),
+                policy.benefits[usize::from(decision.benefit)].id,
+                ground,
+                period,
+                decision.outcome.as_str(),
+                decision.amount
+            ])
+        });
+        let points: Map<String, Value> =
+            policy.criteria.iter().zip(&judgement.points).map(|(criterion, points)| (criterion.id.clone(), (*points).into())).collect();
+        let level = policy.level_letters.get(usize::from(judgement.level)).cloned().unwrap_or_default();
+        let roles: Vec<Value> = members.iter().map(|(member, role)| json!([person(*member), role.name()])).collect();
+        said(
+            &household.format(policy.person),
+            roles,
+            points.into(),
+            json!([judgement.score, judgement.category, level]),
+            decisions.collect(),
+        )
+    }
+
+    /// Everything that is known of these people, as agencies would say it.
+    fn lines(&self, concerned: &BTreeSet<PersonId>, people: &HashMap<PersonId, Known>) -> Vec<Value> {
+        let policy = &self.policy;
+        let announced = |register: &str, key: &str, date: Date| json!({ "register": register, "key": key, "seq": 1, "op": "upsert", "data": { "date": date.to_string() } });
+        let mut lines: Vec<Value> =
+            self.heard.iter().map(|(register, date)| announced("heartbeat", &policy.registers[usize::from(*register)].id, *date)).collect();
+        let mut acts = HashSet::new();
+        for (person, known) in concerned.iter().filter_map(|person| Some((*person, people.get(person)?))) {
+            for record in file::records(&known.file).filter(|record| record.register != policy.kin_register && !record.deleted()) {
+                let register = &policy.registers[usize::from(record.register)];
+                let key = record.key(&register.packing);
+                if register.global && !acts.insert((record.register, key.clone())) {
+                    continue;
+                }
+                let mut data = Map::new();
+                for (position, value) in self.values(&record).into_iter().enumerate().filter(|(_, value)| *value != ABSENT) {
+                    let field = &register.fields[register.packed[position]];
+                    data.insert(field.name.clone(), self.shown(&field.kind, value));
+                }
+                let mut line = json!({ "register": register.id, "key": key, "seq": 1, "op": "upsert", "data": data });
+                line["event_date"] = record.event_date().unwrap_or(self.now.today).to_string().into();
+                if !register.global {
+                    line["person"] = policy.person.format(person).into();
+                }
+                lines.push(line);
+            }
+        }
+        lines.push(announced("calendar", "today", self.now.today));
+        lines
+    }
+
+    fn shown(&self, kind: &FieldType, value: i64) -> Value {
+        match kind {
+            FieldType::Person => self.policy.person.format(value.unsigned_abs()).into(),
+            FieldType::Date => Date(value as i32).to_string().into(),
+            FieldType::Month => Date(value as i32).to_string()[..7].into(),
+            FieldType::Bool => (value != 0).into(),
+            FieldType::Enum(words) => words[value as usize].as_str().into(),
+            // Of an identifier a hash is kept: all that matters of it is whether two are the same.
+            FieldType::Id | FieldType::Text => value.to_string().into(),
+            FieldType::Int | FieldType::Money => value.into(),
+        }
+    }
+}
+
+/// What is said of a family, so that it can be compared.
+fn said(household: &str, mut roles: Vec<Value>, points: Value, scores: Value, mut decisions: Vec<Value>) -> Value {
+    [&mut roles, &mut decisions].into_iter().for_each(|rows| rows.sort_by_key(Value::to_string));
+    json!({ "household": household, "members": roles, "points": points, "scores": scores, "decisions": decisions })
+}
+
+/// Has the twin say what it thinks of each family.
+fn compare(texts: &[(String, String)], sample: impl BufRead) -> io::Result<Audited> {
+    let (mut audited, mut engine, mut twin) = (Audited::default(), Value::Null, Twin::new(texts));
+    for line in sample.lines() {
+        let line = line?;
+        if line.is_empty() {
+            let by_twin = by_twin(&twin.evaluate(), engine["household"].as_str().unwrap_or_default());
+            audited.families += 1;
+            if by_twin != engine {
+                audited.differing.push(json!({ "engine": engine, "twin": by_twin }));
+            }
+            (engine, twin) = (Value::Null, Twin::new(texts));
+        } else if engine.is_null() {
+            engine = serde_json::from_str(&line)?;
+        } else {
+            twin.feed(line.as_bytes()).map_err(io::Error::other)?;
+        }
+    }
+    Ok(audited)
+}
+
+fn by_twin(world: &World, household: &str) -> Value {
+    let of_household = world.persons.iter().filter(|(_, view)| view.household == household);
+    let roles = of_household.map(|(person, view)| json!([person, view.role])).collect();
+    let decisions = world.decisions.iter().filter(|decision| decision.household == household).map(|decision| {
+        let period = decision.period.map(|period| period.to_string()).unwrap_or_default();
+        json!([decision.person, decision.benefit, decision.ground, period, decision.outcome, decision.amount])
+    });
+    let judged = world.households.get(household);
+    let number = |number: Option<i64>| number.unwrap_or(0);
+    let level = judged.and_then(|judged| judged.level).map(String::from).unwrap_or_default();
+    let scores = judged.map(|judged| json!([number(judged.score), number(judged.category), level]));
+    said(household, roles, json!(judged.map(|judged| &judged.points)), scores.unwrap_or_default(), decisions.collect())
+}
