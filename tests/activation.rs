@@ -141,6 +141,9 @@ fn another_policy_comes_into_force_on_its_date() {
     disturbed.stop();
     assert_eq!(in_ledger(&calm), by_engine(&later, everything()), "as if there had never been another policy");
     assert_eq!(said(&calm), said(&broken));
+    // What is said goes on about the same rights, whatever number their benefits have by now.
+    let verified = Reader::open(&ledger_file(&calm)).unwrap().verify().unwrap().unwrap();
+    assert!(verified.texts > 5, "{verified:?}");
     // From the journal alone, on which both packages were in force, follows the same.
     let before = said(&calm);
     std::fs::remove_dir_all(calm.join("snapshots")).unwrap();

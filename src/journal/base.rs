@@ -286,7 +286,7 @@ impl Merge {
             }
         }
         let mut sorted: Vec<_> = versions.into_iter().collect();
-        sorted.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        sorted.sort_unstable_by_key(|(identity, _)| *identity);
         let mut chunks: Vec<Vec<Vec<u8>>> = vec![Vec::new(); self.dictionaries.len()];
         for Version { dictionary, bytes, .. } in sorted.into_iter().flat_map(|(_, versions)| versions) {
             let chunks = &mut chunks[dictionary];
