@@ -28,7 +28,7 @@ pub struct Configuration {
     pub snapshots_kept: usize,
     pub audited_families: usize,
     pub compact_after_segments: usize,
-    /// Empty: what is compacted is gone.
+    /// In the data folder, unless it is absolute. Empty: what is compacted is gone.
     pub archive: PathBuf,
 }
 
@@ -67,7 +67,7 @@ impl Default for Configuration {
             snapshots_kept: 2,
             audited_families: 3,
             compact_after_segments: 32,
-            archive: PathBuf::from("data/archive"),
+            archive: PathBuf::from("archive"),
         }
     }
 }

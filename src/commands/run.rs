@@ -87,6 +87,9 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     tracing_subscriber::fmt().json().flatten_event(true).with_target(false).with_writer(std::io::stderr).init();
     let Configuration { listen, watch, tokens, .. } = configuration.clone();
     let setup = Setup {
+        archive: Some(&configuration.archive)
+            .filter(|archive| !archive.as_os_str().is_empty())
+            .map(|archive| configuration.data.join(archive)),
         data: configuration.data,
         workers: usize::from(configuration.workers),
         network,
@@ -96,7 +99,6 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         snapshots_kept: configuration.snapshots_kept,
         audited_families: configuration.audited_families,
         compact_after_segments: configuration.compact_after_segments,
-        archive: Some(configuration.archive).filter(|archive| !archive.as_os_str().is_empty()),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("no runtime: {error}")))?;

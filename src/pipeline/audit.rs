@@ -25,15 +25,16 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How far what is known of a family reaches: to relatives and neighbours, and to those of theirs.
 const STEPS: usize = 3;
 /// A family on which more people than this have a bearing is left out: the twin would take too long.
 const PEOPLE_MAX: usize = 400;
 
-/// Between two audits.
+/// Between two audits; at least this long for each second that one takes.
 const PAUSE: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_secs(10);
 /// Where it is written what differs, a JSON object a line.
 const FILE: &str = "audit.ndjson";
 
@@ -92,13 +93,17 @@ impl Auditor {
     pub fn start(questions: Questions, packages: Packages, metrics: Arc<Metrics>, families: usize) -> Auditor {
         let (stop, stopped) = channel();
         let audit = move || {
-            while families > 0 && stopped.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
+            let mut pause = PAUSE;
+            while families > 0 && stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                let begun = Instant::now();
                 // Whom it falls upon need not be known before, nor after.
                 let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
                 match questions.audit(&packages, families, seed) {
                     Ok(audited) => tell(&questions, &metrics, &audited),
                     Err(failure) => tracing::error!(%failure, "no audit"),
                 }
+                // The copy looks at everybody: of a whole country not every minute.
+                pause = PAUSE.max(REST * begun.elapsed().as_secs() as u32);
             }
         };
         let thread = std::thread::Builder::new().name("auditor".to_owned()).spawn(audit).expect("a thread can be started");
@@ -143,41 +148,24 @@ struct Sample<'h> {
     several: &'h BTreeSet<PersonId>,
 }
 
-/// Somebody, and where they live.
-struct Known {
-    file: Box<[u8]>,
-    place: Membership,
-    address: u64,
+/// A family that was picked, and everybody on whom what is concluded of it may rest.
+struct Family {
+    household: HouseholdKey,
+    members: BTreeMap<PersonId, Role>,
+    concerned: BTreeSet<PersonId>,
 }
 
 impl Sample<'_> {
     /// For each family a line with what is concluded of it, then the records, then an empty line.
     fn write(&self, families: usize, seed: u64, out: &mut impl Write) -> io::Result<()> {
-        let environment = self.policy.environment(self.now.today, &self.now.feeds);
-        let (mut people, mut residents, mut fields) = (HashMap::new(), HashMap::<u64, Vec<PersonId>>::new(), Vec::new());
-        let mut housed = Vec::new();
-        self.house.files(|person, file, place| {
-            let address = address(&self.policy, &environment, person, file, &mut fields);
-            residents.entry(address).or_default().push(person);
-            if place.household != HouseholdKey::NONE && !place.household.is_excluded() {
-                housed.push(person);
-            }
-            people.insert(person, Known { file: file.into(), place, address });
-        });
-        housed.sort_unstable();
-        let mut state = seed;
-        for _ in 0..families.min(housed.len()) {
-            // A step of a linear congruential generator is chance enough to pick by.
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let household = people[&housed[(state >> 33) as usize % housed.len()]].place.household;
-            let members: BTreeMap<PersonId, Role> = people
-                .iter()
-                .filter(|(_, known)| known.place.household == household)
-                .map(|(person, known)| (*person, known.place.role))
-                .collect();
-            let Some(concerned) = self.concerned(members.keys().copied().collect(), &people, &residents) else { continue };
-            writeln!(out, "{}", self.concluded(household, &members))?;
-            for line in self.lines(&concerned, &people) {
+        let mut families = self.pick(families, seed);
+        for _ in 0..STEPS {
+            self.reach_further(&mut families);
+            families.retain(|family| family.concerned.len() <= PEOPLE_MAX);
+        }
+        for family in families.iter().filter(|family| family.concerned.is_disjoint(self.several)) {
+            writeln!(out, "{}", self.concluded(family.household, &family.members))?;
+            for line in self.lines(&family.concerned) {
                 writeln!(out, "{line}")?;
             }
             writeln!(out)?;
@@ -185,27 +173,60 @@ impl Sample<'_> {
         Ok(())
     }
 
-    /// Everybody on whom what is concluded of these people may rest; nothing if they are too many.
-    fn concerned(
-        &self,
-        mut concerned: BTreeSet<PersonId>,
-        people: &HashMap<PersonId, Known>,
-        residents: &HashMap<u64, Vec<PersonId>>,
-    ) -> Option<BTreeSet<PersonId>> {
-        for _ in 0..STEPS {
-            let mut next = concerned.clone();
-            for known in concerned.iter().filter_map(|person| people.get(person)) {
-                next.extend(residents[&known.address].iter().copied());
-                for record in file::records(&known.file).filter(|record| record.register != self.policy.kin_register) {
-                    next.extend(self.named(&record));
+    /// Families of people who are picked by their place among all who have a family.
+    fn pick(&self, families: usize, seed: u64) -> Vec<Family> {
+        let is_housed = |place: Membership| place.household != HouseholdKey::NONE && !place.household.is_excluded();
+        let mut housed = 0;
+        self.house.files(|_, _, place| housed += usize::from(is_housed(place)));
+        let mut state = seed;
+        let places: BTreeSet<usize> = (0..families.min(housed))
+            .map(|_| {
+                // A step of a linear congruential generator is chance enough to pick by.
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) as usize % housed
+            })
+            .collect();
+        let (mut members, mut at) = (BTreeMap::<HouseholdKey, BTreeMap<PersonId, Role>>::new(), 0);
+        self.house.files(|_, _, place| {
+            if is_housed(place) {
+                if places.contains(&at) {
+                    members.entry(place.household).or_default();
                 }
+                at += 1;
             }
-            if next.len() > PEOPLE_MAX {
-                return None;
+        });
+        self.house.files(|person, _, place| {
+            if let Some(members) = members.get_mut(&place.household) {
+                members.insert(person, place.role);
             }
-            concerned = next;
+        });
+        let family = |(household, members): (HouseholdKey, BTreeMap<PersonId, Role>)| Family {
+            household,
+            concerned: members.keys().copied().collect(),
+            members,
+        };
+        members.into_iter().map(family).collect()
+    }
+
+    /// Adds everybody whom a record of somebody concerned names, and who is registered where one of them is.
+    fn reach_further(&self, families: &mut [Family]) {
+        let environment = self.policy.environment(self.now.today, &self.now.feeds);
+        let (mut homes, mut fields) = (HashMap::<u64, BTreeSet<usize>>::new(), Vec::new());
+        for (index, family) in families.iter_mut().enumerate() {
+            let mut named = Vec::new();
+            for person in &family.concerned {
+                let Some((file, _)) = self.house.file(*person) else { continue };
+                homes.entry(address(&self.policy, &environment, *person, &file, &mut fields)).or_default().insert(index);
+                let records = file::records(&file).filter(|record| record.register != self.policy.kin_register);
+                named.extend(records.flat_map(|record| self.named(&record)));
+            }
+            family.concerned.extend(named);
         }
-        concerned.is_disjoint(self.several).then_some(concerned)
+        self.house.files(|person, file, _| {
+            for index in homes.get(&address(&self.policy, &environment, person, file, &mut fields)).into_iter().flatten() {
+                families[*index].concerned.insert(person);
+            }
+        });
     }
 
     fn values(&self, record: &Record<'_>) -> Vec<i64> {
@@ -260,14 +281,14 @@ impl Sample<'_> {
     }
 
     /// Everything that is known of these people, as agencies would say it.
-    fn lines(&self, concerned: &BTreeSet<PersonId>, people: &HashMap<PersonId, Known>) -> Vec<Value> {
+    fn lines(&self, concerned: &BTreeSet<PersonId>) -> Vec<Value> {
         let policy = &self.policy;
         let announced = |register: &str, key: &str, date: Date| json!({ "register": register, "key": key, "seq": 1, "op": "upsert", "data": { "date": date.to_string() } });
         let mut lines: Vec<Value> =
             self.heard.iter().map(|(register, date)| announced("heartbeat", &policy.registers[usize::from(*register)].id, *date)).collect();
         let mut acts = HashSet::new();
-        for (person, known) in concerned.iter().filter_map(|person| Some((*person, people.get(person)?))) {
-            for record in file::records(&known.file).filter(|record| record.register != policy.kin_register && !record.deleted()) {
+        for (person, file) in concerned.iter().filter_map(|person| Some((*person, self.house.file(*person)?.0))) {
+            for record in file::records(&file).filter(|record| record.register != policy.kin_register && !record.deleted()) {
                 let register = &policy.registers[usize::from(record.register)];
                 let key = record.key(&register.packing);
                 if register.global && !acts.insert((record.register, key.clone())) {
