@@ -148,6 +148,11 @@ impl Names {
         }
     }
 
+    /// Whether everything is called the same.
+    pub fn are_the_same(&self) -> bool {
+        [&self.benefits, &self.registers].into_iter().all(|numbers| (0..).zip(numbers).all(|(number, other)| *other == Some(number)))
+    }
+
     /// A decision in the other names; nothing where they have none for it.
     pub fn translate(&self, mut decision: Decision) -> Option<Decision> {
         decision.benefit = self.benefits[usize::from(decision.benefit)]?;

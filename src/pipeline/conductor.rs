@@ -247,30 +247,22 @@ impl Conductor {
         self.regime.tell(&mut self.engine, items, |news| heard.push(news));
         let mut output = self.engine.commit();
         debug_assert_eq!(output.epoch, epoch, "an epoch of the journal is an epoch of the engine");
-        let mut ended = Vec::new();
-        let mut changes = Vec::new();
-        if let Some(before) = before {
-            let former = before.regime;
-            let comparison = compare(before.outcome, &self.engine.outcome(), &self.engine.secret());
-            changes.extend(comparison.ended.iter().map(|change| former.for_ledger(change)));
+        let (mut ended, mut ended_for_ledger) = (Vec::new(), Vec::new());
+        if let Some(Former { regime, outcome }) = before {
+            let comparison = compare(outcome, &self.engine.outcome(), &self.engine.secret());
+            ended_for_ledger.extend(regime.for_ledger(&comparison.ended).into_owned());
             (ended, output.changes) = (comparison.ended, comparison.changes);
             (output.standings, output.moves) = (comparison.standings, comparison.moves);
         }
         heard.extend(output.renumbered.iter().copied().map(Heard::Renumbered));
         heard.extend(own.iter().filter_map(news));
         let resettled = Resettled { standings: &output.standings, moves: &output.moves };
-        changes.extend(output.changes.iter().map(|change| self.regime.for_ledger(change)));
-        self.ledger.apply(epoch, output.date, resettled, &changes, &heard);
-        let mut handed = Vec::new();
-        for own in &own {
-            match own {
-                Own::Live => self.ledger.go_live(),
-                Own::Paused { what, paused } => self.ledger.pause(what, *paused),
-                Own::Activated { package, from } => self.ledger.activate(package.clone(), *from),
-                Own::Intents(texts) => handed.extend(self.ledger.hand_over(texts)),
-                Own::Receipt { .. } | Own::Reply { .. } | Own::Settled { .. } => {}
-            }
+        let mut changes = self.regime.for_ledger(&output.changes);
+        if !ended_for_ledger.is_empty() {
+            changes.to_mut().append(&mut ended_for_ledger);
         }
+        self.ledger.apply(epoch, output.date, resettled, &changes, &heard);
+        let handed = self.act(&own);
         let (texts, offers) = (self.ledger.take_changed_texts(), self.ledger.take_changed_offers());
         let page = Page {
             epoch,
@@ -283,7 +275,33 @@ impl Conductor {
             own: &own,
             ignored: output.ignored,
         };
-        while let Err(failure) = self.store.write(&self.ledger, &page) {
+        self.write(&page, scribe)?;
+        if scribe.is_some() {
+            self.time_texts(&texts, &own, arrived.unwrap_or(begun));
+        }
+        self.measure(&output, begun, arrived);
+        self.tell_standing(epoch);
+        Ok(handed)
+    }
+
+    /// What the pipeline itself did or was told in an epoch; the texts to hand over.
+    fn act(&mut self, own: &[Own]) -> Vec<Message> {
+        let mut handed = Vec::new();
+        for own in own {
+            match own {
+                Own::Live => self.ledger.go_live(),
+                Own::Paused { what, paused } => self.ledger.pause(what, *paused),
+                Own::Activated { package, from } => self.ledger.activate(package.clone(), *from),
+                Own::Intents(texts) => handed.extend(self.ledger.hand_over(texts)),
+                Own::Receipt { .. } | Own::Reply { .. } | Own::Settled { .. } => {}
+            }
+        }
+        handed
+    }
+
+    fn write(&mut self, page: &Page<'_>, scribe: Option<&Scribe>) -> Result<(), Failure> {
+        let epoch = page.epoch;
+        while let Err(failure) = self.store.write(&self.ledger, page) {
             let may_pass = matches!(failure, StoreFailure::Sql(_)) && scribe.is_some_and(|scribe| !scribe.is_closed());
             if !may_pass {
                 return Err(failure.into());
@@ -295,12 +313,7 @@ impl Conductor {
             self.progress.change(|standing| standing.failure = Some(failure.to_string()));
             std::thread::sleep(PAUSE);
         }
-        if scribe.is_some() {
-            self.time_texts(&texts, &own, arrived.unwrap_or(begun));
-        }
-        self.measure(&output, begun, arrived);
-        self.tell_standing(epoch);
-        Ok(handed)
+        Ok(())
     }
 
     fn tell_standing(&self, epoch: Epoch) {

@@ -13,6 +13,7 @@ use crate::journal::{self, Dictionary};
 use crate::sources::Quarantined;
 use dataflows::model::{Change, Date, Update};
 use dataflows::policy::Policy;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 pub(super) struct Regime {
@@ -111,9 +112,14 @@ impl Regime {
         self.listener.contact(*person, *seq, phone, language)
     }
 
-    /// A change as the ledger calls what it is about.
-    pub fn for_ledger(&self, change: &Change) -> Change {
-        self.names.translate_change(change).expect("the ledger's terms hold those of each policy that was in force")
+    /// Changes as the ledger calls what they are about.
+    pub fn for_ledger<'c>(&self, changes: &'c [Change]) -> Cow<'c, [Change]> {
+        if self.names.are_the_same() {
+            return Cow::Borrowed(changes);
+        }
+        let translate =
+            |change| self.names.translate_change(change).expect("the ledger's terms hold those of each policy that was in force");
+        Cow::Owned(changes.iter().map(translate).collect())
     }
 }
 
