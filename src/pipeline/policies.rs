@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-/// An understudy is ready when it is at most so many epochs behind: it is told them in less than a second.
-const EPOCHS_BEHIND: Epoch = 10_000;
+/// An understudy is ready once it was told what had been passed when it began, and then what was passed meanwhile.
+const ROUNDS: usize = 2;
 /// Between looks at how far it is.
 const LOOK: Duration = Duration::from_millis(50);
 /// The workers of an engine that is only asked once.
@@ -63,8 +63,11 @@ impl Questions {
         let ended = || at(io::Error::other("the pipeline ended"));
         let policy = packages.load(package).map_err(at)?.policy;
         let understudy = Understudy::start(policy, WORKERS, &self.data, self.progress.clone());
-        while understudy.told.epoch() + EPOCHS_BEHIND < self.progress.standing().epoch && !understudy.has_failed() {
-            std::thread::sleep(LOOK);
+        for _ in 0..ROUNDS {
+            let passed = self.progress.standing().epoch;
+            while understudy.told.epoch() < passed && !understudy.has_failed() {
+                std::thread::sleep(LOOK);
+            }
         }
         let path = self.place();
         let asked = self.ask(move |engine, _| {
@@ -87,8 +90,11 @@ impl Questions {
     /// Brings a package into force from a date on, once an engine under it is ready to take over; the first epoch that may be under it.
     pub fn activate(&self, scribe: &Scribe, package: &str, from: Date) -> Result<Epoch, Failure> {
         let at = |error| Failure::Folder { path: self.data.clone(), error };
-        while self.prepare(package)?.epoch() + EPOCHS_BEHIND < self.progress.standing().epoch {
-            std::thread::sleep(LOOK);
+        for _ in 0..ROUNDS {
+            let passed = self.progress.standing().epoch;
+            while self.prepare(package)?.epoch() < passed {
+                std::thread::sleep(LOOK);
+            }
         }
         let submit = |own| scribe.submit(Submission::of_own(own)).map_err(|reason| at(io::Error::other(reason.to_string())));
         submit(Own::Activated { package: package.to_owned(), from })?;

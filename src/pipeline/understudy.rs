@@ -93,6 +93,7 @@ fn follow(
         Ok::<_, Failure>(engine)
     };
     let mut engine = begin(&mut regime)?;
+    told.0.store(engine.epoch(), Ordering::Release);
     let disk = Folder::beside(&journal);
     loop {
         let last = match wanted.load(Ordering::Acquire) {
