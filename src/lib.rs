@@ -1,6 +1,7 @@
 //! The porch: whatever can fail, block or know the time. The house is the crate `dataflows`.
 
 pub mod bench;
+mod beside;
 pub mod commands;
 pub mod dispatch;
 pub mod engine;

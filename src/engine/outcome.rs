@@ -60,7 +60,7 @@ pub struct Comparison {
 
 /// How much differs. Decisions that say the same of the same right are no change, whatever the version under which they were made; of
 /// somebody who is secret by now nothing is said.
-pub fn compare(before: Outcome, now: &Outcome, secret: &BTreeSet<PersonId>) -> Comparison {
+pub fn compare(before: Outcome, now: Outcome, secret: &BTreeSet<PersonId>) -> Comparison {
     let names = Names::new(&before.policy, &now.policy);
     let (writer_before, writer_now) = (Writer::new(before.policy.clone()), Writer::new(now.policy.clone()));
     let mut comparison = Comparison::default();
@@ -73,7 +73,7 @@ pub fn compare(before: Outcome, now: &Outcome, secret: &BTreeSet<PersonId>) -> C
     }
     known.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     let right = |decision: &Decision| right_of(decision);
-    let pairs = pairs(known, now.decisions.to_vec(), |(decision, _)| right(decision), right);
+    let pairs = pairs(known, now.decisions, |(decision, _)| right(decision), right);
     for pair in pairs {
         comparison.changes.extend(match pair {
             (Some((translated, as_it_was)), Some(now)) => {
@@ -88,21 +88,21 @@ pub fn compare(before: Outcome, now: &Outcome, secret: &BTreeSet<PersonId>) -> C
             change.kind = ChangeKind::Sealed;
         }
     }
-    for pair in pairs_of(before.places, &now.places) {
+    for pair in pairs_of(before.places, now.places) {
         let (person, was, is) = pair;
         if was != is {
             let place = |place: Option<HouseholdKey>| place.unwrap_or(HouseholdKey::NONE);
             comparison.moves.push((person, place(was), place(is)));
         }
     }
-    comparison.standings = pairs_of(before.standings, &now.standings).filter(|(_, was, is)| was != is).collect();
+    comparison.standings = pairs_of(before.standings, now.standings).filter(|(_, was, is)| was != is).collect();
     comparison
 }
 
 /// Two lists of values by key, side by side.
-fn pairs_of<K: Copy + Ord, V: Copy>(before: Vec<(K, V)>, now: &[(K, V)]) -> impl Iterator<Item = (K, Option<V>, Option<V>)> {
+fn pairs_of<K: Copy + Ord, V: Copy>(before: Vec<(K, V)>, now: Vec<(K, V)>) -> impl Iterator<Item = (K, Option<V>, Option<V>)> {
     let key = |(key, _): &(K, V)| *key;
-    let pairs = pairs(before, now.to_vec(), key, key);
+    let pairs = pairs(before, now, key, key);
     pairs.map(|(was, is)| {
         let key = was.as_ref().or(is.as_ref()).map(|(key, _)| *key).expect("one of the two is there");
         (key, was.map(|(_, value)| value), is.map(|(_, value)| value))

@@ -4,8 +4,9 @@
 //! put in between unseen. An epoch is one transaction. The file is written behind the journal and never synced by itself (WAL, `synchronous=NORMAL`): whatever
 //! suffix of epochs a crash takes from it is told again from the journal. Its chain of changes must then come out as it was.
 
-use super::checkpoints::Checkpoints;
+use super::checkpoints::checkpoints;
 use super::{Ledger, Message};
+use crate::beside::Beside;
 use crate::dispatch::{Consent, Conversation, RightKey, Terms};
 use crate::journal::Own;
 use crate::packages::{fingerprint, title};
@@ -132,7 +133,7 @@ impl From<rusqlite::Error> for StoreFailure {
 /// The file, open for one writer.
 pub struct Store {
     /// They end before the writer closes the file, and with it the log.
-    _checkpoints: Checkpoints,
+    _checkpoints: Beside,
     connection: Connection,
     rows: Writer,
     policy: Arc<Policy>,
@@ -183,7 +184,7 @@ impl Store {
             }
         };
         let link = connection.query_row("SELECT chain FROM changes ORDER BY change DESC LIMIT 1", [], |row| row.get(0)).optional()?;
-        let _checkpoints = Checkpoints::start(path);
+        let _checkpoints = checkpoints(path);
         let (rows, rows_before) = (Writer::new(policy.clone()), None);
         Ok(Store { _checkpoints, connection, rows, policy, rows_before, frontier, chain, link: link.unwrap_or_default() })
     }

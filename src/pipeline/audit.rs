@@ -7,6 +7,7 @@
 use super::Failure;
 use super::metrics::Metrics;
 use super::questions::Questions;
+use crate::beside::Beside;
 use crate::packages::{Packages, fingerprint};
 use crate::snapshot::in_a_copy;
 use dataflows::House;
@@ -23,8 +24,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How far what is known of a family reaches: to relatives and neighbours, and to those of theirs.
@@ -82,41 +81,22 @@ impl Questions {
     }
 }
 
-/// A thread that audits some families each minute, until this is dropped.
-pub(super) struct Auditor {
-    /// Whose end the thread hears.
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Auditor {
-    pub fn start(questions: Questions, packages: Packages, metrics: Arc<Metrics>, families: usize) -> Auditor {
-        let (stop, stopped) = channel();
-        let audit = move || {
-            let mut pause = PAUSE;
-            while families > 0 && stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-                let begun = Instant::now();
-                // Whom it falls upon need not be known before, nor after.
-                let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
-                match questions.audit(&packages, families, seed) {
-                    Ok(audited) => tell(&questions, &metrics, &audited),
-                    Err(failure) => tracing::error!(%failure, "no audit"),
-                }
-                // The copy looks at everybody: of a whole country not every minute.
-                pause = PAUSE.max(REST * begun.elapsed().as_secs() as u32);
+/// Audits some families each minute, until this is dropped.
+pub(super) fn auditor(questions: Questions, packages: Packages, metrics: Arc<Metrics>, families: usize) -> Beside {
+    Beside::start("auditor", move |end| {
+        let mut pause = PAUSE;
+        while families > 0 && end.rest(pause) {
+            let begun = Instant::now();
+            // Whom it falls upon need not be known before, nor after.
+            let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
+            match questions.audit(&packages, families, seed) {
+                Ok(audited) => tell(&questions, &metrics, &audited),
+                Err(failure) => tracing::error!(%failure, "no audit"),
             }
-        };
-        let thread = std::thread::Builder::new().name("auditor".to_owned()).spawn(audit).expect("a thread can be started");
-        Auditor { stop: Some(stop), thread: Some(thread) }
-    }
-}
-
-impl Drop for Auditor {
-    fn drop(&mut self) {
-        self.stop.take();
-        // A panic of the thread was reported where it happened.
-        drop(self.thread.take().map(JoinHandle::join));
-    }
+            // The copy looks at everybody: of a whole country not every minute.
+            pause = PAUSE.max(REST * begun.elapsed().as_secs() as u32);
+        }
+    })
 }
 
 /// Counts what was audited; where engine and twin differ, what both say goes into a file of the data folder.

@@ -249,7 +249,7 @@ impl Conductor {
         debug_assert_eq!(output.epoch, epoch, "an epoch of the journal is an epoch of the engine");
         let (mut ended, mut ended_for_ledger) = (Vec::new(), Vec::new());
         if let Some(Former { regime, outcome }) = before {
-            let comparison = compare(outcome, &self.engine.outcome(), &self.engine.secret());
+            let comparison = compare(outcome, self.engine.outcome(), &self.engine.secret());
             ended_for_ledger.extend(regime.for_ledger(&comparison.ended).into_owned());
             (ended, output.changes) = (comparison.ended, comparison.changes);
             (output.standings, output.moves) = (comparison.standings, comparison.moves);

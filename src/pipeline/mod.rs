@@ -34,12 +34,13 @@ pub use questions::{Export, Questions, View};
 pub use safekeeping::{Kept, copy_data, drill};
 pub use scribe::{Acknowledgement, Answer, Scribe, Submission, Unavailable};
 
+use crate::beside::Beside;
 use crate::intake::Schema;
 use crate::journal::{self, Folder, Journal, base};
 use crate::ledger::{Store, StoreFailure};
 use crate::packages::{Package, Packages, fingerprint, title};
 use crate::snapshot::Snapshots;
-use audit::Auditor;
+use audit::auditor;
 use conductor::{Conductor, Work};
 use keeper::{Compaction, Keeper};
 use metrics::Metrics;
@@ -134,7 +135,7 @@ pub struct Pipeline {
     work: SyncSender<Work>,
     scribe_thread: JoinHandle<()>,
     threads: [JoinHandle<()>; 2],
-    auditor: Auditor,
+    auditor: Beside,
 }
 
 /// How a pipeline is set up.
@@ -207,7 +208,7 @@ impl Pipeline {
         let (messenger, messenger_thread) = messenger::start(setup.network, scribe.clone());
         let conductor_thread = conductor.start(works, scribe.clone(), messenger);
         let threads = [conductor_thread, messenger_thread];
-        let auditor = Auditor::start(questions.clone(), packages.clone(), metrics.clone(), setup.audited_families);
+        let auditor = auditor(questions.clone(), packages.clone(), metrics.clone(), setup.audited_families);
         Ok(Pipeline { auditor, scribe, progress, metrics, packages, ledger_file, questions, work, scribe_thread, threads })
     }
 

@@ -10,7 +10,7 @@ use crate::journal::Own;
 use crate::packages::{Package, Packages, fingerprint, title};
 use dataflows::decisions::ground_text;
 use dataflows::model::{Change, ChangeKind, Date, Epoch, PersonId};
-use dataflows::policy::{Evaluator, Policy, ValueKind};
+use dataflows::policy::{Environment, Evaluator, Policy, ValueKind};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{self, BufReader};
@@ -82,7 +82,7 @@ impl Questions {
         let before = parts.iter().map(|part| read(part)).collect::<io::Result<Vec<_>>>().map_err(at)?;
         let before = Outcome::new(in_force.clone(), before, &secret);
         let engine = understudy.engine()?;
-        let comparison = compare(before, &engine.outcome(), &engine.secret());
+        let comparison = compare(before, engine.outcome(), &engine.secret());
         let rows = rows(&engine, &in_force, &comparison);
         Ok(Difference { epoch, date: engine.today(), before: in_force, now: engine.policy().clone(), rows })
     }
@@ -154,6 +154,7 @@ fn row(policy: &Policy, change: &Change, region: Option<String>) -> Option<Value
 struct Regions<'e> {
     engine: &'e Engine,
     evaluator: Evaluator,
+    environment: Environment,
     /// The indicator's position, and its words.
     region: Option<(usize, Vec<String>)>,
 }
@@ -165,15 +166,15 @@ impl<'e> Regions<'e> {
             let words = if let ValueKind::Enum(words) = &indicator.kind { words.clone() } else { Vec::new() };
             (indicator.position, words)
         });
-        Regions { engine, evaluator: Evaluator::new(policy.clone()), region }
+        let now = engine.circumstances();
+        let environment = policy.environment(now.today, &now.feeds);
+        Regions { engine, evaluator: Evaluator::new(policy.clone()), environment, region }
     }
 
     fn of(&mut self, person: PersonId) -> Option<String> {
         let (position, words) = self.region.as_ref()?;
         let (file, place) = self.engine.file(person)?;
-        let now = self.engine.circumstances();
-        let environment = self.engine.policy().environment(now.today, &now.feeds);
-        let (values, _) = self.evaluator.person_values(&environment, person, &file, place.role);
+        let (values, _) = self.evaluator.person_values(&self.environment, person, &file, place.role);
         words.get(usize::try_from(values[*position]).ok()?).cloned()
     }
 }
