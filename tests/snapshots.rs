@@ -27,6 +27,7 @@ pub fn setup(data: &Path, workers: usize, snapshot_every: Duration) -> Setup {
         segment_bytes: if often { 20_000 } else { SEGMENT_BYTES },
         snapshot_every,
         snapshots_kept: 3,
+        snapshots_kept_for: Duration::MAX,
         audited_families: 0,
         compact_after_segments: if often { 2 } else { 0 },
         archive: Some(data.join("archive")),

@@ -380,7 +380,7 @@ fn a_dump_gives_only_the_difference() {
     lines[0] = lines[0].replace(r#""amount":2"#, r#""amount":20"#);
     lines.push(lines[50].clone());
     let difference = dump(1, before, &lines, 0.02).unwrap();
-    let counts = (difference.equal, difference.new, difference.changed, difference.deleted, difference.spared);
+    let counts = (difference.counts.equal, difference.counts.new, difference.counts.changed, difference.counts.deleted, difference.counts.spared);
     assert_eq!(counts, (97, 2, 1, 1, 0));
     let versions: Vec<(Box<str>, u64, bool)> =
         difference.updates.iter().map(as_held).map(|held| (held.key, held.seq, held.deleted)).collect();
@@ -394,7 +394,7 @@ fn a_dump_gives_only_the_difference() {
 fn a_dump_that_would_delete_much_is_refused() {
     let lines: Vec<String> = (4..=100).map(contribution).collect();
     assert_eq!(dump(1, held(100), &lines, 0.02).unwrap_err(), Refusal { would_vanish: 3, held: 100 });
-    assert_eq!(dump(1, held(100), &lines, 0.03).unwrap().deleted, 3);
+    assert_eq!(dump(1, held(100), &lines, 0.03).unwrap().counts.deleted, 3);
 }
 
 #[test]
@@ -402,7 +402,7 @@ fn a_dump_that_was_not_read_whole_deletes_nothing() {
     let mut lines: Vec<String> = (1..=99).map(contribution).collect();
     lines[3].truncate(20);
     let difference = dump(1, held(100), &lines, 0.02).unwrap();
-    assert_eq!((difference.deleted, difference.spared, difference.equal), (0, 2, 98));
+    assert_eq!((difference.counts.deleted, difference.counts.spared, difference.counts.equal), (0, 2, 98));
 }
 
 #[test]

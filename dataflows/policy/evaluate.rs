@@ -128,6 +128,12 @@ pub(crate) struct Programs {
 }
 
 impl Policy {
+    /// Of each register that forgets the last day from which it has on this one; see [`super::Register::retained_from`].
+    pub fn forgotten(&self, today: Date) -> Vec<Option<Date>> {
+        let day = calendar(today);
+        self.registers.iter().map(|register| register.retain_months.map(|months| last_expired(day, months))).collect()
+    }
+
     /// What is the same for everybody on this day.
     pub fn environment(&self, today: Date, feeds: &[FeedState]) -> Environment {
         let (day, registers) = (calendar(today), self.registers.len() as u16);
@@ -138,7 +144,7 @@ impl Policy {
         };
         let missing = FeedState::NotConnected;
         let feeds = (0..self.registers.len()).map(|index| feeds.get(index).unwrap_or(&missing));
-        let expired = self.registers.iter().map(|register| register.retain_months.map_or(i64::MIN, |months| last_expired(day, months)));
+        let expired = self.forgotten(day).into_iter().map(|last| last.map_or(i64::MIN, |last| i64::from(last.0)));
         let parameter = |parameter: &super::Parameter| parameter.on(today).unwrap_or(unknown(super::program::REASON_UNDEFINED));
         let shared = Shared {
             year: i64::from(day.ymd().0),
@@ -179,7 +185,7 @@ pub(crate) fn calendar(day: Date) -> Date {
 }
 
 /// The last day from which so many months are over today.
-fn last_expired(today: Date, months: i32) -> i64 {
+fn last_expired(today: Date, months: i32) -> Date {
     let mut day = today.add_months(-months);
     while Date(day.0 + 1).add_months(months) <= today {
         day = Date(day.0 + 1);
@@ -187,7 +193,7 @@ fn last_expired(today: Date, months: i32) -> i64 {
     while day.add_months(months) > today {
         day = Date(day.0 - 1);
     }
-    i64::from(day.0)
+    day
 }
 
 /// Registers filled from an environment; filled anew only when that changes.

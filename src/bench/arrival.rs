@@ -126,6 +126,7 @@ fn begin(package: &Package, data: &Path, snapshot_every: Duration) -> Result<Pip
         segment_bytes: SEGMENT_BYTES,
         snapshot_every,
         snapshots_kept: 1,
+        snapshots_kept_for: Duration::MAX,
         audited_families: 0,
         compact_after_segments: 0,
         archive: None,

@@ -5,7 +5,7 @@ use super::feeds::{FeedArguments, Load, Reader};
 use super::{Failure, load_policy};
 use crate::engine::EpochOutput;
 use crate::rights::Rights;
-use crate::sources::{Difference, Feed, MAX_SHRINK, Quarantined, Snapshot, write_quarantine};
+use crate::sources::{Feed, MAX_SHRINK, Quarantined, Snapshot, write_quarantine};
 use crate::views::Writer as Rows;
 use clap::Args;
 use dataflows::model::{Fault, HouseholdKey, PersonId, Role};
@@ -189,7 +189,7 @@ impl Run<'_> {
                     return Err(Failure::failed(format!("{file}: {name}: {refusal} (--max-shrink)")));
                 }
             };
-            self.dumps.insert(name.to_owned(), counts(&difference));
+            self.dumps.insert(name.to_owned(), json!(difference.counts));
             load.submit(difference.updates);
         }
         load.commit(book)
@@ -262,11 +262,6 @@ impl Run<'_> {
             }
         }
     }
-}
-
-fn counts(difference: &Difference) -> Value {
-    let Difference { equal, new, changed, deleted, spared, .. } = difference;
-    json!({"equal": equal, "new": new, "changed": changed, "deleted": deleted, "spared": spared})
 }
 
 fn rounded(seconds: f64) -> f64 {

@@ -23,9 +23,13 @@ pub struct Configuration {
     pub segment_bytes: u64,
     /// Empty: none is watched.
     pub watch: PathBuf,
+    /// Mapping files for tables in it.
+    pub maps: Vec<PathBuf>,
     pub tokens: Tokens,
     pub snapshot_seconds: u64,
     pub snapshots_kept: usize,
+    /// Older ones go, but for the newest; 0: none goes for its age.
+    pub snapshots_kept_days: u64,
     pub audited_families: usize,
     pub compact_after_segments: usize,
     /// In the data folder, unless it is absolute. Empty: what is compacted is gone.
@@ -33,7 +37,7 @@ pub struct Configuration {
 }
 
 /// What a configuration may say.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "data",
     "policy",
     "listen",
@@ -42,9 +46,11 @@ const KEYS: [&str; 14] = [
     "allow_assumed",
     "segment_bytes",
     "watch",
+    "maps",
     "tokens",
     "snapshot_seconds",
     "snapshots_kept",
+    "snapshots_kept_days",
     "audited_families",
     "compact_after_segments",
     "archive",
@@ -62,9 +68,11 @@ impl Default for Configuration {
             allow_assumed: false,
             segment_bytes: SEGMENT_BYTES,
             watch: PathBuf::new(),
+            maps: Vec::new(),
             tokens: Tokens::default(),
             snapshot_seconds: 900,
             snapshots_kept: 2,
+            snapshots_kept_days: 0,
             audited_families: 3,
             compact_after_segments: 32,
             archive: PathBuf::from("archive"),

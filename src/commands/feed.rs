@@ -1,10 +1,10 @@
 //! `shanyraq feed`: files of updates to a pipeline.
 
 use super::Failure;
-use crate::sources::{Piece, blocks_of_lines};
+use crate::sources::{Piece, blocks_of_lines, is_ndjson, open};
 use clap::Args;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,15 +17,25 @@ const ATTEMPTS_MAX: u32 = 240;
 /// Where a token is found, so that it is in no list of processes.
 const TOKEN: &str = "SHANYRAQ_TOKEN";
 
-/// Sends files of updates (NDJSON; plain, gzip or zstd) to a pipeline, in their order. A token is taken from SHANYRAQ_TOKEN.
+/// Sends files to a pipeline, in their order: updates (NDJSON), tables through a mapping, full dumps; plain, gzip or zstd. A token is taken from
+/// SHANYRAQ_TOKEN.
 #[derive(Args, Clone, Debug)]
 pub struct FeedArguments {
-    /// Files of updates.
+    /// Files of updates or tables.
     #[arg(required = true, num_args = 1..)]
     pub paths: Vec<PathBuf>,
     /// The pipeline.
     #[arg(long, default_value = "http://127.0.0.1:7117")]
     pub to: String,
+    /// A mapping for those of the files that are no NDJSON. Each of them becomes one epoch.
+    #[arg(long)]
+    pub map: Option<PathBuf>,
+    /// The files say all that there is of this register: what they lack is deleted. Each becomes one epoch.
+    #[arg(long)]
+    pub snapshot: Option<String>,
+    /// The share of what is held that may vanish by a full dump; 1 confirms anything [default: 0.02].
+    #[arg(long, requires = "snapshot")]
+    pub max_shrink: Option<f64>,
     /// A file that remembers how far this feed came: with it, a feed that was broken off goes on where it was.
     #[arg(long)]
     pub resume: Option<PathBuf>,
@@ -42,6 +52,9 @@ struct Sent {
     /// What is too long, or cannot be read, to be sent.
     left_out: u64,
     last_token: String,
+    tokens: BTreeSet<String>,
+    /// What full dumps said, by file.
+    dumps: serde_json::Map<String, Value>,
 }
 
 /// Sends everything, waiting while the pipeline cannot take it. What is sent twice is known already, so a feed that was broken off is simply
@@ -49,20 +62,40 @@ struct Sent {
 pub fn feed(arguments: &FeedArguments) -> Result<(), Failure> {
     let (mut sent, mut progress) = (Sent::default(), Progress::read(arguments.resume.as_deref())?);
     for path in &arguments.paths {
-        send_file(&arguments.to, path, &mut sent, &mut progress)?;
+        match arguments.snapshot.is_none() && (arguments.map.is_none() || is_ndjson(&name_of(path))) {
+            true => send_lines(&arguments.to, path, &mut sent, &mut progress)?,
+            false => send_whole(arguments, path, &mut sent, &mut progress)?,
+        }
     }
-    let Sent { accepted, quarantined, left_out, last_token } = sent;
+    let (mut summary, known) = (serde_json::Map::new(), known(&arguments.to, &sent.tokens)?);
+    summary.insert("accepted".to_owned(), sent.accepted.into());
+    ["duplicates", "superseded", "expired", "changed"].into_iter().zip(known).for_each(|(name, count)| drop(summary.insert(name.to_owned(), count.into())));
+    summary.insert("quarantined".to_owned(), sent.quarantined.into());
+    summary.insert("left_out".to_owned(), sent.left_out.into());
+    if !sent.dumps.is_empty() {
+        summary.insert("snapshots".to_owned(), sent.dumps.into());
+    }
+    summary.insert("token".to_owned(), sent.last_token.into());
     match arguments.json {
-        true => println!(
-            "{}",
-            serde_json::json!({ "accepted": accepted, "quarantined": quarantined, "left_out": left_out, "token": last_token })
-        ),
-        false => println!("accepted {accepted}, quarantined {quarantined}, left out {left_out}; the last token is {last_token}"),
+        true => println!("{}", Value::Object(summary)),
+        false => summary.iter().for_each(|(name, value)| println!("{name:>12}  {value}")),
     }
-    match (accepted, quarantined + left_out) {
+    match (sent.accepted, sent.quarantined + sent.left_out) {
         (0, 1..) => Err(Failure::rejected("every line was refused: the pipeline's quarantine tells why".to_owned())),
         _ => Ok(()),
     }
+}
+
+/// What the pipeline knew already of what came in the epochs of these tokens, and what it led to. Others may have sent in the same epochs.
+fn known(to: &str, tokens: &BTreeSet<String>) -> Result<[u64; 4], Failure> {
+    let mut sums = [0; 4];
+    for token in tokens {
+        let row = wait_for(to, token)?;
+        for (sum, name) in sums.iter_mut().zip(["duplicates", "superseded", "expired", "changed"]) {
+            *sum += row[name].as_u64().unwrap_or(0);
+        }
+    }
+    Ok(sums)
 }
 
 /// How far a feed came, file by file.
@@ -100,17 +133,21 @@ fn cannot(file: Option<&Path>, error: &std::io::Error) -> Failure {
     Failure::failed(format!("--resume {}: {error}", file.unwrap_or(Path::new("")).display()))
 }
 
-fn send_file(to: &str, path: &Path, sent: &mut Sent, progress: &mut Progress<'_>) -> Result<(), Failure> {
-    let problem = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
+/// A file's name as it travels in a header.
+fn name_of(path: &Path) -> String {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    // It travels in a header.
-    let name: String = name.chars().map(|letter| if letter.is_ascii_graphic() { letter } else { '_' }).collect();
+    name.chars().map(|letter| if letter.is_ascii_graphic() { letter } else { '_' }).collect()
+}
+
+fn send_lines(to: &str, path: &Path, sent: &mut Sent, progress: &mut Progress<'_>) -> Result<(), Failure> {
+    let problem = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
+    let (name, url) = (name_of(path), format!("{to}/v1/updates"));
     for piece in blocks_of_lines(path, BODY_BYTES).map_err(problem)? {
         match piece {
             Piece::Block(block) => {
                 let last = block.first_line + block.bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
                 if !progress.is_sent(path, last) {
-                    send(to, &name, &block.bytes, sent)?;
+                    sent.note(&post(&url, &name, &block.bytes)?);
                     progress.set(path, last)?;
                 }
             }
@@ -123,20 +160,58 @@ fn send_file(to: &str, path: &Path, sent: &mut Sent, progress: &mut Progress<'_>
     Ok(())
 }
 
-fn send(to: &str, name: &str, body: &[u8], sent: &mut Sent) -> Result<(), Failure> {
-    let row = post(&format!("{to}/v1/updates"), name, body)?;
-    sent.accepted += row["accepted"].as_u64().unwrap_or(0);
-    sent.quarantined += row["quarantined"].as_u64().unwrap_or(0);
-    sent.last_token = row["token"].as_str().unwrap_or_default().to_owned();
-    Ok(())
+/// Sends a table or a full dump, which is one body however long it is.
+fn send_whole(arguments: &FeedArguments, path: &Path, sent: &mut Sent, progress: &mut Progress<'_>) -> Result<(), Failure> {
+    let problem = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
+    let FeedArguments { to, map, snapshot, max_shrink, .. } = arguments;
+    if progress.is_sent(path, u64::MAX) {
+        return Ok(());
+    }
+    let mut words = Vec::new();
+    if let Some(map) = map.as_ref().filter(|_| !is_ndjson(&name_of(path))) {
+        words.push(format!("mapping={}", register_mapping(to, map)?));
+    }
+    words.extend(snapshot.iter().map(|register| format!("snapshot={register}")));
+    words.extend(max_shrink.iter().map(|share| format!("max_shrink={share}")));
+    let url = format!("{to}/v1/updates?{}", words.join("&"));
+    // It travels as its lines, whichever way the file is packed.
+    let row = post_with(&url, &name_of(path), |request| {
+        let file = open(path).map_err(problem)?;
+        Ok(request.send(ureq::SendBody::from_owned_reader(file)))
+    })?;
+    sent.note(&row);
+    if row["snapshot"].is_object() {
+        sent.dumps.insert(path.display().to_string(), row["snapshot"].clone());
+    }
+    progress.set(path, u64::MAX)
 }
 
-/// Waits until everything that a submission led to is in the ledger.
-pub(super) fn wait_for(to: &str, token: &str) -> Result<(), Failure> {
+/// Makes a mapping known to a pipeline; the name that it has there.
+pub(super) fn register_mapping(to: &str, map: &Path) -> Result<String, Failure> {
+    let text = std::fs::read(map).map_err(|error| Failure::usage(format!("{}: {error}", map.display())))?;
+    let row = post(&format!("{to}/v1/mappings"), "", &text);
+    let row = row.map_err(|failure| Failure { message: format!("{}: {}", map.display(), failure.message), ..failure })?;
+    Ok(row["mapping"].as_str().unwrap_or_default().to_owned())
+}
+
+impl Sent {
+    fn note(&mut self, row: &Value) {
+        self.accepted += row["accepted"].as_u64().unwrap_or(0);
+        self.quarantined += row["quarantined"].as_u64().unwrap_or(0);
+        self.last_token = row["token"].as_str().unwrap_or_default().to_owned();
+        self.tokens.insert(self.last_token.clone());
+    }
+}
+
+/// Waits until everything that a submission led to is in the ledger; what its epoch brought.
+pub(super) fn wait_for(to: &str, token: &str) -> Result<Value, Failure> {
     let url = format!("{to}/v1/completion/{token}?wait=10s");
     for _ in 0..ATTEMPTS_MAX {
-        match with_token(ureq::get(&url)).call().map(|answer| answer.status().as_u16()) {
-            Ok(200) => return Ok(()),
+        match with_token(ureq::get(&url)).call() {
+            Ok(mut answer) if answer.status().as_u16() == 200 => {
+                let text = answer.body_mut().read_to_string().unwrap_or_default();
+                return Ok(serde_json::from_str(&text).unwrap_or_default());
+            }
             Ok(_) => {}
             Err(_) => std::thread::sleep(PAUSE),
         }
@@ -164,10 +239,17 @@ pub(super) fn get(url: &str) -> Result<impl std::io::Read + use<>, Failure> {
 
 /// Posts a body to a pipeline and gives its answer, waiting while the pipeline cannot take it.
 pub(super) fn post(url: &str, feed: &str, body: &[u8]) -> Result<Value, Failure> {
+    post_with(url, feed, |request| Ok(request.send(body)))
+}
+
+type Request = ureq::RequestBuilder<ureq::typestate::WithBody>;
+type Answer = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
+
+fn post_with(url: &str, feed: &str, send: impl Fn(Request) -> Result<Answer, Failure>) -> Result<Value, Failure> {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let mut trouble = String::new();
     for _ in 0..ATTEMPTS_MAX {
-        match with_token(agent.post(url)).header("content-type", "application/json").header("x-feed", feed).send(body) {
+        match send(with_token(agent.post(url)).header("content-type", "application/json").header("x-feed", feed))? {
             Ok(mut answer) => {
                 let status = answer.status();
                 let text = answer.body_mut().read_to_string().unwrap_or_default();

@@ -36,5 +36,5 @@ pub fn pause(arguments: &PauseArguments, paused: bool) -> Result<(), Failure> {
         what.iter().for_each(|what| row[name] = what.as_str().into());
     }
     let answer = post(&format!("{to}/v1/pause"), "", row.to_string().as_bytes())?;
-    wait_for(to, answer["token"].as_str().unwrap_or_default())
+    wait_for(to, answer["token"].as_str().unwrap_or_default()).map(drop)
 }

@@ -1,7 +1,7 @@
 //! `shanyraq quarantine`: the lines that a pipeline refused, and what is done about them.
 
 use super::Failure;
-use super::feed::{post, wait_for};
+use super::feed::{post, register_mapping, wait_for};
 use crate::journal::Settlement;
 use crate::ledger::{Reader, Refused};
 use crate::pipeline::ledger_file;
@@ -18,7 +18,7 @@ pub enum Command {
     /// Those that wait, whole, as NDJSON.
     Show(Choice),
     /// Send those that wait once more: for when the package has learned to take them.
-    Retry(Sending),
+    Retry(Retry),
     /// Those that wait need nobody's attention any more; they stay where they are.
     Discard(Sending),
 }
@@ -46,11 +46,20 @@ pub struct Sending {
     to: String,
 }
 
+#[derive(Args, Clone, Debug)]
+pub struct Retry {
+    #[command(flatten)]
+    sending: Sending,
+    /// A mended mapping, for rows of tables.
+    #[arg(long)]
+    map: Option<PathBuf>,
+}
+
 pub fn quarantine(command: &Command) -> Result<(), Failure> {
     match command {
         Command::List(choice) => list(&waiting(choice)?),
         Command::Show(choice) => show(&waiting(choice)?)?,
-        Command::Retry(sending) => retry(sending)?,
+        Command::Retry(arguments) => retry(arguments)?,
         Command::Discard(sending) => settle(&sending.to, &waiting(&sending.choice)?, Settlement::Discarded)?,
     }
     Ok(())
@@ -86,10 +95,20 @@ fn show(refused: &[Refused]) -> Result<(), Failure> {
 }
 
 /// A line that is refused again is a new row of the quarantine, with its new reason.
-fn retry(sending: &Sending) -> Result<(), Failure> {
+fn retry(Retry { sending, map }: &Retry) -> Result<(), Failure> {
     let refused = waiting(&sending.choice)?;
+    // A row of a table is kept under the names of its columns.
+    let of_table = refused.iter().find(|refused| refused.row.raw.contains(&b'\n'));
+    let words = match (map, of_table) {
+        (Some(map), _) => format!("?mapping={}", register_mapping(&sending.to, map)?),
+        (None, Some(refused)) => {
+            return Err(Failure::usage(format!("{} line {}: rows of tables need --map", refused.row.file, refused.row.line)));
+        }
+        (None, None) => String::new(),
+    };
     for Refused { row, .. } in &refused {
-        post(&format!("{}/v1/updates", sending.to), &row.file, &row.raw)?;
+        let words = if row.raw.contains(&b'\n') { words.as_str() } else { "" };
+        post(&format!("{}/v1/updates{words}", sending.to), &row.file, &row.raw)?;
     }
     settle(&sending.to, &refused, Settlement::Retried)
 }

@@ -11,10 +11,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Where nothing is there yet, and no package is named.
 const DEFAULT_PACKAGE: &str = "kz";
+const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 /// Between looks at whether the pipeline still works.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -59,9 +60,11 @@ impl RunArguments {
             allow_assumed: self.allow_assumed || said.allow_assumed,
             segment_bytes: said.segment_bytes,
             watch: said.watch,
+            maps: said.maps,
             tokens: said.tokens,
             snapshot_seconds: said.snapshot_seconds,
             snapshots_kept: said.snapshots_kept,
+            snapshots_kept_days: said.snapshots_kept_days,
             audited_families: said.audited_families,
             compact_after_segments: said.compact_after_segments,
             archive: said.archive,
@@ -85,7 +88,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     }
     // One JSON object a line: names of files and epochs, never of people.
     tracing_subscriber::fmt().json().flatten_event(true).with_target(false).with_writer(std::io::stderr).init();
-    let Configuration { listen, watch, tokens, .. } = configuration.clone();
+    let Configuration { listen, watch, maps, tokens, .. } = configuration.clone();
     let setup = Setup {
         archive: Some(&configuration.archive)
             .filter(|archive| !archive.as_os_str().is_empty())
@@ -97,12 +100,17 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         segment_bytes: configuration.segment_bytes,
         snapshot_every: Duration::from_secs(configuration.snapshot_seconds),
         snapshots_kept: configuration.snapshots_kept,
+        snapshots_kept_for: match configuration.snapshots_kept_days {
+            0 => Duration::MAX,
+            days => Duration::from_secs(days * SECONDS_A_DAY),
+        },
         audited_families: configuration.audited_families,
         compact_after_segments: configuration.compact_after_segments,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
+        let mut signals = Signals::heard().map_err(|error| Failure::failed(format!("no signals: {error}")))?;
         let problem = |error: std::io::Error| Failure::failed(format!("{listen}: {error}"));
         let listener = TcpListener::bind(listen).await.map_err(problem)?;
         tracing::info!(url = format!("http://{}", listener.local_addr().map_err(problem)?), "listening");
@@ -112,17 +120,28 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
             let router = router(doors.clone());
             async move { axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) }).await }
         });
-        let started = tokio::task::spawn_blocking(move || Pipeline::start(package, setup)).await;
+        let started = tokio::select! {
+            started = tokio::task::spawn_blocking(move || Pipeline::start(package, setup)) => started,
+            // Nothing was taken in yet: what is written is told again by the next start.
+            () = signals.asked_to_stop() => {
+                tracing::info!("stopped before it was ready");
+                tell_supervisor(NotifyState::Stopping);
+                return Ok(());
+            }
+        };
         let pipeline = started.map_err(|error| Failure::failed(error.to_string()))?;
         let pipeline = pipeline.map_err(|failure| Failure::failed(failure.to_string()))?;
         doors.open(&pipeline);
         if !watch.as_os_str().is_empty() {
-            let watching = crate::serve::watch(&watch, &pipeline);
+            let watching = crate::serve::watch(&watch, maps, &pipeline);
             watching.map_err(|error| Failure::failed(format!("watch: {}: {error}", watch.display())))?;
         }
         tracing::info!(epoch = pipeline.progress.standing().epoch, "ready");
         tell_supervisor(NotifyState::Ready);
-        asked_to_stop(&pipeline).await.map_err(|error| Failure::failed(format!("no signals: {error}")))?;
+        tokio::select! {
+            () = signals.asked_to_stop() => {}
+            () = given_up(&pipeline) => {}
+        }
         tracing::info!(epoch = pipeline.progress.standing().epoch, "stopping");
         tell_supervisor(NotifyState::Stopping);
         // What is being answered is answered; then what was taken in goes through.
@@ -135,18 +154,31 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
             Some(failure) => Err(Failure::failed(failure)),
             None => Ok(()),
         }
-    })
+    });
+    // A start that was broken off is not waited for.
+    runtime.shutdown_background();
+    ended
 }
 
-/// Returns once somebody asks, or once the pipeline has given up.
-async fn asked_to_stop(pipeline: &Pipeline) -> std::io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        () = given_up(pipeline) => {}
+/// The signals by which somebody asks the process to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From here on they end nothing by themselves.
+    fn heard() -> std::io::Result<Signals> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    /// Returns once somebody asks.
+    async fn asked_to_stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Whoever started the process may want to know; where nobody does, nothing happens.

@@ -233,6 +233,19 @@ pub fn entries(bytes: &[u8]) -> Entries<'_> {
     Entries { bytes, at: 0 }
 }
 
+/// These bytes in stretches of about so many, each of whole entries.
+pub fn stretches(bytes: &[u8], about: usize) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let mut reading = entries(rest);
+        let is_short = rest.len() <= about;
+        while !is_short && reading.read() < about && reading.next().is_some() {}
+        let (stretch, others) = rest.split_at(if is_short { rest.len() } else { reading.read() });
+        rest = others;
+        (!stretch.is_empty()).then_some(stretch)
+    })
+}
+
 impl<'a> Entries<'a> {
     /// How many bytes are read so far.
     pub fn read(&self) -> usize {

@@ -12,7 +12,7 @@ mod store;
 pub use checkpoints::sync_ledger;
 pub use lineage::{FamilyEvent, FamilyId, Fate, Lineage, Resettled};
 pub use outbox::{Message, Outbox, Status};
-pub use store::{Page, Reader, Refused, Store, StoreFailure, Verified};
+pub use store::{Brought, Page, Reader, Refused, Store, StoreFailure, Verified};
 
 use crate::dispatch::conversation::WINDOW_DAYS;
 use crate::dispatch::{Action, Case, Desk, Heard, HeldBack, Note, RightKey, Standing, Step, Terms, Text};
@@ -268,6 +268,14 @@ impl Ledger {
         }
         let known = self.rights.contains_key(right) || self.doubted.contains_key(right);
         known.then(|| self.desk.held_back(right)).flatten()
+    }
+
+    /// Why there is no conversation about a right in force: it is of the baseline, or a refusal, of which there is nothing to offer.
+    pub fn silence(&self, right: &RightKey) -> Option<&'static str> {
+        let name = name_of(right);
+        let baseline = self.baseline.contains(&name) || self.baseline_doubted.contains(&name);
+        let nothing = || self.rights.get(right).is_some_and(Option::is_none).then_some("nothing_to_offer");
+        if baseline { Some(HeldBack::Baseline.name()) } else { nothing() }
     }
 
     /// How many decisions in force are not written about, by reason.

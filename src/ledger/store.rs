@@ -1,11 +1,11 @@
 //! The ledger as it is read outside: an SQLite file that operators can look into with SQL.
 //!
 //! Changes are chained: each row carries the SHA-256 of the row before it and of what it says itself, so that none can be altered, left out or
-//! put in between unseen. An epoch is one transaction. The file is written behind the journal and never synced by itself (WAL, `synchronous=NORMAL`): whatever
+//! put in between unseen. An epoch is one transaction; of one that brings no rows the file hears with the next that does, and soon. The file is written behind the journal and never synced by itself (WAL, `synchronous=NORMAL`): whatever
 //! suffix of epochs a crash takes from it is told again from the journal. Its chain of changes must then come out as it was.
 
 use super::checkpoints::checkpoints;
-use super::{Ledger, Message};
+use super::{Ledger, Message, right_of};
 use crate::beside::Beside;
 use crate::dispatch::{Consent, Conversation, RightKey, Terms};
 use crate::journal::Own;
@@ -15,26 +15,32 @@ use crate::views::Writer;
 use dataflows::model::{Change, ChangeKind, Date, Epoch, Ignored};
 use dataflows::policy::Policy;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use xxhash_rust::xxh3::xxh3_128;
 
+/// How long the file may not know of epochs that bring nothing to write.
+const BEHIND_MAX: Duration = Duration::from_millis(100);
+
 /// The form of the tables; another one is another program's.
-const FORMAT: i64 = 4;
+const FORMAT: i64 = 5;
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta(
         format INTEGER NOT NULL, frontier INTEGER NOT NULL, date TEXT, live INTEGER NOT NULL, chain TEXT NOT NULL, policy TEXT NOT NULL,
         package TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS policies(epoch INTEGER PRIMARY KEY, date TEXT, policy TEXT NOT NULL, package TEXT NOT NULL);
-    CREATE TABLE IF NOT EXISTS epochs(epoch INTEGER PRIMARY KEY, date TEXT, duplicates INTEGER, superseded INTEGER, changed INTEGER);
+    CREATE TABLE IF NOT EXISTS epochs(
+        epoch INTEGER PRIMARY KEY, date TEXT, duplicates INTEGER, superseded INTEGER, expired INTEGER, changed INTEGER);
     CREATE TABLE IF NOT EXISTS decisions(
         person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, decision TEXT, household TEXT, outcome TEXT, amount INTEGER,
-        \"from\" TEXT, until TEXT, reasons TEXT, epoch INTEGER, PRIMARY KEY(person, benefit, ground, period)) WITHOUT ROWID;
+        \"from\" TEXT, until TEXT, reasons TEXT, silent TEXT, epoch INTEGER, PRIMARY KEY(person, benefit, ground, period)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS changes(
         change INTEGER PRIMARY KEY, epoch INTEGER, date TEXT, decision TEXT, person TEXT, benefit TEXT, kind TEXT,
         chain TEXT);
@@ -44,7 +50,7 @@ const TABLES: &str = "
         kind TEXT, phone TEXT, status TEXT, text TEXT) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS offers(
         person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, round INTEGER, stage TEXT, since TEXT, lost TEXT, quiet_until TEXT,
-        phone TEXT, refusal TEXT, epoch INTEGER, PRIMARY KEY(person, benefit, ground, period)) WITHOUT ROWID;
+        phone TEXT, refusal TEXT, silent TEXT, epoch INTEGER, PRIMARY KEY(person, benefit, ground, period)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS consents(
         person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, round INTEGER, date TEXT, policy TEXT, reply TEXT, epoch INTEGER,
         PRIMARY KEY(person, benefit, ground, period, round)) WITHOUT ROWID;
@@ -52,8 +58,20 @@ const TABLES: &str = "
         number INTEGER PRIMARY KEY, epoch INTEGER, feed TEXT, line INTEGER, field TEXT, reason TEXT, raw BLOB, state TEXT NOT NULL);
 ";
 
-/// What must not be found: texts without a conversation, conversations in which something was said and no text, yeses to nothing.
-const ACCOUNTS: [(&str, &str); 3] = [
+/// What must not be found: rights about which neither anything was said nor anything says why not, texts without a conversation, conversations in
+/// which something was said and no text, yeses to nothing, and what was said twice.
+const ACCOUNTS: [(&str, &str); 5] = [
+    (
+        "decisions: nobody was written to about a right, and nothing says why",
+        "SELECT person || ' ' || benefit FROM decisions WHERE silent IS NULL AND NOT EXISTS (SELECT 1 FROM offers WHERE offers.person = decisions.person
+         AND offers.benefit = decisions.benefit AND offers.ground = decisions.ground AND offers.period = decisions.period AND (offers.silent IS NOT NULL
+         OR EXISTS (SELECT 1 FROM outbox WHERE offers.person = outbox.person AND offers.benefit = outbox.benefit AND offers.ground = outbox.ground
+         AND offers.period = outbox.period AND offers.round = outbox.round))) LIMIT 1",
+    ),
+    (
+        "outbox: the same was written twice",
+        "SELECT min(message) FROM outbox GROUP BY person, benefit, ground, period, round, kind HAVING count(*) > 1 LIMIT 1",
+    ),
     (
         "outbox: a message is about no right that there is a conversation about",
         "SELECT message FROM outbox WHERE NOT EXISTS (SELECT 1 FROM offers WHERE offers.person = outbox.person AND offers.benefit = outbox.benefit
@@ -144,6 +162,17 @@ pub struct Store {
     chain: String,
     /// Of the last row of changes.
     link: String,
+    /// When the file was written, and what has passed since without anything to write.
+    written: Instant,
+    passed: Option<Passed>,
+}
+
+/// What an epoch leaves of itself that brings nothing else.
+struct Passed {
+    epoch: Epoch,
+    date: Date,
+    live: bool,
+    chain: String,
 }
 
 /// What an epoch brings to the file, beside the ledger itself.
@@ -153,12 +182,25 @@ pub struct Page<'a> {
     /// What ended because the policy before is no longer in force, in its names.
     pub ended: &'a [Change],
     pub changes: &'a [Change],
+    /// The same as the ledger calls what they are about.
+    pub in_ledger: &'a [Change],
     pub texts: &'a [Message],
     /// Rights whose conversations began or went on.
     pub offers: &'a BTreeSet<RightKey>,
     pub refused: &'a [Quarantined],
     pub own: &'a [Own],
     pub ignored: Ignored,
+    /// Records whose retention had ended when they came.
+    pub expired: u64,
+}
+
+impl Page<'_> {
+    /// Whether it has no rows.
+    fn is_empty(&self) -> bool {
+        let told = self.ended.is_empty() && self.changes.is_empty() && self.refused.is_empty();
+        let said = self.texts.is_empty() && self.offers.is_empty() && self.own.is_empty();
+        told && said && self.ignored == Ignored::default() && self.expired == 0
+    }
 }
 
 impl Store {
@@ -186,7 +228,8 @@ impl Store {
         let link = connection.query_row("SELECT chain FROM changes ORDER BY change DESC LIMIT 1", [], |row| row.get(0)).optional()?;
         let _checkpoints = checkpoints(path);
         let (rows, rows_before) = (Writer::new(policy.clone()), None);
-        Ok(Store { _checkpoints, connection, rows, policy, rows_before, frontier, chain, link: link.unwrap_or_default() })
+        let (link, written, passed) = (link.unwrap_or_default(), Instant::now(), None);
+        Ok(Store { _checkpoints, connection, rows, policy, rows_before, frontier, chain, link, written, passed })
     }
 
     /// The last epoch that is written; zero before the first.
@@ -230,30 +273,57 @@ impl Store {
             self.rows_before = None;
             return self.check(page.epoch, ledger);
         }
+        self.passed = Some(Passed { epoch: page.epoch, date: page.date, live: ledger.is_live(), chain: told.clone() });
+        if page.is_empty() && self.rows_before.is_none() {
+            return if self.written.elapsed() < BEHIND_MAX { Ok(()) } else { self.catch_up() };
+        }
         let (rows, transaction) = (&self.rows, self.connection.transaction()?);
         let mut link = self.link.clone();
         if let Some(rows_before) = &self.rows_before {
-            write_changes(&transaction, rows_before, page, page.ended, &mut link)?;
+            write_changes(&transaction, rows_before, page, page.ended.iter().map(|change| (change, None)), &mut link)?;
             let begun = "INSERT INTO policies VALUES (?, ?, ?, ?)";
             transaction.execute(begun, params![page.epoch, page.date.to_string(), title(&self.policy), fingerprint(&self.policy)])?;
         }
-        write_changes(&transaction, rows, page, page.changes, &mut link)?;
+        let silent = page.in_ledger.iter().map(|change| ledger.silence(&right_of(&change.decision)));
+        write_changes(&transaction, rows, page, page.changes.iter().zip(silent), &mut link)?;
         write_texts(&transaction, ledger.desk().terms(), page.texts)?;
         write_offers(&transaction, ledger, &title(&self.policy), page)?;
         write_refused(&transaction, page)?;
         let changed = page.ended.iter().chain(page.changes).filter(|change| change.is_of_decision()).count();
         let Ignored { duplicates, superseded } = page.ignored;
-        let mut epoch = transaction.prepare_cached("INSERT INTO epochs VALUES (?, ?, ?, ?, ?)")?;
-        epoch.execute(params![page.epoch, page.date.to_string(), duplicates, superseded, changed])?;
-        drop(epoch);
         transaction
-            .prepare_cached("UPDATE meta SET frontier = ?, date = ?, live = ?, chain = ?, policy = ?, package = ?")?
-            .execute(params![page.epoch, page.date.to_string(), ledger.is_live(), told, title(&self.policy), fingerprint(&self.policy)])?;
+            .prepare_cached("INSERT INTO epochs VALUES (?, ?, ?, ?, ?, ?)")?
+            .execute(params![page.epoch, page.date.to_string(), duplicates, superseded, page.expired, changed])?;
+        if let Some(passed) = &self.passed {
+            write_passed(&transaction, passed, &self.policy)?;
+        }
         transaction.commit()?;
         (self.frontier, self.chain, self.link) = (page.epoch, told, link);
-        self.rows_before = None;
+        (self.rows_before, self.passed, self.written) = (None, None, Instant::now());
         Ok(())
     }
+
+    /// Whether epochs have passed of which the file does not know yet: they brought nothing to write.
+    pub fn is_behind(&self) -> bool {
+        self.passed.is_some()
+    }
+
+    /// Says in the file how far the ledger has come.
+    pub fn catch_up(&mut self) -> Result<(), StoreFailure> {
+        let Some(passed) = &self.passed else { return Ok(()) };
+        write_passed(&self.connection, passed, &self.policy)?;
+        (self.frontier, self.written) = (passed.epoch, Instant::now());
+        self.chain.clone_from(&passed.chain);
+        self.passed = None;
+        Ok(())
+    }
+}
+
+fn write_passed(connection: &Connection, Passed { epoch, date, live, chain }: &Passed, policy: &Policy) -> Result<(), StoreFailure> {
+    connection
+        .prepare_cached("UPDATE meta SET frontier = ?, date = ?, live = ?, chain = ?, policy = ?, package = ?")?
+        .execute(params![epoch, date.to_string(), live, chain, title(policy), fingerprint(policy)])?;
+    Ok(())
 }
 
 /// The form of the tables of a file that another program wrote.
@@ -262,18 +332,19 @@ fn other_format(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     Ok(format.filter(|format| *format != FORMAT))
 }
 
-fn write_changes(
+/// Changes, each with the reason why there is no conversation about the right, if there is none.
+fn write_changes<'c>(
     transaction: &Transaction<'_>,
     rows: &Writer,
     page: &Page<'_>,
-    changes: &[Change],
+    changes: impl Iterator<Item = (&'c Change, Option<&'static str>)>,
     link: &mut String,
 ) -> Result<(), StoreFailure> {
-    let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     let mut remove = transaction.prepare_cached("DELETE FROM decisions WHERE person = ? AND benefit = ? AND ground = ? AND period = ?")?;
     let mut tell = transaction
         .prepare_cached("INSERT INTO changes(epoch, date, decision, person, benefit, kind, chain) VALUES (?, ?, ?, ?, ?, ?, ?)")?;
-    for change in changes {
+    for (change, silent) in changes {
         let row = rows.decision(&change.decision);
         let text = |name: &str| row[name].as_str();
         let period = text("period").unwrap_or_default();
@@ -293,6 +364,7 @@ fn write_changes(
                     dates.0,
                     dates.1,
                     reasons,
+                    silent,
                     page.epoch
                 ])?;
             }
@@ -341,9 +413,11 @@ fn write_texts(transaction: &Transaction<'_>, terms: &Terms, texts: &[Message]) 
 
 /// Where conversations are, and the yeses among them: to texts of which package, and what was replied, by its hash.
 fn write_offers(transaction: &Transaction<'_>, ledger: &Ledger, policy: &str, page: &Page<'_>) -> Result<(), StoreFailure> {
-    let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO offers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO offers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     let mut agree = transaction.prepare_cached("INSERT OR IGNORE INTO consents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     let day = |date: Date| (date != Date::NEVER && date != Date::BEFORE_ALL).then(|| date.to_string());
+    // What a social worker is told is written to nobody.
+    let to_worker = |right: &RightKey| ledger.desk().terms().benefit(right.benefit).to_worker.then_some("to_worker");
     for right in page.offers {
         let Some(conversation) = ledger.desk().conversation(right) else { continue };
         let [person, benefit, ground, period] = names_of(ledger.desk().terms(), right);
@@ -360,6 +434,7 @@ fn write_offers(transaction: &Transaction<'_>, ledger: &Ledger, policy: &str, pa
             day(*quiet_until),
             phone.map(|phone| phone.to_string()),
             refusal.as_deref(),
+            ledger.held_back(right).map_or_else(|| to_worker(right), |reason| Some(reason.name())),
             page.epoch
         ])?;
         if let Some(Consent { on, reply_hash }) = consent {
@@ -422,6 +497,16 @@ pub struct Refused {
     pub number: u64,
     pub row: Quarantined,
     pub state: String,
+}
+
+/// What an epoch brought: records that changed nothing because of what was held, those that had expired when they came, and how many decisions
+/// changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Brought {
+    pub duplicates: u64,
+    pub superseded: u64,
+    pub expired: u64,
+    pub changed: u64,
 }
 
 /// What a ledger's file holds, and the last link of its chain.
@@ -551,12 +636,14 @@ impl Reader {
         Ok(self.0.query_row("SELECT count(*) FROM quarantine WHERE state = 'waiting'", [], |row| row.get(0))?)
     }
 
-    /// What an epoch brought: records that changed nothing because of what was held, and how many decisions changed.
-    pub fn brought(&self, epoch: Epoch) -> Result<(Ignored, u64), StoreFailure> {
-        let read = |row: &rusqlite::Row<'_>| Ok((Ignored { duplicates: row.get(0)?, superseded: row.get(1)? }, row.get(2)?));
+    /// What an epoch brought.
+    pub fn brought(&self, epoch: Epoch) -> Result<Brought, StoreFailure> {
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok(Brought { duplicates: row.get(0)?, superseded: row.get(1)?, expired: row.get(2)?, changed: row.get(3)? })
+        };
         Ok(self
             .0
-            .query_row("SELECT duplicates, superseded, changed FROM epochs WHERE epoch = ?", [epoch], read)
+            .query_row("SELECT duplicates, superseded, expired, changed FROM epochs WHERE epoch = ?", [epoch], read)
             .optional()?
             .unwrap_or_default())
     }

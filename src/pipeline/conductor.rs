@@ -3,25 +3,28 @@
 use super::keeper::Keeper;
 use super::metrics::{InState, Metrics, TextState};
 use super::progress::Progress;
-use super::regime::{Regime, date_of};
-use super::scribe::{Answer, Scribe, Submission};
-use super::understudy::{Told, Understudy};
+use super::regime::{Recall, Regime, Taken, date_of};
+use super::scribe::{Answer, Scribe};
+use super::submission::Submission;
+use super::understudy::{self, Understudy};
 use super::{Failure, Network, Setup, journal_folder, policies_folder, snapshots_folder};
 use crate::dispatch::{Heard, Terms};
 use crate::engine::outcome::{Outcome, compare};
 use crate::engine::{Engine, EpochOutput};
 use crate::journal::base::{self, Base};
-use crate::journal::{self, Disk, Own, read_epochs};
+use crate::journal::entries::stretches;
+use crate::intake::Schema;
+use crate::journal::{self, Disk, Own, Summary, read_epochs};
 use crate::ledger::{Ledger, Message, Page, Resettled, Status, Store, StoreFailure};
 use crate::packages::{Packages, fingerprint, title};
 use crate::snapshot::Snapshot;
 use dataflows::model::{Date, Epoch};
 use dataflows::policy::Policy;
 use hashbrown::HashMap;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -29,7 +32,15 @@ use std::time::{Duration, Instant};
 const TEXTS_ON_THE_WAY: usize = 64;
 
 /// Between words on how far a start has come.
-const NEWS: Duration = Duration::from_secs(2);
+const NEWS: Duration = Duration::from_secs(1);
+
+/// Entries that are read at a time where there are many.
+const STRETCH_BYTES: usize = 1 << 20;
+/// Stretches of epochs that are read before the engine takes them in.
+const STRETCHES_AHEAD: usize = 4;
+
+/// With nothing to do for so long the ledger's file hears of what brought it no rows.
+const LEDGER_REST: Duration = Duration::from_millis(100);
 
 /// Between attempts to write the ledger's file.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -44,7 +55,7 @@ pub(super) enum Work {
     /// To be answered between epochs.
     Question(Question),
     /// An engine under the package of this fingerprint is to be prepared; how far it is.
-    Understudy(String, Sender<Result<Told, Failure>>),
+    Understudy(String, Sender<Result<understudy::Told, Failure>>),
     /// Nothing more comes.
     End,
 }
@@ -76,23 +87,6 @@ pub(super) struct Conductor {
 struct Former {
     regime: Regime,
     outcome: Outcome,
-}
-
-/// An epoch that is durable.
-enum Arrival<'a> {
-    /// As it was taken in.
-    Fresh(Submission),
-    /// As the journal has it.
-    Told(&'a journal::Epoch),
-}
-
-impl Arrival<'_> {
-    fn date(&self) -> Option<Date> {
-        match self {
-            Arrival::Fresh(submission) => date_of(&submission.entries),
-            Arrival::Told(epoch) => date_of(&epoch.entries),
-        }
-    }
 }
 
 impl Conductor {
@@ -159,22 +153,22 @@ impl Conductor {
     }
 
     /// Tells everything that the journal holds after an epoch, as it was told before. Nothing is handed over meanwhile.
-    pub fn tell_again<D: Disk>(&mut self, disk: &D, after: Epoch) -> Result<(), Failure> {
-        let (begun, mut spoken) = (Instant::now(), Instant::now());
-        let mut failure = self.store.check(after, &self.ledger).err().map(Failure::from);
-        let summary = read_epochs(disk, after, Epoch::MAX, |epoch| {
-            if failure.is_none() {
-                if spoken.elapsed() >= NEWS {
-                    spoken = Instant::now();
-                    tracing::info!(epoch = epoch.number, "telling the journal again");
+    pub fn tell_again<D: Disk + Sync>(&mut self, disk: &D, after: Epoch) -> Result<(), Failure> {
+        let begun = Instant::now();
+        self.store.check(after, &self.ledger)?;
+        let mut news = News { begun, spoken: begun, from: after, to: self.store.frontier() };
+        let schema = self.regime.schema.clone();
+        let summary = std::thread::scope(|scope| {
+            let (ahead, stretches) = sync_channel(STRETCHES_AHEAD);
+            let reading = scope.spawn(move || read_ahead(disk, after, schema, &ahead));
+            for epochs in stretches {
+                for (number, submission) in epochs {
+                    self.epoch(number, submission, None)?;
                 }
-                failure = self.epoch(epoch.number, Arrival::Told(&epoch), None).err();
+                news.tell(self.engine.epoch());
             }
-            Ok(())
+            reading.join().expect("a reader does not panic").map_err(Failure::from)
         })?;
-        if let Some(failure) = failure {
-            return Err(failure);
-        }
         tracing::info!(
             epochs = summary.last_epoch.saturating_sub(after),
             milliseconds = begun.elapsed().as_millis() as u64,
@@ -193,20 +187,23 @@ impl Conductor {
         (self.regime.policy.clone(), &self.ledger.packages().enacted)
     }
 
-    /// What came in, as it is read under the policy in force.
-    fn read(&mut self, arrival: Arrival<'_>) -> Submission {
-        let submission = match arrival {
-            Arrival::Told(epoch) => return self.regime.restore(epoch),
-            Arrival::Fresh(submission) => submission,
-        };
-        match &submission.schema {
-            Some(schema) if schema.package != self.regime.schema.package => {
-                let (dictionary, entries) = (Arc::new(schema.dictionary()), submission.entries);
-                let again = self.regime.restore(&journal::Epoch { number: 0, dictionary, entries });
-                Submission { arrived: submission.arrived, ..again }
-            }
-            _ => submission,
+    /// Has the engine take in what came, as it is read under the policy in force: what was read under another one, or is too much to be
+    /// held, is read from its entries, a stretch at a time.
+    fn take_in(&mut self, epoch: Epoch, submission: Submission) -> Taken {
+        // What is in the ledger's file was counted before.
+        let expired = (epoch > self.store.frontier()).then_some(0);
+        let mut taken = Taken { arrived: submission.arrived, expired, ..Taken::default() };
+        let schema = submission.schema.clone().unwrap_or_else(|| self.regime.schema.clone());
+        if !submission.bulky && schema.package == self.regime.schema.package {
+            self.regime.take_in(&mut self.engine, submission, &mut taken);
+            return taken;
         }
+        let dictionary = submission.written_by.unwrap_or_else(|| Arc::new(schema.dictionary()));
+        for stretch in stretches(&submission.entries, STRETCH_BYTES) {
+            let submission = self.regime.restore(&dictionary, stretch);
+            self.regime.take_in(&mut self.engine, submission, &mut taken);
+        }
+        taken
     }
 
     /// Brings the policy into force that is due with an epoch, if one is; what was concluded under the one before.
@@ -236,15 +233,14 @@ impl Conductor {
 
     /// One epoch through engine and ledger; the texts to hand over now. While a pipeline is at work, which `scribe` tells, its file is
     /// written as soon as it can be.
-    fn epoch(&mut self, epoch: Epoch, arrival: Arrival<'_>, scribe: Option<&Scribe>) -> Result<Vec<Message>, Failure> {
+    fn epoch(&mut self, epoch: Epoch, submission: Submission, scribe: Option<&Scribe>) -> Result<Vec<Message>, Failure> {
         let begun = Instant::now();
         let before = match self.ledger.packages().next {
-            Some(_) => self.succeed(epoch, arrival.date())?,
+            Some(_) => self.succeed(epoch, date_of(&submission.entries))?,
             None => None,
         };
-        let Submission { items, contacts, own, refused, arrived, .. } = self.read(arrival);
-        let mut heard: Vec<Heard> = contacts.iter().map(|contact| self.regime.contact(contact)).collect();
-        self.regime.tell(&mut self.engine, items, |news| heard.push(news));
+        let Taken { contacts: mut heard, news: told, own, refused, expired, arrived } = self.take_in(epoch, submission);
+        heard.extend(told);
         let mut output = self.engine.commit();
         debug_assert_eq!(output.epoch, epoch, "an epoch of the journal is an epoch of the engine");
         let (mut ended, mut ended_for_ledger) = (Vec::new(), Vec::new());
@@ -269,11 +265,13 @@ impl Conductor {
             date: output.date,
             ended: &ended,
             changes: &output.changes,
+            in_ledger: &changes,
             texts: &texts,
             offers: &offers,
             refused: &refused,
             own: &own,
             ignored: output.ignored,
+            expired: expired.unwrap_or(0),
         };
         self.write(&page, scribe)?;
         if scribe.is_some() {
@@ -369,7 +367,7 @@ impl Conductor {
             self.resume(&messenger);
             self.intend(&scribe, false);
             loop {
-                let (epoch, submission) = match work.recv_timeout(self.keeper.rest()) {
+                let (epoch, submission) = match work.recv_timeout(self.rest()) {
                     Ok(Work::Epoch(epoch, submission)) => (epoch, submission),
                     Ok(Work::Question(question)) => {
                         question(&mut self.engine, &self.ledger);
@@ -382,12 +380,12 @@ impl Conductor {
                     }
                     Ok(Work::End) | Err(RecvTimeoutError::Disconnected) => break,
                     Err(RecvTimeoutError::Timeout) => {
-                        self.keeper.look(self.engine.epoch(), &self.engine, &self.ledger);
+                        self.keep(true);
                         continue;
                     }
                 };
                 let intents = submission.own.iter().any(|own| matches!(own, Own::Intents(_)));
-                match self.epoch(epoch, Arrival::Fresh(submission), Some(&scribe)) {
+                match self.epoch(epoch, submission, Some(&scribe)) {
                     Ok(handed) => handed.into_iter().for_each(|message| hand(&messenger, message)),
                     Err(failure) => {
                         tracing::error!(epoch, %failure, "the pipeline gives up");
@@ -397,18 +395,41 @@ impl Conductor {
                     }
                 }
                 self.intend(&scribe, intents);
-                self.keeper.look(epoch, &self.engine, &self.ledger);
+                self.keep(false);
             }
+            self.catch_up();
             self.keeper.end(self.engine.epoch(), &self.engine, &self.ledger);
         };
         std::thread::Builder::new().name("conductor".to_owned()).spawn(conduct).expect("a thread can be started")
     }
 
+    /// How long may be waited for the next epoch.
+    fn rest(&self) -> Duration {
+        if self.store.is_behind() { LEDGER_REST } else { self.keeper.rest() }
+    }
+
+    /// What is done beside the stream: the ledger's file hears how far it has come, and a snapshot is begun if one is due. It is of use only
+    /// where the file has come as far.
+    fn keep(&mut self, idle: bool) {
+        let epoch = self.engine.epoch();
+        if (!idle && !self.keeper.is_due(epoch)) || self.catch_up() {
+            self.keeper.look(epoch, &self.engine, &self.ledger);
+        }
+    }
+
+    fn catch_up(&mut self) -> bool {
+        let done = self.store.catch_up();
+        if let Err(failure) = &done {
+            tracing::error!(%failure, "the ledger cannot be written");
+        }
+        done.is_ok()
+    }
+
     /// Prepares an engine under a package, if that is not done already.
-    fn prepare(&mut self, package: &str) -> Result<Told, Failure> {
+    fn prepare(&mut self, package: &str) -> Result<understudy::Told, Failure> {
         let prepared = self.understudy.take().filter(|understudy| fingerprint(&understudy.policy) == package);
         let understudy = match prepared {
-            Some(understudy) if understudy.has_failed() => return understudy.engine().map(|_| Told::default()),
+            Some(understudy) if understudy.has_failed() => return understudy.engine().map(|_| understudy::Told::default()),
             Some(understudy) => understudy,
             None => self.understudy(package)?,
         };
@@ -434,6 +455,57 @@ impl Conductor {
         if !waiting.is_empty() {
             // The answer is the epoch itself. Where there is no room epochs are coming, and the next one asks again.
             self.intending = scribe.offer(Submission::of_own(Own::Intents(waiting)));
+        }
+    }
+}
+
+/// Epochs in their order.
+type Told = Vec<(Epoch, Submission)>;
+
+/// Reads epochs after one beside the engine that is told them, under the policy in force when the telling begins.
+fn read_ahead<D: Disk>(disk: &D, after: Epoch, schema: Arc<Schema>, ahead: &SyncSender<Told>) -> Result<Summary, journal::Failure> {
+    let mut recall = Recall::new(schema);
+    let (mut epochs, mut bytes) = (Vec::new(), 0);
+    let hand = |epochs: &mut Told| {
+        // Whoever was told has failed, and says why.
+        let _ = ahead.send(std::mem::take(epochs));
+    };
+    let summary = read_epochs(disk, after, Epoch::MAX, |journal::Epoch { number, dictionary, entries }| {
+        bytes += entries.len();
+        epochs.push((number, recall.recall(dictionary, entries)));
+        if bytes >= STRETCH_BYTES {
+            hand(&mut epochs);
+            bytes = 0;
+        }
+        Ok(())
+    })?;
+    hand(&mut epochs);
+    Ok(summary)
+}
+
+/// Words on how far a start has come.
+struct News {
+    begun: Instant,
+    spoken: Instant,
+    from: Epoch,
+    /// The last epoch that the ledger's file has: not many come after it.
+    to: Epoch,
+}
+
+impl News {
+    /// A bar on a terminal, else a line of the log.
+    fn tell(&mut self, epoch: Epoch) {
+        if self.spoken.elapsed() < NEWS {
+            return;
+        }
+        self.spoken = Instant::now();
+        let percent = ((epoch - self.from) * 100).checked_div(self.to.saturating_sub(self.from)).unwrap_or(100).min(100);
+        let seconds_left = self.begun.elapsed().as_secs() * (100 - percent) / percent.max(1);
+        if io::stderr().is_terminal() {
+            let bar = "█".repeat(percent as usize / 4);
+            eprint!("\rtelling the journal again  {bar:·<25} {percent:>3} %  {seconds_left} s left  ");
+        } else {
+            tracing::info!(epoch, percent, seconds_left, "telling the journal again");
         }
     }
 }

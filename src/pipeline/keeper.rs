@@ -70,10 +70,15 @@ impl Keeper {
         self.every.saturating_sub(self.last.1.elapsed()).max(LOOK)
     }
 
+    /// Whether one would be begun.
+    pub fn is_due(&self, epoch: Epoch) -> bool {
+        self.under_way.is_none() && epoch > self.last.0 && self.last.1.elapsed() >= self.every
+    }
+
     /// Begins one if it is due: the stream stands still while the process is copied.
     pub fn look(&mut self, epoch: Epoch, engine: &Engine, ledger: &Ledger) {
         self.bury();
-        if self.under_way.is_none() && epoch > self.last.0 && self.last.1.elapsed() >= self.every {
+        if self.is_due(epoch) {
             self.begin(epoch, engine, ledger);
         }
     }

@@ -1,6 +1,7 @@
 //! The messenger: hands texts to the network, each under its own name, until the network says what became of it.
 
-use super::scribe::{Scribe, Submission};
+use super::scribe::Scribe;
+use super::submission::Submission;
 use crate::journal::Own;
 use crate::ledger::Message;
 use serde_json::json;

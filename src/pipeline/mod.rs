@@ -23,6 +23,7 @@ mod questions;
 mod regime;
 mod safekeeping;
 mod scribe;
+mod submission;
 mod understudy;
 
 pub use audit::Audited;
@@ -32,7 +33,8 @@ pub use policies::{Difference, propose};
 pub use progress::{Progress, Standing};
 pub use questions::{Export, Questions, View};
 pub use safekeeping::{Kept, copy_data, drill};
-pub use scribe::{Acknowledgement, Answer, Scribe, Submission, Unavailable};
+pub use scribe::{Acknowledgement, Answer, Scribe, Unavailable};
+pub use submission::{Reading, Submission};
 
 use crate::beside::Beside;
 use crate::intake::Schema;
@@ -151,6 +153,8 @@ pub struct Setup {
     pub snapshot_every: Duration,
     /// How many of the newest snapshots are kept.
     pub snapshots_kept: usize,
+    /// Those of them that are older go too, but for the newest.
+    pub snapshots_kept_for: Duration,
     /// With so many closed segments behind the newest snapshot they give way to a base; never at zero.
     pub compact_after_segments: usize,
     /// How many families are audited each minute.
@@ -182,7 +186,7 @@ impl Pipeline {
         let metrics = Arc::new(Metrics::default());
         let path = snapshots_folder(&setup.data);
         let in_folder = |error| Failure::Folder { path: path.clone(), error };
-        let snapshots = Snapshots::open(&path, setup.snapshots_kept).map_err(in_folder)?;
+        let snapshots = Snapshots::open(&path, setup.snapshots_kept).map_err(in_folder)?.kept_for(setup.snapshots_kept_for);
         let compaction = Compaction {
             journal: journal_folder(&setup.data),
             ledger: ledger_file.clone(),

@@ -83,6 +83,19 @@ impl Questions {
         Ok(Export { parts, reading: None })
     }
 
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// A file without a name: it is gone with whoever has it.
+    pub fn nameless_file(&self) -> io::Result<File> {
+        let path = self.place();
+        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+        fs::remove_file(path)?;
+        Ok(file)
+    }
+
     /// Where something may be written that is read once.
     pub(super) fn place(&self) -> PathBuf {
         self.folder.join(self.begun.fetch_add(1, Ordering::Relaxed).to_string())

@@ -2,53 +2,63 @@
 //! benefits and registers.
 
 use super::Failure;
-use super::scribe::Submission;
+use super::submission::{Submission, is_bulky};
 use crate::dispatch::{Heard, Listener, Terms};
 use crate::engine::Engine;
 use crate::engine::outcome::Names;
 use crate::intake::{Contact, Decoded, Intake, Item, Schema, Translation};
 use crate::journal::base::Base;
 use crate::journal::entries::{Entry, entries};
-use crate::journal::{self, Dictionary};
+use crate::journal::{Dictionary, Own};
 use crate::sources::Quarantined;
 use dataflows::model::{Change, Date, Update};
 use dataflows::policy::Policy;
+use dataflows::policy::file::Record;
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Instant;
 
 pub(super) struct Regime {
     pub policy: Arc<Policy>,
     pub schema: Arc<Schema>,
-    intake: Intake,
+    recall: Recall,
     listener: Listener,
     /// What the ledger calls the policy's benefits and registers.
     names: Names,
+    /// As of a date, of each register that forgets the last day from which it has; and room for a record's fields.
+    forgotten: (Date, Vec<Option<Date>>),
+    fields: Vec<i64>,
+}
+
+/// Reads what the journal has, as it is understood under a policy.
+pub(super) struct Recall {
+    intake: Intake,
     /// What the numbers of the segment told last mean now.
     translation: Option<(Arc<Dictionary>, Translation)>,
 }
 
-impl Regime {
-    /// `terms` are those of the ledger, in which this policy's are.
-    pub fn new(policy: Arc<Policy>, terms: &Terms) -> Regime {
-        let schema = Arc::new(Schema::from(&*policy));
-        Regime {
-            intake: Intake::new(schema.clone()),
-            listener: Listener::new(&policy, terms),
-            names: Names::by(&policy, |id| terms.benefit_named(id), |id| terms.register_named(id)),
-            schema,
-            policy,
-            translation: None,
-        }
+impl Recall {
+    pub fn new(schema: Arc<Schema>) -> Recall {
+        Recall { intake: Intake::new(schema), translation: None }
     }
 
-    /// An epoch as it came in.
-    pub fn restore(&mut self, epoch: &journal::Epoch) -> Submission {
-        let mut submission = Submission::default();
-        if self.translation.as_ref().is_none_or(|(of, _)| !Arc::ptr_eq(of, &epoch.dictionary)) {
-            self.translation = Some((epoch.dictionary.clone(), Translation::new(self.intake.schema(), &epoch.dictionary)));
+    /// An epoch as it came in; of one that is long only the entries.
+    pub fn recall(&mut self, dictionary: Arc<Dictionary>, entries: Vec<u8>) -> Submission {
+        let mut submission = Submission { schema: Some(self.intake.schema().clone()), bulky: is_bulky(&entries), ..Submission::default() };
+        if !submission.bulky {
+            submission = self.restore(&dictionary, &entries);
+        }
+        Submission { entries, written_by: Some(dictionary), ..submission }
+    }
+
+    /// What was written as these entries, by this dictionary.
+    pub fn restore(&mut self, dictionary: &Arc<Dictionary>, bytes: &[u8]) -> Submission {
+        let mut submission = Submission { schema: Some(self.intake.schema().clone()), ..Submission::default() };
+        if self.translation.as_ref().is_none_or(|(of, _)| !Arc::ptr_eq(of, dictionary)) {
+            self.translation = Some((dictionary.clone(), Translation::new(self.intake.schema(), dictionary)));
         }
         let (_, translation) = self.translation.as_ref().expect("just made");
-        for entry in entries(&epoch.entries) {
+        for entry in entries(bytes) {
             match entry {
                 Entry::Record(record) => match self.intake.restore(&record, translation) {
                     Ok(Decoded { item, contact }) => {
@@ -79,6 +89,65 @@ impl Regime {
         }
         submission
     }
+}
+
+/// What an epoch says besides what the engine takes in.
+#[derive(Default)]
+pub(super) struct Taken {
+    pub contacts: Vec<Heard>,
+    pub news: Vec<Heard>,
+    pub own: Vec<Own>,
+    pub refused: Vec<Quarantined>,
+    /// Records whose retention had ended when they came, if they are counted.
+    pub expired: Option<u64>,
+    pub arrived: Option<Instant>,
+}
+
+impl Regime {
+    /// `terms` are those of the ledger, in which this policy's are.
+    pub fn new(policy: Arc<Policy>, terms: &Terms) -> Regime {
+        let schema = Arc::new(Schema::from(&*policy));
+        Regime {
+            recall: Recall::new(schema.clone()),
+            listener: Listener::new(&policy, terms),
+            names: Names::by(&policy, |id| terms.benefit_named(id), |id| terms.register_named(id)),
+            forgotten: (Date::BEFORE_ALL, policy.forgotten(Date::BEFORE_ALL)),
+            fields: vec![0; policy.registers.iter().map(|register| register.packed.len()).max().unwrap_or(0)],
+            schema,
+            policy,
+        }
+    }
+
+    /// What was written as these entries, by this dictionary.
+    pub fn restore(&mut self, dictionary: &Arc<Dictionary>, bytes: &[u8]) -> Submission {
+        self.recall.restore(dictionary, bytes)
+    }
+
+    /// Has an engine take in what came, and notes what else it says.
+    pub fn take_in(&mut self, engine: &mut Engine, mut submission: Submission, taken: &mut Taken) {
+        taken.contacts.extend(submission.contacts.iter().map(|contact| self.contact(contact)));
+        self.count_expired(engine.today(), &submission.items, taken);
+        self.tell(engine, submission.items, |news| taken.news.push(news));
+        taken.own.append(&mut submission.own);
+        taken.refused.append(&mut submission.refused);
+    }
+
+    fn count_expired(&mut self, today: Date, items: &[Item], taken: &mut Taken) {
+        let Some(expired) = &mut taken.expired else { return };
+        let today = items.iter().fold(today, |today, item| if let Item::Calendar(date) = item { today.max(*date) } else { today });
+        if self.forgotten.0 != today {
+            self.forgotten = (today, self.policy.forgotten(today));
+        }
+        for item in items {
+            if let Item::Update(update) = item {
+                let record = Record::read(&update.record);
+                let register = usize::from(record.register);
+                let Some(last) = self.forgotten.1[register] else { continue };
+                let from = self.policy.registers[register].retained_from(&record, &mut self.fields);
+                *expired += u64::from(from.is_some_and(|from| from <= last));
+            }
+        }
+    }
 
     /// Has an engine take in what was accepted; `heard` is what it says to the conversations.
     pub fn tell(&self, engine: &mut Engine, items: Vec<Item>, mut heard: impl FnMut(Heard)) {
@@ -99,7 +168,7 @@ impl Regime {
     /// Has an engine that knows nothing take in a base, and go on after the epoch for which it stands.
     pub fn tell_base(&mut self, engine: &mut Engine, base: &Base) -> Result<(), Failure> {
         base.read(|part| {
-            let items = self.restore(&part).items;
+            let items = self.restore(&part.dictionary, &part.entries).items;
             self.tell(engine, items, |_| ());
             Ok(())
         })?;

@@ -5,9 +5,9 @@
 
 use super::conductor::Work;
 use super::metrics::Metrics;
-use crate::intake::{Contact, Decoded, Intake, Item, Schema};
-use crate::journal::{Disk, Entry, Journal, Own};
-use crate::sources::Quarantined;
+use super::submission::Submission;
+use crate::intake::Schema;
+use crate::journal::{Disk, Journal};
 use dataflows::model::Epoch;
 use std::fmt;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -19,98 +19,6 @@ use std::time::Instant;
 const EPOCH_BYTES: usize = 4 << 20;
 /// Submissions that may wait; beyond, doors wait.
 const SUBMISSIONS_AHEAD: usize = 64;
-
-/// What comes in together.
-#[derive(Default)]
-pub struct Submission {
-    /// Everything below, as the journal writes it.
-    pub entries: Vec<u8>,
-    pub items: Vec<Item>,
-    pub contacts: Vec<Contact>,
-    pub own: Vec<Own>,
-    pub refused: Vec<Quarantined>,
-    /// By what its records were read; nothing where there are none.
-    pub schema: Option<Arc<Schema>>,
-    /// It begins with a date, and thereby an epoch.
-    pub dated: bool,
-    /// When the first of it came.
-    pub arrived: Option<Instant>,
-}
-
-impl Submission {
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Every line of a body, accepted or refused: one submission, and another from each date on. `feed` is named beside what is refused.
-    /// Its first line is this one of it.
-    pub fn read(intake: &mut Intake, feed: &str, first_line: u64, body: &[u8]) -> Vec<Submission> {
-        let (arrived, schema) = (Some(Instant::now()), Some(intake.schema().clone()));
-        let begin = |dated| Submission { dated, arrived, schema: schema.clone(), ..Submission::default() };
-        let (mut parts, mut submission) = (Vec::new(), begin(false));
-        let name: Arc<str> = Arc::from(feed);
-        for (line, bytes) in (first_line..).zip(body.split(|byte| *byte == b'\n')) {
-            let raw = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-            if raw.trim_ascii().is_empty() {
-                continue;
-            }
-            match intake.decode(raw) {
-                Ok(Decoded { item, contact }) => {
-                    if matches!(item, Item::Calendar(_)) {
-                        parts.push(std::mem::replace(&mut submission, begin(true)));
-                    }
-                    submission.entries.append(&mut intake.take_entries());
-                    submission.items.push(item);
-                    submission.contacts.extend(contact);
-                }
-                Err(rejection) => {
-                    let (field, reason) = (rejection.field, rejection.reason);
-                    submission.refuse(Quarantined { file: name.clone(), line, field, reason, raw: raw.to_vec() });
-                }
-            }
-        }
-        parts.push(submission);
-        parts.retain(|part| !part.is_empty());
-        parts
-    }
-
-    /// What was refused before it could be read as a line.
-    pub fn of_refused(row: Quarantined) -> Submission {
-        let mut submission = Submission::default();
-        submission.refuse(row);
-        submission
-    }
-
-    fn refuse(&mut self, row: Quarantined) {
-        let Quarantined { file, line, field, reason, raw } = &row;
-        Entry::Refused { feed: file, line: *line, field, reason, raw }.write(&mut self.entries);
-        self.refused.push(row);
-    }
-
-    /// What the pipeline itself did or heard.
-    pub fn of_own(own: Own) -> Submission {
-        let mut entries = Vec::new();
-        Entry::Own(own.clone()).write(&mut entries);
-        Submission { entries, own: vec![own], ..Submission::default() }
-    }
-
-    /// Adds another's; both become one epoch.
-    pub(super) fn append(&mut self, mut other: Submission) {
-        self.entries.append(&mut other.entries);
-        self.items.append(&mut other.items);
-        self.contacts.append(&mut other.contacts);
-        self.own.append(&mut other.own);
-        self.refused.append(&mut other.refused);
-        self.arrived = self.arrived.or(other.arrived);
-        self.schema = self.schema.take().or(other.schema);
-    }
-
-    /// Whether another may follow in the same epoch: no date, and nothing that was read under another policy.
-    fn may_be_followed_by(&self, other: &Submission) -> bool {
-        let differ = self.schema.as_ref().zip(other.schema.as_ref()).is_some_and(|(one, other)| !Arc::ptr_eq(one, other));
-        !other.dated && !differ
-    }
-}
 
 /// A submission that would outlive a loss of power.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

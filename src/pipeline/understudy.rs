@@ -104,7 +104,7 @@ fn follow(
         let after = engine.epoch();
         if after < last {
             let read = read_epochs(&disk, after, last, |epoch| {
-                let submission = regime.restore(&epoch);
+                let submission = regime.restore(&epoch.dictionary, &epoch.entries);
                 regime.tell(&mut engine, submission.items, |_| ());
                 engine.commit();
                 told.0.store(epoch.number, Ordering::Release);

@@ -1,13 +1,14 @@
 //! The door for files: a folder into which agencies rename what is complete, and out of which it goes to `done/` or `failed/`.
 //!
-//! A file is taken in line by line, as a body is; it leaves once all of it would outlive a loss of power. Whatever ends the process before
+//! A file is taken in line by line, as a body is, or row by row where a mapping serves it; it leaves once all of it would outlive a loss of power. Whatever ends the process before
 //! that, the file is still there and is taken in again: what it says twice is known already.
 
 use crate::intake::Intake;
 use crate::journal::Pausable;
 use crate::pipeline::metrics::{Metrics, OfFeed};
-use crate::pipeline::{Pipeline, Progress, Scribe, Standing, Submission, Unavailable};
-use crate::sources::{Block, Piece, Quarantined, blocks_of_lines};
+use crate::pipeline::{Pipeline, Progress, Reading, Scribe, Standing, Unavailable};
+use crate::sources::mapping::load;
+use crate::sources::{open, section_for};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,14 +20,14 @@ use std::time::Duration;
 const FEED: &str = "folder";
 const DONE: &str = "done";
 const FAILED: &str = "failed";
-/// About how many bytes of lines become one submission.
-const BLOCK_BYTES: usize = 2 << 20;
 /// Between looks into the folder.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// A folder that is watched.
 struct Watch {
     folder: PathBuf,
+    /// Mappings for the tables among the files.
+    maps: Vec<PathBuf>,
     intake: Intake,
     scribe: Scribe,
     progress: Arc<Progress>,
@@ -54,12 +55,13 @@ impl From<Unavailable> for Trouble {
 }
 
 /// Watches a folder until the pipeline takes in nothing more. The error is that of making its folders.
-pub fn watch(folder: &Path, pipeline: &Pipeline) -> io::Result<JoinHandle<()>> {
+pub fn watch(folder: &Path, maps: Vec<PathBuf>, pipeline: &Pipeline) -> io::Result<JoinHandle<()>> {
     for out in [DONE, FAILED] {
         fs::create_dir_all(folder.join(out))?;
     }
     let mut watch = Watch {
         folder: folder.to_owned(),
+        maps,
         intake: Intake::journalling(pipeline.progress.schema()),
         scribe: pipeline.scribe.clone(),
         progress: pipeline.progress.clone(),
@@ -109,21 +111,29 @@ impl Watch {
 
     fn take(&mut self, path: &Path, name: &str) -> Result<(), Trouble> {
         let (mut accepted, mut refused) = (0, 0);
-        for piece in blocks_of_lines(path, BLOCK_BYTES)? {
-            let parts = match piece {
-                Piece::Block(Block { bytes, first_line }) => Submission::read(&mut self.intake, name, first_line, &bytes),
-                Piece::Fault { line, reason, raw } => {
-                    vec![Submission::of_refused(Quarantined { file: Arc::from(name), line, field: String::new(), reason, raw })]
+        let sections = load(self.intake.schema(), &self.maps).map_err(Trouble::File)?;
+        let mut reading = Reading::new(open(path)?, name, section_for(name, &sections).map_err(Trouble::File)?);
+        let mut cut_short = None;
+        while let Some(block) = reading.next(&mut self.intake) {
+            let parts = match block {
+                Ok(parts) => parts,
+                Err(error) => {
+                    cut_short = Some(error);
+                    break;
                 }
             };
             for part in parts {
-                (accepted, refused) = (accepted + part.items.len() as u64, refused + part.refused.len() as u64);
+                (accepted, refused) = (accepted + part.accepted, refused + part.quarantined);
                 self.scribe.submit(part)?;
             }
         }
         let of_feed = OfFeed { feed: name.to_owned() };
         self.metrics.accepted.get_or_create(&of_feed).inc_by(accepted);
         self.metrics.refused.get_or_create(&of_feed).inc_by(refused);
+        // What came before the place where it cannot be read further is taken in.
+        if let Some(error) = cut_short {
+            return Err(error.into());
+        }
         match (accepted, refused) {
             (0, 1..) => Err(Trouble::File(format!("all {refused} lines of a file were refused: the quarantine tells why"))),
             _ => Ok(()),

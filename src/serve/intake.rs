@@ -2,22 +2,30 @@
 
 use super::tokens::FEED;
 use super::{Doors, Refusal, Shared, aside};
-use crate::intake::{Intake, Schema};
+use crate::intake::{Intake, Schema, did_you_mean};
 use crate::journal::Pausable;
-use crate::pipeline::Submission;
 use crate::pipeline::metrics::OfFeed;
+use crate::pipeline::{Reading, Submission};
+use crate::sources::mapping::parse;
+use crate::sources::{Counts, MAX_SHRINK, Section, Snapshot, section_for};
 use axum::Json;
-use axum::body::{Body, to_bytes};
-use axum::extract::State;
+use axum::body::Body;
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::StreamExt;
+use xxhash_rust::xxh3::xxh3_128;
 
-/// The longest body, as it comes and unpacked.
+/// The longest body that is held in memory.
 const BODY_BYTES_MAX: usize = 64 << 20;
+/// The longest of all: it waits in a file until it is read, and becomes one epoch.
+const SPOOLED_BYTES_MAX: u64 = 16 << 30;
 /// Bytes of bodies that are taken in at a time.
 const ROOM_BYTES: usize = 256 << 20;
 /// Room is given by this unit.
@@ -39,6 +47,15 @@ impl Room {
     }
 }
 
+/// The leave to have a body in a file.
+pub(super) struct Spooling(Arc<Semaphore>);
+
+impl Default for Spooling {
+    fn default() -> Self {
+        Spooling(Arc::new(Semaphore::new(1)))
+    }
+}
+
 /// Decoders that nobody uses at the moment.
 #[derive(Default)]
 pub(super) struct Decoders {
@@ -56,8 +73,20 @@ impl Decoders {
     }
 }
 
+/// How a body is to be read.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct How {
+    /// It is a table, read through this mapping, which [`mapping`] took in.
+    mapping: Option<String>,
+    /// It is all that there is of this register.
+    snapshot: Option<String>,
+    /// The share of what is held that may vanish by that.
+    max_shrink: Option<f64>,
+}
+
 /// `POST /v1/updates`.
-pub(super) async fn updates(State(doors): Shared, headers: HeaderMap, body: Body) -> Result<Json<Value>, Refusal> {
+pub(super) async fn updates(State(doors): Shared, Query(how): Query<How>, headers: HeaderMap, body: Body) -> Result<Json<Value>, Refusal> {
     let Wanted { encoding, feed, room } = match wanted(&doors, &headers) {
         Ok(wanted) => wanted,
         Err(refusal) => {
@@ -65,12 +94,98 @@ pub(super) async fn updates(State(doors): Shared, headers: HeaderMap, body: Body
             return Err(refusal);
         }
     };
-    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("body: {error}")))?;
+    let body = arrive(&doors, body).await?;
     aside(move || {
         let _room = room;
-        take(&doors, &encoding, &feed, &body)
+        take(&doors, &how, &encoding, &feed, body)
     })
     .await
+}
+
+/// A body that has come.
+enum Arrived {
+    Whole(Vec<u8>),
+    /// In a file that nobody else sees.
+    Spooled {
+        file: File,
+        /// The leave to have one, given back with it.
+        _leave: OwnedSemaphorePermit,
+    },
+}
+
+/// Takes in a body; what is too much for memory goes to a file.
+async fn arrive(doors: &Arc<Doors>, body: Body) -> Result<Arrived, Refusal> {
+    let broken = |error: axum::Error| Refusal(StatusCode::BAD_REQUEST, format!("body: {error}"));
+    let (mut chunks, mut whole) = (body.into_data_stream(), Vec::new());
+    while let Some(chunk) = chunks.next().await.transpose().map_err(broken)? {
+        whole.extend_from_slice(&chunk);
+        if whole.len() > BODY_BYTES_MAX {
+            // One at a time: whoever sends the next one waits.
+            let leave = doors.spooling.0.clone().acquire_owned().await.expect("it is never closed");
+            let failed = |error: io::Error| Refusal(StatusCode::SERVICE_UNAVAILABLE, format!("no room on disk for this body: {error}"));
+            let mut file = doors.inner()?.questions.nameless_file().map_err(failed)?;
+            let mut bytes = 0;
+            loop {
+                tokio::task::block_in_place(|| file.write_all(&whole)).map_err(failed)?;
+                bytes += whole.len() as u64;
+                if bytes > SPOOLED_BYTES_MAX {
+                    return Err(too_long());
+                }
+                match chunks.next().await.transpose().map_err(broken)? {
+                    Some(chunk) => whole = chunk.to_vec(),
+                    None => break,
+                }
+            }
+            file.rewind().map_err(failed)?;
+            return Ok(Arrived::Spooled { file, _leave: leave });
+        }
+    }
+    Ok(Arrived::Whole(whole))
+}
+
+fn too_long() -> Refusal {
+    Refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {SPOOLED_BYTES_MAX} bytes"))
+}
+
+/// `POST /v1/mappings`: a mapping, checked under the policy in force, and the name under which it is known from here on.
+pub(super) async fn mapping(State(doors): Shared, text: String) -> Result<Json<Value>, Refusal> {
+    aside(move || {
+        let inner = doors.inner()?;
+        parse(&inner.progress.schema(), &text).map_err(|what| Refusal(StatusCode::BAD_REQUEST, what))?;
+        let name = format!("{:032x}", xxh3_128(text.as_bytes()));
+        inner.mappings.keep(&name, &text).map_err(|error| Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
+        Ok(Json(json!({ "mapping": name })))
+    })
+    .await
+}
+
+/// Mappings that were posted, each a file.
+pub(super) struct Mappings(PathBuf);
+
+impl Mappings {
+    pub fn open(data: &Path) -> Mappings {
+        Mappings(data.join("mappings"))
+    }
+
+    fn keep(&self, name: &str, text: &str) -> io::Result<()> {
+        std::fs::create_dir_all(&self.0)?;
+        let (draft, path) = (self.0.join(format!("{name}.draft")), self.path(name));
+        std::fs::write(&draft, text)?;
+        std::fs::rename(draft, path)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.toml"))
+    }
+
+    /// The section that serves this feed.
+    fn section(&self, name: &str, schema: &Schema, feed: &str) -> Result<Arc<Section>, String> {
+        let is_name = !name.is_empty() && name.bytes().all(|letter| letter.is_ascii_hexdigit());
+        let text = std::fs::read_to_string(self.path(name)).ok().filter(|_| is_name);
+        let text = text.ok_or_else(|| format!("mapping: `{name}` is not known: POST it to /v1/mappings"))?;
+        let section = section_for(feed, &parse(schema, &text)?).map_err(|what| format!("feed {feed}: {what}"))?;
+        section.ok_or_else(|| format!("feed {feed}: no section of the mapping serves this file"))
+    }
 }
 
 /// Reads what nobody wants: whoever is still sending when the connection closes never hears why.
@@ -105,11 +220,10 @@ fn wanted(doors: &Doors, headers: &HeaderMap) -> Result<Wanted, Refusal> {
         return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, format!("feed {feed} is paused")));
     }
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let too_long = || Refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {BODY_BYTES_MAX} bytes"));
-    let bytes = announced.unwrap_or(BODY_BYTES_MAX);
-    if bytes > BODY_BYTES_MAX {
+    if announced.is_some_and(|bytes| bytes as u64 > SPOOLED_BYTES_MAX) {
         return Err(too_long());
     }
+    let bytes = announced.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
     let room = doors.room.0.clone().try_acquire_many_owned(bytes.div_ceil(ROOM_UNIT).max(1) as u32);
     let room = room.map_err(|_| {
         inner.metrics.turned_away.inc();
@@ -118,35 +232,79 @@ fn wanted(doors: &Doors, headers: &HeaderMap) -> Result<Wanted, Refusal> {
     Ok(Wanted { encoding, feed, room })
 }
 
-fn take(doors: &Arc<Doors>, encoding: &str, feed: &str, body: &[u8]) -> Result<Json<Value>, Refusal> {
-    let inner = doors.inner()?;
-    let lines = unpacked(encoding, body).map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("body: {error}")))?;
-    let parts = inner.decoders.with(inner.progress.schema(), |intake| Submission::read(intake, feed, 1, lines.as_deref().unwrap_or(body)));
-    let count = |each: fn(&Submission) -> usize| parts.iter().map(each).sum::<usize>();
-    let (accepted, quarantined) = (count(|part| part.items.len()), count(|part| part.refused.len()));
+fn take(doors: &Arc<Doors>, how: &How, encoding: &str, feed: &str, body: Arrived) -> Result<Json<Value>, Refusal> {
+    let (inner, bad) = (doors.inner()?, |what: String| Refusal(StatusCode::BAD_REQUEST, what));
+    let schema = inner.progress.schema();
+    let section = how.mapping.as_ref().map(|name| inner.mappings.section(name, &schema, feed)).transpose().map_err(bad)?;
+    let register = how.snapshot.as_ref().map(|id| register(&schema, id)).transpose().map_err(bad)?;
+    let broken = |error: io::Error| bad(format!("body: {error}"));
+    let (parts, dumped) = match (body, register) {
+        (Arrived::Whole(lines), None) if section.is_none() && is_plain(encoding) => {
+            (inner.decoders.with(schema, |intake| Submission::read(intake, feed, 1, &lines)), None)
+        }
+        (body, register) => {
+            let mut reading = Reading::new(unpacked(encoding, &body).map_err(broken)?, feed, section);
+            inner.decoders.with(schema, |intake| match register {
+                None => Ok((reading.all(intake).map_err(broken)?, None)),
+                Some(register) => dump(doors, register, how.max_shrink, &mut reading, intake, broken),
+            })?
+        }
+    };
+    let count = |each: fn(&Submission) -> u64| parts.iter().map(each).sum::<u64>();
+    let (accepted, quarantined) = (count(|part| part.accepted), count(|part| part.quarantined));
     let of_feed = OfFeed { feed: feed.to_owned() };
-    inner.metrics.accepted.get_or_create(&of_feed).inc_by(accepted as u64);
-    inner.metrics.refused.get_or_create(&of_feed).inc_by(quarantined as u64);
+    inner.metrics.accepted.get_or_create(&of_feed).inc_by(accepted);
+    inner.metrics.refused.get_or_create(&of_feed).inc_by(quarantined);
     let answers = parts.into_iter().map(|part| inner.scribe.send(part)).collect::<Result<Vec<_>, _>>()?;
     let mut epoch = 0;
     for answer in answers {
         epoch = answer.wait()?.epoch;
     }
-    Ok(Json(json!({ "epoch": epoch, "accepted": accepted, "quarantined": quarantined, "token": epoch.to_string() })))
+    let mut row = json!({ "epoch": epoch, "accepted": accepted, "quarantined": quarantined, "token": epoch.to_string() });
+    if let Some(counts) = dumped {
+        row["snapshot"] = json!(counts);
+    }
+    Ok(Json(row))
 }
 
-/// The body's lines, if it was packed.
-fn unpacked(encoding: &str, body: &[u8]) -> io::Result<Option<Vec<u8>>> {
-    let reader: Box<dyn Read + '_> = match encoding {
-        "" | "identity" => return Ok(None),
-        "gzip" => Box::new(flate2::read::MultiGzDecoder::new(body)),
-        "zstd" => Box::new(zstd::Decoder::new(body)?),
-        other => return Err(io::Error::other(format!("content-encoding `{other}` is neither gzip nor zstd"))),
+/// A full dump of a register against what is held of it: one epoch of what differs.
+fn dump<R: Read>(
+    doors: &Arc<Doors>,
+    register: u16,
+    max_shrink: Option<f64>,
+    reading: &mut Reading<R>,
+    intake: &mut Intake,
+    broken: impl Fn(io::Error) -> Refusal,
+) -> Result<(Vec<Submission>, Option<Counts>), Refusal> {
+    let held = doors.inner()?.questions.ask(move |engine, _| engine.held(register).collect::<Vec<_>>());
+    let held = held.ok_or_else(|| Refusal(StatusCode::SERVICE_UNAVAILABLE, "the pipeline is stopping".to_owned()))?;
+    let mut snapshot = Snapshot::new(intake.schema().clone(), register, held);
+    let submission = reading.difference(intake, &mut snapshot).map_err(broken)?;
+    let (submission, counts) = submission
+        .without_absent(snapshot, register, max_shrink.unwrap_or(MAX_SHRINK))
+        .map_err(|refusal| Refusal(StatusCode::CONFLICT, format!("{refusal} (max_shrink)")))?;
+    Ok((vec![submission].into_iter().filter(|part| !part.is_empty()).collect(), Some(counts)))
+}
+
+fn register(schema: &Schema, id: &str) -> Result<u16, String> {
+    let known = schema.registers.iter().map(|register| register.id.as_str());
+    schema.register(id).ok_or_else(|| format!("snapshot: unknown register `{id}`{}", did_you_mean(id, known)))
+}
+
+fn is_plain(encoding: &str) -> bool {
+    matches!(encoding, "" | "identity")
+}
+
+/// A body's lines.
+fn unpacked<'a>(encoding: &str, body: &'a Arrived) -> io::Result<Box<dyn Read + 'a>> {
+    let packed: Box<dyn Read + 'a> = match body {
+        Arrived::Whole(bytes) => Box::new(bytes.as_slice()),
+        Arrived::Spooled { file, .. } => Box::new(file),
     };
-    let mut lines = Vec::new();
-    reader.take(BODY_BYTES_MAX as u64 + 1).read_to_end(&mut lines)?;
-    if lines.len() > BODY_BYTES_MAX {
-        return Err(io::Error::other(format!("unpacked longer than {BODY_BYTES_MAX} bytes")));
-    }
-    Ok(Some(lines))
+    Ok(match encoding {
+        _ if is_plain(encoding) => packed,
+        "gzip" => Box::new(flate2::read::MultiGzDecoder::new(packed)),
+        "zstd" => Box::new(zstd::Decoder::new(packed)?),
+        other => return Err(io::Error::other(format!("content-encoding `{other}` is neither gzip nor zstd"))),
+    })
 }

@@ -15,7 +15,7 @@ use crate::commands::{available_bytes, rss_bytes};
 use crate::dispatch::conversation::Stage;
 use crate::intake::did_you_mean;
 use crate::journal::{Own, Pausable, Settlement};
-use crate::ledger::{Reader, StoreFailure};
+use crate::ledger::{Brought, Reader, StoreFailure};
 use crate::packages::{Packages, fingerprint, title};
 use crate::pipeline::metrics::{AtStage, Metrics, OfRegister};
 use crate::pipeline::{Pipeline, Progress, Questions, Scribe, Submission, Unavailable, View};
@@ -54,6 +54,7 @@ pub struct Doors {
     /// Set once the pipeline has caught up.
     inner: OnceLock<Inner>,
     room: intake::Room,
+    spooling: intake::Spooling,
     tokens: Tokens,
 }
 
@@ -65,6 +66,7 @@ struct Inner {
     questions: Questions,
     packages: Packages,
     decoders: intake::Decoders,
+    mappings: intake::Mappings,
 }
 
 type Shared = State<Arc<Doors>>;
@@ -72,7 +74,7 @@ type Shared = State<Arc<Doors>>;
 impl Doors {
     /// Closed until [`Doors::open`].
     pub fn closed(tokens: Tokens) -> Arc<Doors> {
-        Arc::new(Doors { inner: OnceLock::new(), room: intake::Room::default(), tokens })
+        Arc::new(Doors { inner: OnceLock::new(), room: intake::Room::default(), spooling: intake::Spooling::default(), tokens })
     }
 
     /// The pipeline has caught up.
@@ -85,6 +87,7 @@ impl Doors {
             questions: pipeline.questions.clone(),
             packages: pipeline.packages.clone(),
             decoders: intake::Decoders::default(),
+            mappings: intake::Mappings::open(pipeline.questions.data()),
         };
         assert!(self.inner.set(inner).is_ok(), "doors open once");
     }
@@ -98,6 +101,7 @@ impl Doors {
 pub fn router(doors: Arc<Doors>) -> Router {
     Router::new()
         .route("/v1/updates", post(intake::updates))
+        .route("/v1/mappings", post(intake::mapping))
         .route("/v1/completion/{token}", get(completion))
         .route("/v1/changes", get(changes))
         .route("/v1/export/decisions", get(export_decisions))
@@ -166,10 +170,10 @@ async fn completion(State(doors): Shared, Path(token): Path<String>, Query(Wait 
         if !inner.progress.wait_for(epoch, wait.min(WAIT_MAX)) {
             return Ok((StatusCode::ACCEPTED, Json(json!({ "token": token, "complete": false }))).into_response());
         }
-        let (ignored, changed) = Reader::open(&inner.ledger_file)?.brought(epoch)?;
-        let (duplicates, superseded) = (ignored.duplicates, ignored.superseded);
-        Ok(Json(json!({ "token": token, "complete": true, "epoch": epoch, "duplicates": duplicates, "superseded": superseded, "changed": changed }))
-            .into_response())
+        let Brought { duplicates, superseded, expired, changed } = Reader::open(&inner.ledger_file)?.brought(epoch)?;
+        let counts = json!({ "token": token, "complete": true, "epoch": epoch, "duplicates": duplicates, "superseded": superseded, "expired": expired,
+                             "changed": changed });
+        Ok(Json(counts).into_response())
     })
     .await
 }

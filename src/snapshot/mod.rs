@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// What is not complete yet.
 const DRAFT: &str = "draft";
@@ -37,6 +37,7 @@ const SIZES: &str = "sizes-";
 pub struct Snapshots {
     folder: PathBuf,
     keep: usize,
+    keep_for: Duration,
 }
 
 /// A snapshot: complete, or being written.
@@ -53,7 +54,12 @@ impl Snapshots {
     /// Opens the folder, or makes it; `keep` of the newest are kept.
     pub fn open(folder: &Path, keep: usize) -> io::Result<Snapshots> {
         fs::create_dir_all(folder)?;
-        Ok(Snapshots { folder: folder.to_owned(), keep: keep.max(1) })
+        Ok(Snapshots { folder: folder.to_owned(), keep: keep.max(1), keep_for: Duration::MAX })
+    }
+
+    /// The same, of which those that are older are not kept either, but for the newest.
+    pub fn kept_for(self, keep_for: Duration) -> Snapshots {
+        Snapshots { keep_for, ..self }
     }
 
     /// Begins one, of so many workers under this package; what was begun before and never completed is gone.
@@ -76,7 +82,14 @@ impl Snapshots {
         }
         fs::rename(&draft.folder, folder)?;
         File::open(&self.folder)?.sync_all()?;
-        self.newest()?.iter().skip(self.keep).try_for_each(|old| fs::remove_dir_all(&old.folder))
+        for (index, snapshot) in self.newest()?.iter().enumerate().skip(1) {
+            // A clock that was put back makes nothing old.
+            let age = snapshot.completed()?.elapsed().unwrap_or_default();
+            if index >= self.keep || age > self.keep_for {
+                fs::remove_dir_all(&snapshot.folder)?;
+            }
+        }
+        Ok(())
     }
 
     /// Those that are complete, the newest first. One that does not even tell what it is of has no package.

@@ -26,6 +26,8 @@ pub(crate) enum Piece {
         line: u64,
         reason: String,
         raw: Vec<u8>,
+        /// Nothing of what follows can be read.
+        cut_short: bool,
     },
 }
 
@@ -163,7 +165,7 @@ impl<R: Read> Cutter<R> {
         self.line += u64::from(end.is_some());
         self.buffer.drain(..end.map_or(self.buffer.len(), |end| end + 1));
         self.bounds.restart();
-        Piece::Fault { line, reason, raw }
+        Piece::Fault { line, reason, raw, cut_short: false }
     }
 
     /// What is left at the end: an unfinished line, then the reason if there is one. A line of JSON proves by itself
@@ -178,7 +180,7 @@ impl<R: Read> Cutter<R> {
         let fault = self.fault.take()?;
         let mut raw = std::mem::take(&mut self.buffer);
         raw.truncate(BEGINNING_BYTES);
-        Some(Piece::Fault { line: self.line, reason: format!("cannot be read further: {fault}"), raw })
+        Some(Piece::Fault { line: self.line, reason: format!("cannot be read further: {fault}"), raw, cut_short: true })
     }
 }
 

@@ -64,7 +64,7 @@ struct RowText {
 }
 
 /// A section, checked.
-pub(super) struct Section {
+pub(crate) struct Section {
     name: String,
     pattern: String,
     pub(super) delimiter: u8,
@@ -104,19 +104,25 @@ impl fmt::Display for Section {
 }
 
 /// Reads and checks mapping files; the error names file, section and place.
-pub(super) fn load(schema: &Schema, maps: &[PathBuf]) -> Result<Vec<Arc<Section>>, String> {
+pub(crate) fn load(schema: &Schema, maps: &[PathBuf]) -> Result<Vec<Arc<Section>>, String> {
     let mut sections = Vec::new();
     for path in maps {
         let problem = |what: String| format!("{}: {what}", path.display());
         let text = std::fs::read_to_string(path).map_err(|error| problem(error.to_string()))?;
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| problem(error.to_string()))?;
-        let before = sections.len();
-        collect(schema, "", table, &mut sections).map_err(problem)?;
-        if sections.len() == before {
-            return Err(problem("no section: a section has `file` and `rows`".to_owned()));
-        }
+        sections.extend(parse(schema, &text).map_err(problem)?);
     }
     Ok(sections)
+}
+
+/// Reads and checks the text of a mapping file; the error names section and place.
+pub(crate) fn parse(schema: &Schema, text: &str) -> Result<Vec<Arc<Section>>, String> {
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+    let mut sections = Vec::new();
+    collect(schema, "", table, &mut sections)?;
+    match sections.is_empty() {
+        true => Err("no section: a section has `file` and `rows`".to_owned()),
+        false => Ok(sections),
+    }
 }
 
 /// Sections are the tables that have `file`; their names may have any number of dots.
@@ -247,8 +253,10 @@ fn matches_pattern(pattern: &str, name: &str) -> bool {
 }
 
 /// A section joined to the header of a file.
-pub(super) struct Bound {
+pub(crate) struct Bound {
     section: Arc<Section>,
+    /// The row with the names of the columns, as it is written.
+    header: Vec<u8>,
     /// Where each of [`Section::columns`] stands in a row.
     positions: Vec<usize>,
     width: usize,
@@ -270,12 +278,18 @@ impl Bound {
         };
         let positions = section.columns.iter().map(position).collect::<Result<_, _>>()?;
         block.first_line += line_feeds(&block.bytes[..end]);
-        block.bytes.drain(..end);
-        Ok(Bound { section: Arc::clone(section), positions, width: header.len() })
+        let width = header.len();
+        let header = block.bytes.drain(..end).collect();
+        Ok(Bound { section: Arc::clone(section), header, positions, width })
+    }
+
+    /// A row by itself under the names of its columns: a table again.
+    pub(crate) fn under_header(&self, row: &[u8]) -> Vec<u8> {
+        [self.header.trim_ascii_end(), b"\n", row].concat()
     }
 
     /// Makes records of the rows of a block.
-    pub(super) fn decode(&self, intake: &mut Intake, file: &Arc<str>, block: &Block) -> Chunk {
+    pub(crate) fn decode(&self, intake: &mut Intake, file: &Arc<str>, block: &Block) -> Chunk {
         let mut chunk = Chunk::default();
         let mut reader = reader(&self.section, &block.bytes);
         let mut record = ByteRecord::new();

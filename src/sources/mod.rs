@@ -5,18 +5,19 @@
 //! stops it.
 
 mod blocks;
-mod mapping;
+pub(crate) mod mapping;
 mod quarantine;
 mod snapshot;
 
 pub use dataflows::records::Held;
 pub use quarantine::{Quarantined, write_quarantine};
-pub use snapshot::{Difference, MAX_SHRINK, Refusal, Snapshot};
+pub use snapshot::{Absence, Counts, Difference, MAX_SHRINK, Refusal, Snapshot};
 
 use crate::intake::{Contact, Decoded, Intake, Item, Rejection, Schema};
 pub(crate) use blocks::{Block, Piece};
 use blocks::{Bounds, Cutter};
-use mapping::{Bound, Section};
+pub(crate) use mapping::{Bound, Section};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -110,11 +111,62 @@ pub(crate) fn blocks_of_lines(path: &Path, bytes: usize) -> std::io::Result<impl
     Ok(Cutter::new(blocks::open(path)?, Bounds::Lines, bytes))
 }
 
+/// Opens a file, unpacking it if need be.
+pub(crate) fn open(path: &Path) -> std::io::Result<Box<dyn Read + Send>> {
+    blocks::open(path)
+}
+
+/// What a reader gives, about so many bytes of whole lines or rows at a time. Rows come with what their columns mean.
+pub(crate) struct Pieces<R> {
+    cutter: Cutter<R>,
+    section: Option<Arc<Section>>,
+    bound: Option<Arc<Bound>>,
+    ended: bool,
+}
+
+impl<R: Read> Pieces<R> {
+    /// Lines, or rows of a table that a section of a mapping serves.
+    pub(crate) fn new(reader: R, section: Option<Arc<Section>>, bytes: usize) -> Pieces<R> {
+        let bounds = section.as_ref().map_or(Bounds::Lines, |section| Bounds::rows(section.delimiter));
+        Pieces { cutter: Cutter::new(reader, bounds, bytes), section, bound: None, ended: false }
+    }
+}
+
+impl<R: Read> Iterator for Pieces<R> {
+    type Item = (Piece, Option<Arc<Bound>>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut piece = if self.ended { None } else { self.cutter.next() }?;
+        if let (Some(section), None, Piece::Block(block)) = (&self.section, &self.bound, &mut piece) {
+            match Bound::new(section, block) {
+                Ok(bound) => self.bound = Some(Arc::new(bound)),
+                Err(reason) => {
+                    self.ended = true;
+                    let (line, raw) = (block.first_line, Vec::new());
+                    return Some((Piece::Fault { line, reason, raw, cut_short: true }, None));
+                }
+            }
+        }
+        Some((piece, self.bound.clone()))
+    }
+}
+
 /// A file of the feed, and how it is read.
 struct Source {
     path: PathBuf,
     name: Arc<str>,
     section: Option<Arc<Section>>,
+}
+
+/// What a file is read by: a section of mappings that serves its name; nothing where it has lines of updates.
+pub(crate) fn section_for(name: &str, sections: &[Arc<Section>]) -> Result<Option<Arc<Section>>, String> {
+    let mut serving = sections.iter().filter(|section| section.serves(name));
+    let section = serving.next().cloned();
+    match (&section, serving.next()) {
+        (Some(one), Some(other)) => Err(format!("served by two sections, {one} and {other}")),
+        (None, _) if is_csv(name) => Err("no section of a mapping serves this file".to_owned()),
+        _ => Ok(section),
+    }
 }
 
 /// Adds a file, or the files of a directory that are part of a feed, by name.
@@ -141,14 +193,8 @@ fn list(path: &Path, sections: &[Arc<Section>], files: &mut Vec<Source>) -> Resu
 }
 
 fn source(path: &Path, sections: &[Arc<Section>]) -> Result<Source, String> {
-    let name = file_name(path);
-    let mut serving = sections.iter().filter(|section| section.serves(&name));
-    let section = serving.next().cloned();
-    match (&section, serving.next()) {
-        (Some(one), Some(other)) => Err(format!("{}: served by two sections, {one} and {other}", path.display())),
-        (None, _) if is_csv(&name) => Err(format!("{}: no section of a mapping serves this file", path.display())),
-        _ => Ok(Source { path: path.to_owned(), name: Arc::from(path.display().to_string()), section }),
-    }
+    let section = section_for(&file_name(path), sections).map_err(|what| format!("{}: {what}", path.display()))?;
+    Ok(Source { path: path.to_owned(), name: Arc::from(path.display().to_string()), section })
 }
 
 fn file_name(path: &Path) -> String {
@@ -159,7 +205,7 @@ fn uncompressed(name: &str) -> &str {
     COMPRESSED_SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
 }
 
-fn is_ndjson(name: &str) -> bool {
+pub(crate) fn is_ndjson(name: &str) -> bool {
     NDJSON_SUFFIXES.iter().any(|suffix| uncompressed(name).ends_with(suffix))
 }
 
@@ -188,38 +234,22 @@ struct Line {
 
 impl Line {
     fn read(&self, file: &Source) -> Result<(), Hangup> {
-        match (blocks::open(&file.path), &file.section) {
-            (Err(error), _) => self.fault(&file.name, 0, format!("cannot be read: {error}"), Vec::new()),
-            (Ok(reader), None) => {
-                let mut pieces = Cutter::new(reader, Bounds::Lines, self.chunk_bytes);
-                pieces.try_for_each(|piece| self.forward(file, piece, None))
+        match blocks::open(&file.path) {
+            Err(error) => self.fault(&file.name, 0, format!("cannot be read: {error}"), Vec::new()),
+            Ok(reader) => {
+                let mut pieces = Pieces::new(reader, file.section.clone(), self.chunk_bytes);
+                pieces.try_for_each(|(piece, bound)| self.forward(file, piece, bound))
             }
-            (Ok(reader), Some(section)) => self.read_table(file, section, reader),
         }
     }
 
-    fn read_table(&self, file: &Source, section: &Arc<Section>, reader: impl std::io::Read) -> Result<(), Hangup> {
-        let mut pieces = Cutter::new(reader, Bounds::rows(section.delimiter), self.chunk_bytes);
-        let mut bound = None;
-        for mut piece in &mut pieces {
-            if let (None, Piece::Block(block)) = (&bound, &mut piece) {
-                match Bound::new(section, block) {
-                    Ok(found) => bound = Some(Arc::new(found)),
-                    Err(reason) => return self.fault(&file.name, block.first_line, reason, Vec::new()),
-                }
-            }
-            self.forward(file, piece, bound.as_ref())?;
-        }
-        Ok(())
-    }
-
-    fn forward(&self, file: &Source, piece: Piece, bound: Option<&Arc<Bound>>) -> Result<(), Hangup> {
+    fn forward(&self, file: &Source, piece: Piece, bound: Option<Arc<Bound>>) -> Result<(), Hangup> {
         match piece {
-            Piece::Fault { line, reason, raw } => self.fault(&file.name, line, reason, raw),
+            Piece::Fault { line, reason, raw, .. } => self.fault(&file.name, line, reason, raw),
             Piece::Block(block) => {
                 let (reply, chunk) = sync_channel(1);
                 self.deliver.send(chunk).map_err(|_| Hangup)?;
-                let job = Job { file: Arc::clone(&file.name), block, bound: bound.cloned(), reply };
+                let job = Job { file: Arc::clone(&file.name), block, bound, reply };
                 self.submit.send(job).map_err(|_| Hangup)
             }
         }

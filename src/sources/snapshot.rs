@@ -10,6 +10,7 @@ use dataflows::policy::Register;
 use dataflows::policy::file::{NewRecord, Packing, Record};
 use dataflows::records::Held;
 use hashbrown::HashMap;
+use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
 
@@ -42,12 +43,26 @@ struct State {
 pub struct Difference {
     pub updates: Vec<Update>,
     pub contacts: Vec<Contact>,
+    pub counts: Counts,
+}
+
+/// How many records a dump says what of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
     pub equal: u64,
     pub new: u64,
     pub changed: u64,
     pub deleted: u64,
     /// Absent from the dump, but left alone because the dump was not read whole.
     pub spared: u64,
+}
+
+/// What is held and not in the dump: the version that deletes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absence {
+    pub person: PersonId,
+    pub key: Box<str>,
+    pub seq: u64,
 }
 
 /// Too much would vanish.
@@ -82,16 +97,35 @@ impl Snapshot {
         let updates_before = self.difference.updates.len();
         let mut refused = Vec::new();
         for item in chunk.items {
-            if let Err(rejection) = self.compare(item) {
-                self.whole = false;
-                refused.push(rejection);
-            }
+            refused.extend(self.compare(item).err());
         }
         self.take_contacts(chunk.contacts, updates_before);
         refused
     }
 
     fn compare(&mut self, item: Item) -> Result<(), Rejection> {
+        if let Some(seq) = self.version(&item)?
+            && let Item::Update(update) = item
+        {
+            let register = &self.schema.registers[usize::from(self.register)];
+            self.difference.updates.push(as_version(register, &update, &Record::read(&update.record), seq));
+        }
+        Ok(())
+    }
+
+    /// Which version a record of the dump is, if it says anything new. One that is refused has the dump count as not read whole.
+    pub fn version(&mut self, item: &Item) -> Result<Option<u64>, Rejection> {
+        let version = self.judge(item);
+        self.whole &= version.is_ok();
+        version
+    }
+
+    /// Something in the dump could not be read.
+    pub fn miss(&mut self) {
+        self.whole = false;
+    }
+
+    fn judge(&mut self, item: &Item) -> Result<Option<u64>, Rejection> {
         let Item::Update(update) = item else {
             return Err(Rejection::new("register", "a dump has records of its register alone"));
         };
@@ -108,17 +142,17 @@ impl Snapshot {
         let fresh = State { seq: 0, fingerprint, deleted: true, seen: None };
         let state = self.states.entry((update.person, Box::from(record.key(packing)))).or_insert(fresh);
         match state.seen.replace(fingerprint) {
-            Some(seen) if seen == fingerprint => return Ok(()),
+            Some(seen) if seen == fingerprint => return Ok(None),
             Some(_) => return Err(Rejection::new("key", "twice in the dump, with different content")),
             None => {}
         }
         if !state.deleted && state.fingerprint == fingerprint {
-            self.difference.equal += 1;
-            return Ok(());
+            self.difference.counts.equal += 1;
+            return Ok(None);
         }
-        *(if state.deleted { &mut self.difference.new } else { &mut self.difference.changed }) += 1;
-        self.difference.updates.push(next_version(&self.schema.registers[usize::from(self.register)], &update, &record, state.seq)?);
-        Ok(())
+        let next = state.seq.checked_add(1).ok_or_else(|| Rejection::new("seq", "no version is left"))?;
+        *(if state.deleted { &mut self.difference.counts.new } else { &mut self.difference.counts.changed }) += 1;
+        Ok(Some(next))
     }
 
     /// Keeps the contacts of the records that changed, under their new version.
@@ -132,48 +166,60 @@ impl Snapshot {
         self.difference.contacts.extend(contacts.into_iter().filter_map(versioned));
     }
 
-    /// Ends the dump. More than `max_shrink` of what was alive may not vanish; 1.0 confirms anything.
-    pub fn finish(mut self, max_shrink: f64) -> Result<Difference, Refusal> {
+    /// Ends the dump: what was alive and is not in it, in order, and the date on which that was heard. More than `max_shrink` of what was alive
+    /// may not vanish; 1.0 confirms anything.
+    pub fn absences(&mut self, max_shrink: f64) -> Result<(Vec<Absence>, Date), Refusal> {
         let absent = |state: &State| !state.deleted && state.seen.is_none();
-        let mut vanishing: Vec<((PersonId, Box<str>), State)> = self.states.drain().filter(|(_, state)| absent(state)).collect();
-        let would_vanish = vanishing.len() as u64;
+        let absence = |((person, key), state): ((PersonId, Box<str>), State)| Absence { person, key, seq: state.seq.saturating_add(1) };
+        let mut absences: Vec<Absence> = self.states.drain().filter(|(_, state)| absent(state)).map(absence).collect();
+        let would_vanish = absences.len() as u64;
         if !self.whole {
-            self.difference.spared = would_vanish;
-            return Ok(self.difference);
+            self.difference.counts.spared = would_vanish;
+            return Ok((Vec::new(), self.heard));
         }
         if would_vanish as f64 > max_shrink * self.alive as f64 {
             return Err(Refusal { would_vanish, held: self.alive });
         }
-        vanishing.sort_by(|(identity, _), (other, _)| identity.cmp(other));
+        self.difference.counts.deleted = would_vanish;
+        absences.sort_by(|one, other| (one.person, &one.key).cmp(&(other.person, &other.key)));
+        Ok((absences, self.heard))
+    }
+
+    /// What the dump said of how many records.
+    pub fn counts(&self) -> Counts {
+        self.difference.counts
+    }
+
+    /// Ends the dump, as [`Snapshot::absences`] does: everything that it changes.
+    pub fn finish(mut self, max_shrink: f64) -> Result<Difference, Refusal> {
+        let (absences, heard) = self.absences(max_shrink)?;
         let is_contact = self.schema.contact.as_ref().is_some_and(|contact| contact.register == self.register);
         let packing = &self.schema.registers[usize::from(self.register)].packing;
-        for ((person, key), state) in vanishing {
-            let seq = state.seq.saturating_add(1);
+        for Absence { person, key, seq } in absences {
             let tombstone = NewRecord { register: self.register, key: &key, seq, deleted: true, event_date: None, shown: 0, fields: &[] };
-            self.difference.updates.push(Update { person, heard: self.heard, record: packed(&tombstone, packing) });
+            self.difference.updates.push(Update { person, heard, record: packed(&tombstone, packing) });
             if is_contact {
                 self.difference.contacts.push(Contact { person, seq, phone: String::new(), language: String::new() });
             }
-            self.difference.deleted += 1;
         }
         Ok(self.difference)
     }
 }
 
-/// The same record as the version after `seq`.
-fn next_version(register: &Register, update: &Update, record: &Record<'_>, seq: u64) -> Result<Update, Rejection> {
+/// The same record as the version `seq`.
+fn as_version(register: &Register, update: &Update, record: &Record<'_>, seq: u64) -> Update {
     let mut values = vec![0; register.packed.len()];
     record.unpack(&register.packing, &mut values);
     let next = NewRecord {
         register: record.register,
         key: &record.key(&register.packing),
-        seq: seq.checked_add(1).ok_or_else(|| Rejection::new("seq", "no version is left"))?,
+        seq,
         deleted: false,
         event_date: record.event_date(),
         shown: record.shown(),
         fields: &values,
     };
-    Ok(Update { person: update.person, heard: update.heard, record: packed(&next, &register.packing) })
+    Update { person: update.person, heard: update.heard, record: packed(&next, &register.packing) }
 }
 
 fn packed(record: &NewRecord<'_>, packing: &Packing) -> Box<[u8]> {

@@ -148,5 +148,5 @@ pub fn activate(arguments: &ActivateArguments) -> Result<(), Failure> {
     let package = fingerprint(&load_package(policy)?.policy);
     let body = json!({ "from": from.to_string() }).to_string();
     let answer = post(&format!("{to}/v1/policies/{package}/activate"), "", body.as_bytes())?;
-    wait_for(to, answer["token"].as_str().unwrap_or_default())
+    wait_for(to, answer["token"].as_str().unwrap_or_default()).map(drop)
 }
