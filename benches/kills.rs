@@ -1,23 +1,14 @@
 //! `cargo bench --bench kills`: a thousand SIGKILLs at random moments, over five stories: after each nothing that was acknowledged is lost,
 //! and nobody is texted twice. `cargo bench --bench kills -- STORIES KILLS` for another size.
 
-#[allow(dead_code, unused_imports, reason = "its tests use more")]
-#[path = "../tests/activation.rs"]
-mod activation;
-#[allow(dead_code, unused_imports, reason = "its tests use more")]
-#[path = "../tests/batch.rs"]
-mod batch;
 #[path = "../tests/folder.rs"]
 mod folder;
-#[allow(dead_code, unused_imports, reason = "its tests use more")]
-#[path = "../tests/pipeline.rs"]
-mod pipeline;
-#[allow(dead_code, reason = "its tests use more")]
-#[path = "../tests/registers.rs"]
-mod registers;
-#[allow(dead_code, unused_imports, reason = "its tests use more")]
-#[path = "../tests/snapshots.rs"]
-mod snapshots;
+#[path = "../tests/packages.rs"]
+mod packages;
+#[path = "../tests/program.rs"]
+mod program;
+#[path = "../tests/running.rs"]
+mod running;
 
 use std::time::Instant;
 
@@ -27,7 +18,7 @@ fn main() {
     let (stories, kills) = (number(0, 5), number(1, 200));
     let begun = Instant::now();
     for seed in 1..=stories {
-        pipeline::kill_again_and_again(kills, seed as u64);
+        running::kill_again_and_again(kills, seed as u64);
         println!("{} kills, nothing lost and nobody texted twice  {:.0} s", seed * kills, begun.elapsed().as_secs_f64());
     }
 }

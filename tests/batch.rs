@@ -1,4 +1,5 @@
 use crate::folder::Folder;
+use crate::program::{rows, shanyraq, summary};
 use crate::registers::{iin, repository};
 use dataflows::model::Date;
 use fixtures::country::opening;
@@ -7,13 +8,16 @@ use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 /// Every view whose bytes depend on nothing but the records and the last date.
 const VIEWS: [&str; 7] = ["households", "indicators", "criteria", "categories", "decisions", "changes", "faults"];
 
-pub fn shanyraq<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_shanyraq")).args(arguments).output().unwrap()
+/// The message of a run that ended with this exit code.
+pub fn failure(output: &Output, code: i32) -> String {
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    message
 }
 
 /// `batch` over the `kz` package, writing every view into `out`.
@@ -23,24 +27,6 @@ fn batch(out: &Path, feed: &[PathBuf], more: &[&str]) -> Output {
     command.extend(["--out".to_owned(), out.display().to_string(), "--views".to_owned(), format!("{},quarantine", VIEWS.join(","))]);
     command.extend(more.iter().map(|word| (*word).to_owned()));
     shanyraq(command)
-}
-
-/// The summary of a run that went well.
-pub fn summary(output: &Output) -> Value {
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// The message of a run that ended with this exit code.
-fn failure(output: &Output, code: i32) -> String {
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{message}");
-    message
-}
-
-pub fn rows(out: &Path, view: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(out.join(format!("{view}.ndjson"))).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn row(out: &Path, view: &str, member: &str, value: &str) -> Value {

@@ -1,5 +1,5 @@
-use crate::batch::{rows, shanyraq, summary};
 use crate::folder::Folder;
+use crate::program::{rows, shanyraq, summary};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;

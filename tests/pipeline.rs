@@ -1,341 +1,27 @@
-use crate::activation::later;
-use crate::batch::{rows, shanyraq, summary};
 use crate::folder::Folder;
-use dataflows::model::Date;
-use fixtures::country::Country;
-use rand_pcg::Pcg64Mcg;
-use rand_pcg::rand_core::{Rng, SeedableRng};
+use crate::kills::Tracer;
+use crate::program::shanyraq;
+use crate::running::*;
 use serde_json::{Value, json};
-use shanyraq::packages::{Package, fingerprint};
-use shanyraq::pipeline::ledger_file;
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
 
-/// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A process of a test, killed with it.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-/// The pretend gateway, and the log of what it took.
-struct Gateway {
-    _process: Process,
-    address: String,
-    log: PathBuf,
-}
-
-impl Gateway {
-    fn start(folder: &Folder, name: &str) -> Gateway {
-        let log = folder.0.join(name);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pretend-gateway"));
-        // It takes its time, so that many a kill falls between handing a text over and its receipt.
-        let mut child = command.arg("127.0.0.1:0").arg(&log).arg("5").stdout(Stdio::piped()).spawn().unwrap();
-        let mut address = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        Gateway { _process: Process(child), address: format!("http://{}/", address.trim()), log }
-    }
-
-    /// What arrived, each as often as it did.
-    fn taken(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-}
-
-/// A pipeline in a process of its own, that can be killed and started again.
-struct Running {
-    process: Process,
-    url: String,
-    data: PathBuf,
-    gateway: String,
-    /// What it said on the side, before it was killed too.
-    said: Arc<Mutex<Vec<String>>>,
-}
-
-impl Running {
-    fn start(data: &Path, gateway: &str) -> Running {
-        Running::start_beside(data, gateway, Arc::default())
-    }
-
-    fn start_beside(data: &Path, gateway: &str, said: Arc<Mutex<Vec<String>>>) -> Running {
-        // Whoever writes too long a file is told by an error alone.
-        let mut command = Command::new("sh");
-        command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_shanyraq")]);
-        command.args(["run", "--policy", "kz", "--listen", "127.0.0.1:0", "--allow-assumed", "--smsc", gateway]);
-        // Short segments, so that kills fall into their rotation too.
-        let configuration = data.with_extension("toml");
-        let watch = data.with_extension("in");
-        std::fs::write(
-            &configuration,
-            format!(
-                "segment_bytes = 40_000\nsnapshot_seconds = 0\ncompact_after_segments = 3\narchive = {:?}\nwatch = {:?}\n",
-                data.join("archive"),
-                watch
-            ),
-        )
-        .unwrap();
-        command.arg("--config").arg(&configuration).arg("--data").arg(data);
-        Running::of(&mut command, data, gateway, said)
-    }
-
-    /// By this command.
-    fn of(command: &mut Command, data: &Path, gateway: &str, said: Arc<Mutex<Vec<String>>>) -> Running {
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let first = lines.next().unwrap().unwrap();
-        let first: Value = serde_json::from_str(&first).unwrap_or_else(|_| panic!("{first}"));
-        let url = first["url"].as_str().unwrap().to_owned();
-        assert!(url.starts_with("http://127.0.0.1:"), "{first}");
-        let listener = said.clone();
-        std::thread::spawn(move || lines.for_each(|line| listener.lock().unwrap().push(line.unwrap_or_default())));
-        let running = Running { process: Process(child), url, data: data.to_owned(), gateway: gateway.to_owned(), said };
-        running.insist("GET", "/readyz", b"").unwrap();
-        running
-    }
-
-    /// As a power failure would end it.
-    fn kill(&mut self) {
-        self.process.0.kill().unwrap();
-        self.process.0.wait().unwrap();
-    }
-
-    fn start_again(&mut self) {
-        *self = Running::start_beside(&self.data, &self.gateway, self.said.clone());
-    }
-
-    fn call(&self, method: &str, path: &str, body: &[u8]) -> Result<(u16, String), String> {
-        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let url = format!("{}{path}", self.url);
-        let answer = match method {
-            "GET" => agent.get(&url).call(),
-            _ => agent.post(&url).header("content-type", "application/json").send(body),
-        };
-        let mut answer = answer.map_err(|error| error.to_string())?;
-        let text = answer.body_mut().with_config().limit(1 << 30).read_to_string().map_err(|error| error.to_string())?;
-        Ok((answer.status().as_u16(), text))
-    }
-
-    /// Asks until there is an answer that is one: a pipeline that catches up says to come again.
-    fn insist(&self, method: &str, path: &str, body: &[u8]) -> Result<Value, String> {
-        loop {
-            match self.call(method, path, body)? {
-                (200, text) => return Ok(serde_json::from_str(&text).unwrap_or(Value::Null)),
-                (202 | 429 | 503, _) => {}
-                (status, text) => panic!("{path}: {status} {text}"),
-            }
-        }
-    }
-
-    fn token(answer: &Value) -> String {
-        answer["token"].as_str().unwrap().to_owned()
-    }
-
-    /// Tells lines, and waits until the ledger has them and all texts have arrived.
-    fn tell(&self, path: &str, body: &[u8]) -> Result<(), String> {
-        match self.insist("POST", path, body)?["token"].as_str() {
-            Some(token) => self.settle(token),
-            None => Ok(()),
-        }
-    }
-
-    fn settle(&self, token: &str) -> Result<(), String> {
-        self.insist("GET", &format!("/v1/completion/{token}?wait=10s"), b"")?;
-        let begun = Instant::now();
-        while self.insist("GET", "/v1/status", b"")?["texts_under_way"] != 0 {
-            assert!(begun.elapsed() < PATIENCE, "a text that was handed over is never answered for");
-        }
-        Ok(())
-    }
-
-    fn decisions(&self) -> BTreeSet<String> {
-        self.export("decisions")
-    }
-
-    fn export(&self, view: &str) -> BTreeSet<String> {
-        let (status, text) = self.call("GET", &format!("/v1/export/{view}"), b"").unwrap();
-        assert_eq!(status, 200);
-        text.lines().map(str::to_owned).collect()
-    }
-
-    /// Everything in order, then the end.
-    fn stop(mut self) {
-        let pid = self.process.0.id().to_string();
-        assert!(Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &pid]).status().unwrap().success());
-        assert_eq!(self.process.0.wait().unwrap().code(), Some(0));
-    }
-}
-
-/// What is told, body by body, each to its door.
-type Story = Vec<(String, Vec<u8>)>;
-
-/// The population, that people are now written to, and some days; each the way to tell it.
-fn story(persons: usize, seed: u64, days: usize) -> Story {
-    let country = Country::new(persons, seed, Date::from_ymd(2026, 1, 1).unwrap());
-    let updates = |lines| ("/v1/updates".to_owned(), lines);
-    let mut story: Story = country.population_blocks(1).map(updates).collect();
-    story.push(("/v1/dispatch/live".to_owned(), Vec::new()));
-    story.extend(country.days(days).map(|(_, lines)| updates(lines)));
-    story
-}
-
-/// The same, and on the way another package comes into force, which lies in this folder.
-fn story_of_two_packages(persons: usize, seed: u64, days: usize, package: &Path) -> Story {
-    let texts = later();
-    for (name, text) in &texts {
-        let path = package.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
-    let fingerprint = fingerprint(&Package::load(texts.clone()).unwrap().policy);
-    let mut story = story(persons, seed, days);
-    let propose = ("/v1/policies".to_owned(), json!({ "texts": texts }).to_string().into_bytes());
-    let activate = (format!("/v1/policies/{fingerprint}/activate"), json!({ "from": "2026-01-20" }).to_string().into_bytes());
-    let at = story.len() - days + 12;
-    story.splice(at..at, [propose, activate]);
-    story
-}
-
-/// The same, and nobody is written to.
-fn quiet_story(persons: usize, seed: u64, days: usize) -> Story {
-    story(persons, seed, days).into_iter().filter(|(path, _)| path == "/v1/updates").collect()
-}
-
-/// Everybody who was asked says yes, once, in the order of their messages.
-fn replies(gateway: &Gateway, answered: &mut BTreeSet<String>) -> Vec<Vec<u8>> {
-    let taken: BTreeSet<(String, String)> = gateway
-        .taken()
-        .iter()
-        .map(|text| (text["message"].as_str().unwrap().to_owned(), text["phone"].as_str().unwrap().to_owned()))
-        .collect();
-    let new: Vec<_> = taken.into_iter().filter(|(message, _)| answered.insert(message.clone())).collect();
-    new.into_iter().map(|(message, phone)| json!({ "id": message, "phone": phone, "text": "ДА" }).to_string().into_bytes()).collect()
-}
-
-/// Tells a story without a hitch: decisions, and the texts that arrived.
-fn undisturbed(folder: &Folder, story: &[(String, Vec<u8>)]) -> (BTreeSet<String>, Vec<String>) {
-    let gateway = Gateway::start(folder, "undisturbed.log");
-    let running = Running::start(&folder.0.join("undisturbed"), &gateway.address);
-    let mut answered = BTreeSet::new();
-    for (path, body) in story {
-        running.tell(path, body).unwrap();
-        for reply in replies(&gateway, &mut answered) {
-            running.tell("/v1/replies", &reply).unwrap();
-        }
-    }
-    let decisions = running.decisions();
-    running.stop();
-    (decisions, sorted(&gateway))
-}
-
-fn sorted(gateway: &Gateway) -> Vec<String> {
-    let mut taken: Vec<String> = gateway.taken().iter().map(Value::to_string).collect();
-    taken.sort_unstable();
-    taken
+/// The token of an acknowledgement.
+pub fn token(answer: &Value) -> String {
+    answer["token"].as_str().unwrap().to_owned()
 }
 
 /// The decisions that `batch` makes of all lines of a story.
-fn by_batch(folder: &Folder, story: &[(String, Vec<u8>)]) -> BTreeSet<String> {
+pub fn by_batch(folder: &Folder, story: &[(String, Vec<u8>)]) -> BTreeSet<String> {
     let [_, _, decisions] = views_by_batch(folder, "kz", story);
     decisions
 }
 
-const VIEWS: [&str; 3] = ["households", "categories", "decisions"];
-
-/// The rows that `batch` makes of all records of a story, under this package.
-fn views_by_batch(folder: &Folder, policy: &str, story: &[(String, Vec<u8>)]) -> [BTreeSet<String>; 3] {
-    let updates = story.iter().filter(|(path, _)| path == "/v1/updates");
-    let lines: Vec<u8> = updates.flat_map(|(_, body)| body.iter().copied()).collect();
-    let (feed, out) = (folder.write("story.ndjson", lines), folder.0.join("views"));
-    let [feed, views] = [&feed, &out].map(|path| path.display().to_string());
-    summary(&shanyraq(["batch", "--policy", policy, "--json", "--views", &VIEWS.join(","), "--feed", &feed, "--out", &views]));
-    VIEWS.map(|view| rows(&out, view).iter().map(Value::to_string).collect())
-}
-
-/// Killed again and again while a story is told, the pipeline loses nothing that it acknowledged, and nobody is texted twice.
-#[test]
-fn killed_at_any_moment_it_loses_nothing_and_texts_nobody_twice() {
-    kill_again_and_again(200, 5);
-}
-
-/// Tells a story while the process is killed so often, at moments that `seed` chooses; panics if anything is lost or anybody texted twice.
-pub fn kill_again_and_again(most: usize, seed: u64) {
-    let folder = Folder::new(&format!("killed-{seed}"));
-    let package = folder.0.join("later");
-    let story = story_of_two_packages(2_000, 11, 45, &package);
-    let package = package.display().to_string();
-    let (decisions, texts) = undisturbed(&folder, &story);
-    assert!(texts.len() > 30, "a story in which hardly anybody is written to shows nothing: {texts:?}");
-    let batch = views_by_batch(&folder, &package, &story);
-    assert_eq!(decisions, batch[2], "live and batch");
-
-    let gateway = Gateway::start(&folder, "killed.log");
-    let mut running = Running::start(&folder.0.join("killed"), &gateway.address);
-    let (mut chance, mut kills, mut answered) = (Pcg64Mcg::seed_from_u64(seed), 0, BTreeSet::new());
-    for (path, body) in &story {
-        let mut bodies = vec![(path.clone(), body.clone())];
-        while let Some((path, body)) = bodies.pop() {
-            while kills < most && chance.next_u32() % 100 < 75 {
-                kills += 1;
-                let (url, body) = (format!("{}{path}", running.url), body.clone());
-                let telling = std::thread::spawn(move || drop(ureq::post(&url).header("content-type", "application/json").send(&body[..])));
-                // Half of the kills fall into what follows the acknowledgement.
-                if chance.next_u32() % 2 == 0 {
-                    telling.join().unwrap();
-                    std::thread::sleep(Duration::from_micros(u64::from(chance.next_u32() % 40_000)));
-                    running.kill();
-                } else {
-                    std::thread::sleep(Duration::from_micros(u64::from(chance.next_u32() % 20_000)));
-                    running.kill();
-                    telling.join().unwrap();
-                }
-                running.start_again();
-            }
-            running.tell(&path, &body).unwrap();
-            bodies.extend(replies(&gateway, &mut answered).into_iter().rev().map(|reply| ("/v1/replies".to_owned(), reply)));
-        }
-    }
-    assert_eq!(kills, most);
-    assert_eq!(running.decisions(), decisions, "what holds");
-    let exported = VIEWS.map(|view| running.export(view));
-    assert!(exported == batch && !exported[0].is_empty(), "all views are those of batch");
-    assert_eq!(std::fs::read_dir(running.data.join("exports")).unwrap().count(), 0, "what was read is gone");
-    assert_eq!(sorted(&gateway), texts, "what arrived, each once");
-    let data = running.data.display().to_string();
-    // People and phones have twelve and eleven digits.
-    let names_somebody = |line: &String| line.split(|letter: char| !letter.is_ascii_digit()).any(|digits| digits.len() > 8);
-    let said = running.said.lock().unwrap().clone();
-    assert!(!said.is_empty() && !said.iter().any(names_somebody), "{said:?}");
-    running.stop();
-    let verified = summary(&shanyraq(["ledger", "verify", "--data", &data]));
-    assert_eq!((&verified["decisions"], &verified["texts"]), (&json!(decisions.len()), &json!(texts.len())));
-    let scratch = folder.0.join("drill").display().to_string();
-    let drill = summary(&shanyraq(["journal", "restore-drill", "--allow-assumed", "--scratch", &scratch, "--data", &data]));
-    let (written, silent) = (&drill["rights"]["written_about"], &drill["rights"]["silent"]);
-    assert!(written.as_u64() > Some(20) && silent["baseline"].as_u64() > Some(1000), "{drill}");
-    let exported = shanyraq(["journal", "export", "--data", &data]);
-    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
-    let journal = [("/v1/updates".to_owned(), exported.stdout)];
-    assert_eq!(views_by_batch(&folder, &package, &journal)[2], decisions, "batch on what the journal holds");
-    // Who said yes, to what and when, can be proven; and a message that is taken away is missed.
-    let ledger = rusqlite::Connection::open(ledger_file(Path::new(&data))).unwrap();
-    let yeses = "SELECT count(*) FROM consents WHERE length(reply) = 16 AND policy LIKE 'kz@%' AND date >= '2026-01-01'";
-    let yeses: usize = ledger.query_row(yeses, [], |row| row.get(0)).unwrap();
-    assert!(yeses > 10, "{yeses}");
-    assert!(ledger.execute("DELETE FROM outbox WHERE kind = 'offer'", []).unwrap() > 10);
-    let output = shanyraq(["ledger", "verify", "--data", &data]);
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(1) && message.contains("there is no message"), "{message}");
+/// The population and some days, and nobody is written to.
+pub fn quiet_story(persons: usize, seed: u64, days: usize) -> Story {
+    story(persons, seed, days).into_iter().filter(|(path, _)| path == "/v1/updates").collect()
 }
 
 /// A ledger in which somebody altered a row, and a journal that leads elsewhere, are told so.
@@ -370,117 +56,6 @@ fn what_was_altered_is_noticed() {
     }
 }
 
-/// What was refused is kept whole over a restart, is sent again when asked, and is done with when it is discarded.
-#[test]
-fn refused_lines_wait_until_somebody_looks_after_them() {
-    let folder = Folder::new("refused");
-    let data = folder.0.join("data");
-    let mut running = Running::start(&data, "none");
-    let line = |amount: &str| {
-        format!(
-            r#"{{"register":"enpf.contribution","person":"850315300019","key":"2026-01-E-1","seq":1,"op":"upsert","data":{{"period":"2026-01","employer":"E-1","amount":{amount}}}}}"#
-        )
-    };
-    let body = [line("100").as_bytes(), b"\n", line("\"a lot\"").as_bytes(), b"\n\xff\xfe not text\n"].concat();
-    let answer = running.insist("POST", "/v1/updates", &body).unwrap();
-    assert_eq!((&answer["accepted"], &answer["quarantined"]), (&json!(1), &json!(2)));
-    running.kill();
-    running.start_again();
-
-    let quarantine = |words: &[&str]| {
-        let output = shanyraq(
-            ["quarantine"].iter().chain(words).copied().map(str::to_owned).chain(["--data".to_owned(), data.display().to_string()]),
-        );
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let listed: Vec<Value> = quarantine(&["list"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let amount = json!({ "feed": "http", "field": "amount", "reason": "must be a whole number, not text", "lines": 1 });
-    assert_eq!(listed, [json!({ "feed": "http", "field": "", "reason": "not UTF-8 from byte 1 on", "lines": 1 }), amount.clone()]);
-    let shown: Vec<Value> = quarantine(&["show"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((&shown[0]["raw"], &shown[0]["line"]), (&json!(line("\"a lot\"")), &json!(2)));
-    assert_eq!(shown[1]["raw_base64"], "//4gbm90IHRleHQ=");
-
-    assert_eq!(quarantine(&["discard", "--reason", "not UTF-8", "--to", &running.url]), "1 lines discarded\n");
-    assert_eq!(quarantine(&["retry", "--to", &running.url]), "1 lines retried\n");
-    let listed: Vec<Value> = quarantine(&["list"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(listed, [amount], "refused again");
-
-    let (_, measures) = running.call("GET", "/metrics", b"").unwrap();
-    for line in [
-        "shanyraq_records_refused_total{feed=\"http\"} 1",
-        "shanyraq_quarantine_waiting 1",
-        "shanyraq_frontier 4",
-        "shanyraq_live 0",
-        "shanyraq_offers{stage=\"sent1\"} 0",
-    ] {
-        assert!(measures.lines().any(|measure| measure == line), "{line} is not in {measures}");
-    }
-    for measure in ["sync_seconds", "acknowledged_seconds", "epoch_seconds", "in_ledger_seconds"] {
-        assert!(measures.contains(&format!("shanyraq_{measure}_bucket")), "{measure} is not in {measures}");
-    }
-    assert!(!measures.contains("850315300019"), "nobody is named");
-    let status = running.insist("GET", "/v1/status", b"").unwrap();
-    let bytes = ["resident_bytes", "available_bytes"].map(|name| status[name].as_u64().unwrap());
-    assert!(bytes.iter().all(|bytes| (1 << 20..1 << 50).contains(bytes)), "{status}");
-    running.stop();
-}
-
-/// A complete file that is renamed into the watched folder is taken in and goes on, also when the process is killed over it.
-#[test]
-fn a_watched_folder_is_emptied() {
-    let folder = Folder::new("watched");
-    let (data, watched) = (folder.0.join("data"), folder.0.join("data.in"));
-    let mut running = Running::start(&data, "none");
-    let (feed, late) = (story(300, 4, 2), b"not a record\n");
-    let lines: Vec<u8> = feed.iter().flat_map(|(_, body)| body.iter().copied()).collect();
-    let packed = zstd::encode_all(lines.as_slice(), 1).unwrap();
-    std::fs::rename(folder.write("first.ndjson.zst", packed), watched.join("first.ndjson.zst")).unwrap();
-    running.kill();
-    running.start_again();
-    std::fs::rename(folder.write("second.ndjson", late), watched.join("second.ndjson")).unwrap();
-    let arrived = |name: &str| {
-        let begun = Instant::now();
-        while !watched.join(name).exists() {
-            assert!(begun.elapsed() < PATIENCE, "{name} is not there");
-        }
-    };
-    arrived("done/first.ndjson.zst");
-    arrived("failed/second.ndjson");
-    // What is written after the files is in the ledger after them.
-    let heartbeat = br#"{"register":"heartbeat","key":"enpf.contribution","seq":1,"op":"upsert","data":{"date":"2026-01-01"}}"#;
-    running.tell("/v1/updates", heartbeat).unwrap();
-    assert_eq!(running.decisions(), by_batch(&folder, &feed));
-    running.stop();
-}
-
-/// A record that comes again changes nothing, and is counted; so is one of an older version, of one person or of several.
-#[test]
-fn what_is_sent_again_is_known() {
-    let folder = Folder::new("again");
-    let running = Running::start(&folder.0.join("data"), "none");
-    let wage = |seq: u32| {
-        format!(
-            r#"{{"register":"kgd.turnover","person":"850315300019","key":"2026-01","seq":{seq},"op":"upsert","data":{{"period":"2026-01","amount":{seq}}}}}"#
-        )
-    };
-    let act = |seq: u32| {
-        format!(
-            r#"{{"register":"zags.marriage","key":"M-1","seq":{seq},"op":"upsert","data":{{"act_no":"M-1","man":"850315300019","registered":"2020-01-0{seq}"}}}}"#
-        )
-    };
-    let told = |lines: [String; 2]| {
-        let token = Running::token(&running.insist("POST", "/v1/updates", lines.join("\n").as_bytes()).unwrap());
-        let answer = running.insist("GET", &format!("/v1/completion/{token}?wait=10s"), b"").unwrap();
-        (answer["duplicates"].as_u64().unwrap(), answer["superseded"].as_u64().unwrap())
-    };
-    assert_eq!(told([wage(2), act(2)]), (0, 0));
-    assert_eq!(told([wage(2), act(2)]), (2, 0));
-    assert_eq!(told([wage(1), act(1)]), (0, 2));
-    assert_eq!(told([wage(3), act(2)]), (1, 0));
-    running.stop();
-}
-
 /// With no room on the disk nothing more is acknowledged, and a reason is given; with room again all goes on, and nothing is lost.
 #[test]
 fn a_full_disk_is_told_and_passes() {
@@ -503,29 +78,6 @@ fn a_full_disk_is_told_and_passes() {
     running.stop();
 }
 
-/// While calls of the system to this process fail: those that `what` names.
-struct Failing(Process);
-
-impl Failing {
-    fn begin(running: &Running, what: &[&str]) -> Failing {
-        let pid = running.process.0.id().to_string();
-        let mut command = Command::new("strace");
-        command.args(["-f", "-o", "/dev/null", "-p", &pid]).args(what).stderr(Stdio::piped());
-        let mut process = Process(command.spawn().unwrap());
-        let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap().contains("attached")), "strace does not attach");
-        // Whoever writes to nobody is ended.
-        std::thread::spawn(move || lines.for_each(drop));
-        Failing(process)
-    }
-
-    fn end(mut self) {
-        let pid = self.0.0.id().to_string();
-        assert!(Command::new("sh").args(["-c", "kill -INT \"$1\"", "sh", &pid]).status().unwrap().success());
-        self.0.0.wait().unwrap();
-    }
-}
-
 /// A disk that fails to write or to sync: what was not acknowledged is told not to be, and once it works again all goes on.
 #[test]
 fn a_broken_disk_is_told_and_passes() {
@@ -537,7 +89,7 @@ fn a_broken_disk_is_told_and_passes() {
     let write = ["-P", &journal, "-e", "trace=write", "-e", "inject=write:error=EIO"];
     for (index, (path, body)) in story.iter().enumerate() {
         // The first segment is the one that is written as long as nothing is in it.
-        let failing = Failing::begin(&running, if index == 0 { &write } else { &sync });
+        let failing = Tracer::of_all(&running, if index == 0 { &write } else { &sync });
         let (status, text) = running.call("POST", path, body).unwrap();
         assert!(status == 503 && text.contains("Input/output error"), "{status} {text}");
         failing.end();
@@ -602,7 +154,7 @@ fn a_ledger_that_cannot_be_written_is_told_and_passes() {
     let somebody = rusqlite::Connection::open(data.join("ledger.db")).unwrap();
     somebody.execute_batch("BEGIN IMMEDIATE").unwrap();
     let (path, body) = &story[2];
-    let token = Running::token(&running.insist("POST", path, body).unwrap());
+    let token = token(&running.insist("POST", path, body).unwrap());
     let begun = Instant::now();
     while running.call("GET", "/readyz", b"").unwrap().0 != 503 {
         assert!(begun.elapsed() < PATIENCE, "nobody is told");
@@ -664,7 +216,7 @@ fn what_is_paused_waits() {
     let (code, message) = pause(&running, &["pause", "--benefit", "rep_large_famly"]);
     assert!(code == Some(1) && message.contains("did you mean rep_large_family?"), "{message}");
     for (path, body) in &story {
-        let token = Running::token(&running.insist("POST", path, body).unwrap());
+        let token = token(&running.insist("POST", path, body).unwrap());
         running.insist("GET", &format!("/v1/completion/{token}?wait=10s"), b"").unwrap();
     }
     running.kill();
@@ -686,49 +238,6 @@ fn what_is_paused_waits() {
     assert!(arrived.iter().all(|text| texts.contains(text)), "{arrived:?} of {texts:?}");
     running.stop();
 }
-
-/// Where tokens are configured, each opens its own door and nobody comes in without one.
-#[test]
-fn a_token_opens_its_own_door() {
-    let folder = Folder::new("tokens");
-    let configuration = folder.write(
-        "tokens.toml",
-        // Of the words "feed", "reader" and "operator", by sha256sum.
-        format!("data = {:?}\ntokens = {{ feeds = {{ zags = \"{FEED}\" }}, readers = {{ board = \"{READER}\" }}, operators = {{ duty = \"{OPERATOR}\" }} }}\n", folder.0.join("data")),
-    );
-    let mut command = Command::new(env!("CARGO_BIN_EXE_shanyraq"));
-    command.args(["run", "--listen", "127.0.0.1:0", "--config"]).arg(&configuration).stderr(Stdio::piped());
-    let mut process = Process(command.spawn().unwrap());
-    let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
-    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-    let url = first["url"].as_str().unwrap().to_owned();
-    assert!(lines.any(|line| line.unwrap().contains("\"ready\"")));
-
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let status = |method: &str, path: &str, token: &str| {
-        let (url, bearer) = (format!("{url}{path}"), format!("Bearer {token}"));
-        let answer = match method {
-            "GET" if token.is_empty() => agent.get(&url).call(),
-            "GET" => agent.get(&url).header("authorization", bearer).call(),
-            _ => agent.post(&url).header("authorization", bearer).send(&b"not a record"[..]),
-        };
-        answer.unwrap().status().as_u16()
-    };
-    let statuses = |method: &str, path: &str| ["feed", "reader", "operator", "nobody"].map(|token| status(method, path, token));
-    assert_eq!(statuses("POST", "/v1/updates"), [200, 403, 403, 403]);
-    assert_eq!(statuses("GET", "/v1/completion/1?wait=10s"), [200, 200, 200, 403]);
-    assert_eq!(statuses("GET", "/v1/changes"), [403, 200, 200, 403]);
-    assert_eq!(statuses("GET", "/v1/export/categories"), [403, 200, 200, 403]);
-    assert_eq!(statuses("POST", "/v1/dispatch/live"), [403, 403, 200, 403]);
-    assert_eq!((status("GET", "/v1/changes", ""), status("GET", "/readyz", "")), (401, 200));
-    let mut measures = agent.get(format!("{url}/metrics")).header("authorization", "Bearer reader").call().unwrap();
-    let measures = measures.body_mut().read_to_string().unwrap();
-    assert!(measures.contains("shanyraq_records_refused_total{feed=\"zags\"} 1"), "{measures}");
-}
-
-const FEED: &str = "c8bc2586cdd87cd6f970fc4262c4bbc49165811788825fbc1ba3366bfde45413";
-const READER: &str = "3d0941964aa3ebdcb00ccef58b1bb399f9f898465e9886d5aec7f31090a0fb30";
-const OPERATOR: &str = "06e55b633481f7bb072957eabcf110c972e86691c3cfedabe088024bffe42f23";
 
 /// By its commands: what a package would change is told by benefit and region, then it is proposed, activated and in force.
 #[test]
@@ -770,33 +279,5 @@ fn another_policy_by_commands() {
     assert_eq!(running.insist("GET", "/v1/status", b"").unwrap()["policy"], "kz@2026.2");
     let batch = views_by_batch(&folder, &package, &updates.cloned().collect::<Story>());
     assert_eq!(running.decisions(), batch[2]);
-    running.stop();
-}
-
-/// A feed that was broken off goes on where it was.
-#[test]
-fn a_feed_goes_on_where_it_was() {
-    let folder = Folder::new("resumed");
-    let running = Running::start(&folder.0.join("data"), "none");
-    let story = quiet_story(3_000, 9, 1);
-    let lines: Vec<u8> = story.iter().flat_map(|(_, body)| body.iter().copied()).collect();
-    let whole = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
-    let half = lines.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(whole as usize / 2).unwrap().0;
-    let (file, remembered) = (folder.write("feed.ndjson", &lines[..=half]).display().to_string(), folder.0.join("feed.json"));
-    let remembered = remembered.display().to_string();
-    let feed = || {
-        let sent = summary(&shanyraq(["feed", &file, "--json", "--resume", &remembered, "--to", &running.url]));
-        if !Running::token(&sent).is_empty() {
-            running.settle(&Running::token(&sent)).unwrap();
-        }
-        sent["accepted"].as_u64().unwrap()
-    };
-    let first = feed();
-    assert!(first > 1_000 && feed() == 0, "what was acknowledged is not sent again");
-    folder.write("feed.ndjson", &lines);
-    // The last block was not full, and goes once more with what has come since.
-    let second = feed();
-    assert!(second >= whole - first && second < whole, "{first} and {second} of {whole}");
-    assert_eq!(running.decisions(), by_batch(&folder, &story));
     running.stop();
 }

@@ -6,6 +6,15 @@ mod sources;
 /// A temporary folder of one test.
 mod folder;
 
+/// The program as a process that ends, and what it says.
+mod program;
+
+/// The `kz` package with changes.
+mod packages;
+
+/// The pipeline as a process: fed, killed at any moment, started again.
+mod running;
+
 /// Registers written by hand, for tests that need no package.
 mod registers;
 
@@ -57,11 +66,20 @@ mod calibration;
 /// What the journal was asked to keep it keeps, whatever the disk does.
 mod journal;
 
-/// The long-lived pipeline as a process: fed, killed at any moment, started again.
+/// The long-lived pipeline whatever dies: the process, the disk, the clock, the network.
 mod pipeline;
+
+/// The process is killed, at random moments and before each step that matters.
+mod kills;
+
+/// What comes in by the doors: lines, tables, full dumps, files, and who may.
+mod doors;
 
 /// A start from a snapshot goes on as if nothing had ended; one of no use is passed over.
 mod snapshots;
+
+/// What older programs wrote is understood, or refused with a reason.
+mod formats;
 
 /// What operators are given: rules of alerts, each with what to do.
 mod operations;

@@ -380,7 +380,8 @@ fn a_dump_gives_only_the_difference() {
     lines[0] = lines[0].replace(r#""amount":2"#, r#""amount":20"#);
     lines.push(lines[50].clone());
     let difference = dump(1, before, &lines, 0.02).unwrap();
-    let counts = (difference.counts.equal, difference.counts.new, difference.counts.changed, difference.counts.deleted, difference.counts.spared);
+    let counts =
+        (difference.counts.equal, difference.counts.new, difference.counts.changed, difference.counts.deleted, difference.counts.spared);
     assert_eq!(counts, (97, 2, 1, 1, 0));
     let versions: Vec<(Box<str>, u64, bool)> =
         difference.updates.iter().map(as_held).map(|held| (held.key, held.seq, held.deleted)).collect();

@@ -1,5 +1,5 @@
-//! From the scheduled arrival of a record to its acknowledgement and to the ledger, through the whole pipeline; what a sync of this disk costs
-//! beside it; and how long a start takes that tells the journal again.
+//! From the scheduled arrival of a record to its acknowledgement and to the ledger, through the whole pipeline; what the disk alone makes of the
+//! same arrivals; and how long a start takes that tells the journal again.
 
 use super::{UPDATES_PER_PERSON_DAY, made_of_population, poisson, rss_bytes};
 use crate::commands::feeds::parse_date;
@@ -17,7 +17,7 @@ use fixtures::country::Country;
 use hdrhistogram::Histogram;
 use serde_json::json;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -48,9 +48,9 @@ pub struct Arguments {
     start: Date,
 }
 
-/// Syncs by which the disk is measured, and the bytes before each.
-const SYNCS: usize = 2_000;
+/// Bytes before each sync by which the disk is measured, and of the file that they overwrite.
 const SYNC_BYTES: usize = 200;
+const ROOM_BYTES: usize = 64 << 20;
 const FOR_EVER: Duration = Duration::from_secs(600);
 
 pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
@@ -63,7 +63,7 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     fs::create_dir_all(data).map_err(problem)?;
     let package = load_package(policy)?;
     let policy = &package.policy;
-    let sync = syncs(data).map_err(problem)?;
+    let mut disk = Disk { syncs: histogram(), arrivals: histogram() };
     let country = Country::new(*persons, *seed, *start);
     let wanted = (rate * seconds) as usize;
     let records = life(policy, &country, *persons, wanted);
@@ -82,10 +82,12 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     // What the load left to be written would be written while the stream is measured.
     sync_ledger(&pipeline.ledger_file).map_err(|failure| Failure::failed(failure.to_string()))?;
     Command::new("sync").status().map_err(problem)?;
-    let held_before = rss_bytes();
+    let (held_before, half) = (rss_bytes(), Duration::from_secs((*seconds).div_ceil(2)));
+    disk.try_for(data, *rate as f64, half).map_err(problem)?;
     let [acknowledged, mut known, later] = open_loop(&pipeline, records, *rate as f64);
     let halves = json!({ "first_half": quantiles(&known), "second_half": quantiles(&later) });
     known.add(later).expect("of one shape");
+    disk.try_for(data, *rate as f64, half).map_err(problem)?;
     let epochs = pipeline.progress.standing().epoch;
     let held = rss_bytes();
     let (snapshots, stall_seconds) = pipeline.metrics.snapshot_stalls();
@@ -109,8 +111,8 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     fs::remove_dir_all(data).map_err(problem)?;
     println!(
         "{}",
-        json!({ "bench": "arrival", "persons": persons, "rate": rate, "records": acknowledged.len(), "sync": quantiles(&sync), "acknowledged": quantiles(&acknowledged),
-                "in_ledger": quantiles(&known), "in_ledger_by_halves": halves, "budget_p99_us": 1.5 * micros(&sync, 0.99) + 3000.0, "epochs": epochs, "load_seconds": load_seconds,
+        json!({ "bench": "arrival", "persons": persons, "rate": rate, "records": acknowledged.len(), "sync": quantiles(&disk.syncs), "disk_alone": quantiles(&disk.arrivals), "acknowledged": quantiles(&acknowledged),
+                "in_ledger": quantiles(&known), "in_ledger_by_halves": halves, "budget_p99_us": 1.5 * micros(&disk.arrivals, 0.99) + 3000.0, "epochs": epochs, "load_seconds": load_seconds,
                 "restart_seconds": start_seconds, "restart_from_snapshot_seconds": recall_seconds, "snapshot_bytes": snapshot_bytes,
                 "snapshots": snapshots, "snapshot_stall_seconds": stall_seconds, "journal_bytes": journal_bytes, "ledger_bytes": ledger_bytes, "rss_bytes_before": held_before, "rss_bytes": held })
     );
@@ -134,19 +136,44 @@ fn begin(package: &Package, data: &Path, snapshot_every: Duration) -> Result<Pip
     Pipeline::start(Some(package.clone()), setup).map_err(|failure| Failure::failed(failure.to_string()))
 }
 
-/// What it takes this disk to make a short write outlive a loss of power.
-fn syncs(folder: &Path) -> std::io::Result<Histogram<u64>> {
-    let mut took = histogram();
-    let path = folder.join("sync");
-    let mut file = File::create(&path)?;
-    for _ in 0..SYNCS {
+/// What the disk alone makes of the same arrivals.
+struct Disk {
+    /// How long each sync took.
+    syncs: Histogram<u64>,
+    /// From when something was due until it was durable: behind a sync that takes long others wait.
+    arrivals: Histogram<u64>,
+}
+
+impl Disk {
+    /// Short writes over zeros, as the journal makes them, whatever waits together with the next sync.
+    fn try_for(&mut self, folder: &Path, rate: f64, duration: Duration) -> std::io::Result<()> {
+        let path = folder.join("sync");
+        let mut file = File::create(&path)?;
+        file.write_all(&vec![0; ROOM_BYTES])?;
+        file.sync_all()?;
+        file.rewind()?;
+        let (mut due, mut arrivals) = (Duration::ZERO, poisson(rate));
+        let mut next = move || Duration::from_nanos(arrivals());
         let started = Instant::now();
-        file.write_all(&[7; SYNC_BYTES])?;
-        file.sync_data()?;
-        took.saturating_record(started.elapsed().as_nanos() as u64);
+        let mut following = next();
+        while due < duration {
+            due = following;
+            std::thread::sleep(due.saturating_sub(started.elapsed()));
+            let begun = started.elapsed();
+            let mut waiting = vec![due];
+            following = next();
+            while following <= begun {
+                waiting.push(following);
+                following = next();
+            }
+            file.write_all(&[7; SYNC_BYTES])?;
+            file.sync_data()?;
+            let done = started.elapsed();
+            self.syncs.saturating_record((done - begun).as_nanos() as u64);
+            waiting.into_iter().for_each(|due| self.arrivals.saturating_record((done - due).as_nanos() as u64));
+        }
+        fs::remove_file(path)
     }
-    fs::remove_file(path)?;
-    Ok(took)
 }
 
 /// The country's records, a submission or two a neighbourhood.

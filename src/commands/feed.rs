@@ -69,7 +69,10 @@ pub fn feed(arguments: &FeedArguments) -> Result<(), Failure> {
     }
     let (mut summary, known) = (serde_json::Map::new(), known(&arguments.to, &sent.tokens)?);
     summary.insert("accepted".to_owned(), sent.accepted.into());
-    ["duplicates", "superseded", "expired", "changed"].into_iter().zip(known).for_each(|(name, count)| drop(summary.insert(name.to_owned(), count.into())));
+    ["duplicates", "superseded", "expired", "changed"]
+        .into_iter()
+        .zip(known)
+        .for_each(|(name, count)| drop(summary.insert(name.to_owned(), count.into())));
     summary.insert("quarantined".to_owned(), sent.quarantined.into());
     summary.insert("left_out".to_owned(), sent.left_out.into());
     if !sent.dumps.is_empty() {

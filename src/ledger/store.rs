@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,13 +63,6 @@ const TABLES: &str = "
 /// which something was said and no text, yeses to nothing, and what was said twice.
 const ACCOUNTS: [(&str, &str); 5] = [
     (
-        "decisions: nobody was written to about a right, and nothing says why",
-        "SELECT person || ' ' || benefit FROM decisions WHERE silent IS NULL AND NOT EXISTS (SELECT 1 FROM offers WHERE offers.person = decisions.person
-         AND offers.benefit = decisions.benefit AND offers.ground = decisions.ground AND offers.period = decisions.period AND (offers.silent IS NOT NULL
-         OR EXISTS (SELECT 1 FROM outbox WHERE offers.person = outbox.person AND offers.benefit = outbox.benefit AND offers.ground = outbox.ground
-         AND offers.period = outbox.period AND offers.round = outbox.round))) LIMIT 1",
-    ),
-    (
         "outbox: the same was written twice",
         "SELECT min(message) FROM outbox GROUP BY person, benefit, ground, period, round, kind HAVING count(*) > 1 LIMIT 1",
     ),
@@ -89,6 +83,13 @@ const ACCOUNTS: [(&str, &str); 5] = [
          AND consents.benefit = outbox.benefit AND consents.ground = outbox.ground AND consents.period = outbox.period
          AND consents.round = outbox.round) LIMIT 1",
     ),
+    (
+        "decisions: nobody was written to about a right, and nothing says why",
+        "SELECT person || ' ' || benefit FROM decisions WHERE silent IS NULL AND NOT EXISTS (SELECT 1 FROM offers WHERE offers.person = decisions.person
+         AND offers.benefit = decisions.benefit AND offers.ground = decisions.ground AND offers.period = decisions.period AND (offers.silent IS NOT NULL
+         OR EXISTS (SELECT 1 FROM outbox WHERE offers.person = outbox.person AND offers.benefit = outbox.benefit AND offers.ground = outbox.ground
+         AND offers.period = outbox.period AND offers.round = outbox.round))) LIMIT 1",
+    ),
 ];
 
 /// Why the ledger's file cannot be used.
@@ -97,6 +98,8 @@ pub enum StoreFailure {
     Sql(rusqlite::Error),
     /// It was written by a program that keeps other tables.
     Format(i64),
+    /// Such a file cannot be put aside.
+    Aside(io::Error),
     /// The journal tells another story than the one that is written here.
     Parted {
         epoch: Epoch,
@@ -119,7 +122,13 @@ impl fmt::Display for StoreFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StoreFailure::Sql(error) => write!(f, "ledger: {error}"),
-            StoreFailure::Format(format) => write!(f, "ledger: of format {format}, this program keeps format {FORMAT}"),
+            StoreFailure::Format(format) => {
+                write!(
+                    f,
+                    "ledger: of format {format}, this program keeps format {FORMAT}; the journal was compacted, so that it cannot be written anew"
+                )
+            }
+            StoreFailure::Aside(error) => write!(f, "ledger: of another format, and cannot be put aside: {error}"),
             StoreFailure::Ahead { written, journal } => {
                 write!(f, "ledger: holds epoch {written}, but the journal ends with {journal}: part of the journal is missing")
             }
@@ -210,11 +219,11 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-        connection.execute_batch(TABLES)?;
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
         if let Some(format) = other_format(&connection)? {
             return Err(StoreFailure::Format(format));
         }
+        connection.execute_batch(TABLES)?;
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
         let known: Option<(Epoch, String)> = connection.query_row("SELECT frontier, chain FROM meta", [], read).optional()?;
         let (frontier, chain) = match known {
             Some(known) => known,
@@ -230,6 +239,15 @@ impl Store {
         let (rows, rows_before) = (Writer::new(policy.clone()), None);
         let (link, written, passed) = (link.unwrap_or_default(), Instant::now(), None);
         Ok(Store { _checkpoints, connection, rows, policy, rows_before, frontier, chain, link, written, passed })
+    }
+
+    /// Puts a file of another form aside, under a name that tells which. The journal leads to the same again.
+    pub fn set_aside(path: &Path, format: i64) -> Result<(), StoreFailure> {
+        // What is in its log goes into it first.
+        let connection = Connection::open(path)?;
+        connection.pragma_update(None, "journal_mode", "DELETE")?;
+        drop(connection);
+        std::fs::rename(path, path.with_extension(format!("format-{format}.db"))).map_err(StoreFailure::Aside)
     }
 
     /// The last epoch that is written; zero before the first.
@@ -291,9 +309,14 @@ impl Store {
         write_refused(&transaction, page)?;
         let changed = page.ended.iter().chain(page.changes).filter(|change| change.is_of_decision()).count();
         let Ignored { duplicates, superseded } = page.ignored;
-        transaction
-            .prepare_cached("INSERT INTO epochs VALUES (?, ?, ?, ?, ?, ?)")?
-            .execute(params![page.epoch, page.date.to_string(), duplicates, superseded, page.expired, changed])?;
+        transaction.prepare_cached("INSERT INTO epochs VALUES (?, ?, ?, ?, ?, ?)")?.execute(params![
+            page.epoch,
+            page.date.to_string(),
+            duplicates,
+            superseded,
+            page.expired,
+            changed
+        ])?;
         if let Some(passed) = &self.passed {
             write_passed(&transaction, passed, &self.policy)?;
         }
@@ -320,15 +343,22 @@ impl Store {
 }
 
 fn write_passed(connection: &Connection, Passed { epoch, date, live, chain }: &Passed, policy: &Policy) -> Result<(), StoreFailure> {
-    connection
-        .prepare_cached("UPDATE meta SET frontier = ?, date = ?, live = ?, chain = ?, policy = ?, package = ?")?
-        .execute(params![epoch, date.to_string(), live, chain, title(policy), fingerprint(policy)])?;
+    connection.prepare_cached("UPDATE meta SET frontier = ?, date = ?, live = ?, chain = ?, policy = ?, package = ?")?.execute(params![
+        epoch,
+        date.to_string(),
+        live,
+        chain,
+        title(policy),
+        fingerprint(policy)
+    ])?;
     Ok(())
 }
 
 /// The form of the tables of a file that another program wrote.
 fn other_format(connection: &Connection) -> rusqlite::Result<Option<i64>> {
-    let format: Option<i64> = connection.query_row("SELECT format FROM meta", [], |row| row.get(0)).optional()?;
+    let begun: bool = connection.query_row("SELECT count(*) > 0 FROM sqlite_master WHERE name = 'meta'", [], |row| row.get(0))?;
+    let format = || connection.query_row("SELECT format FROM meta", [], |row| row.get(0)).optional();
+    let format: Option<i64> = if begun { format()? } else { None };
     Ok(format.filter(|format| *format != FORMAT))
 }
 

@@ -11,9 +11,9 @@ use super::{Failure, Network, Setup, journal_folder, policies_folder, snapshots_
 use crate::dispatch::{Heard, Terms};
 use crate::engine::outcome::{Outcome, compare};
 use crate::engine::{Engine, EpochOutput};
+use crate::intake::Schema;
 use crate::journal::base::{self, Base};
 use crate::journal::entries::stretches;
-use crate::intake::Schema;
 use crate::journal::{self, Disk, Own, Summary, read_epochs};
 use crate::ledger::{Ledger, Message, Page, Resettled, Status, Store, StoreFailure};
 use crate::packages::{Packages, fingerprint, title};

@@ -1,5 +1,7 @@
 //! What a pipeline counts and times, for those who watch it: the help of each measure, as `/metrics` shows it, is its documentation.
 
+use super::submission::Submission;
+use dataflows::model::Date;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -7,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// Times are sorted into buckets from 50 µs on, each twice as long as the one before: the last ends at 26 s.
 const SHORTEST_SECONDS: f64 = 50e-6;
@@ -54,6 +56,8 @@ pub struct Metrics {
     registry: Registry,
     pub accepted: Family<OfFeed, Counter>,
     pub refused: Family<OfFeed, Counter>,
+    pub feed_time: Family<OfFeed, Gauge>,
+    pub feed_lag_days: Family<OfFeed, Gauge>,
     pub turned_away: Counter,
     pub bodies_bytes: Gauge,
     pub journal_bytes: Counter,
@@ -91,6 +95,8 @@ impl Default for Metrics {
             registry: Registry::with_prefix("shanyraq"),
             accepted: Family::default(),
             refused: Family::default(),
+            feed_time: Family::default(),
+            feed_lag_days: Family::default(),
             turned_away: Counter::default(),
             bodies_bytes: Gauge::default(),
             journal_bytes: Counter::default(),
@@ -130,6 +136,9 @@ impl Metrics {
         let Metrics { registry, .. } = self;
         registry.register("records_accepted", "Records taken in, by the feed that sent them", self.accepted.clone());
         registry.register("records_refused", "Lines refused and kept in the quarantine, by feed", self.refused.clone());
+        registry.register("feed_time", "When a feed last brought anything, in seconds since 1970", self.feed_time.clone());
+        let help = "Days from what the newest record that a feed last brought is of to the business date";
+        registry.register("feed_lag_days", help, self.feed_lag_days.clone());
         registry.register("bodies_turned_away", "Bodies answered with 429 because there was no room", self.turned_away.clone());
         registry.register_with_unit("bodies", "Room that bodies being taken in have, together", Unit::Bytes, self.bodies_bytes.clone());
         registry.register_with_unit("journal", "Written to the journal since the start", Unit::Bytes, self.journal_bytes.clone());
@@ -165,6 +174,21 @@ impl Metrics {
         registry.register("snapshots_failed", "Snapshots that could not be written or read", self.snapshots_failed.clone());
         registry.register_with_unit("resident", "Memory of the process", Unit::Bytes, self.resident_bytes.clone());
         registry.register_with_unit("available", "Memory that the process may still take", Unit::Bytes, self.available_bytes.clone());
+    }
+
+    /// A feed brought something, on this business date.
+    pub fn fed(&self, feed: &str, parts: &[Submission], today: Date) {
+        let feed = OfFeed { feed: feed.to_owned() };
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.feed_time.get_or_create(&feed).set(since_1970.as_secs() as i64);
+        for part in parts {
+            self.accepted.get_or_create(&feed).inc_by(part.accepted);
+            self.refused.get_or_create(&feed).inc_by(part.quarantined);
+        }
+        let newest = parts.iter().map(|part| part.newest).max().unwrap_or(Date::BEFORE_ALL);
+        if newest > Date::BEFORE_ALL && today > Date::BEFORE_ALL {
+            self.feed_lag_days.get_or_create(&feed).set(i64::from(today.0 - newest.0).max(0));
+        }
     }
 
     /// How many snapshots were begun, and how long the stream stood still for one of them.

@@ -181,7 +181,14 @@ impl Pipeline {
         packages.keep(&first).map_err(in_folder)?;
         let policy = first.policy;
         let ledger_file = ledger_file(&setup.data);
-        let store = Store::open(&ledger_file, policy.clone())?;
+        let store = match Store::open(&ledger_file, policy.clone()) {
+            Err(StoreFailure::Format(format)) if base::newest(&journal_folder(&setup.data)).is_ok_and(|base| base.is_none()) => {
+                tracing::warn!(format, "the ledger is of another format: it is put aside, and written anew from the journal");
+                Store::set_aside(&ledger_file, format)?;
+                Store::open(&ledger_file, policy.clone())
+            }
+            opened => opened,
+        }?;
         let progress = Arc::new(Progress::new(policy.clone(), Arc::new(Schema::from(&*policy))));
         let metrics = Arc::new(Metrics::default());
         let path = snapshots_folder(&setup.data);

@@ -4,6 +4,7 @@ use crate::intake::{Contact, Decoded, Intake, Item, Rejection, Schema};
 use crate::journal::entries::entries;
 use crate::journal::{Dictionary, Entry, Own, Written};
 use crate::sources::{Absence, Block, Bound, Counts, Piece, Pieces, Quarantined, Refusal, Section, Snapshot};
+use dataflows::model::Date;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +15,6 @@ const BLOCK_BYTES: usize = 2 << 20;
 const BULKY_BYTES: usize = 16 << 20;
 
 /// What comes in together.
-#[derive(Default)]
 pub struct Submission {
     /// Everything below, as the journal writes it.
     pub entries: Vec<u8>,
@@ -35,6 +35,28 @@ pub struct Submission {
     /// Lines or rows that were accepted, and refused.
     pub accepted: u64,
     pub quarantined: u64,
+    /// What its newest record is of.
+    pub newest: Date,
+}
+
+impl Default for Submission {
+    fn default() -> Self {
+        Submission {
+            entries: Vec::new(),
+            items: Vec::new(),
+            contacts: Vec::new(),
+            own: Vec::new(),
+            refused: Vec::new(),
+            schema: None,
+            written_by: None,
+            dated: false,
+            bulky: false,
+            arrived: None,
+            accepted: 0,
+            quarantined: 0,
+            newest: Date::BEFORE_ALL,
+        }
+    }
 }
 
 impl Submission {
@@ -83,6 +105,7 @@ impl Submission {
         let mut submission = Submission::begin(intake.schema());
         submission.entries = intake.take_entries();
         submission.accepted = chunk.items.len() as u64;
+        submission.newest = chunk.items.iter().map(of).max().unwrap_or(Date::BEFORE_ALL);
         (submission.items, submission.contacts) = (chunk.items, chunk.contacts);
         for row in chunk.rejected {
             submission.refuse(Quarantined { raw: bound.under_header(&row.raw), ..row });
@@ -93,6 +116,7 @@ impl Submission {
     /// A record as it was accepted, and its entry.
     pub(super) fn accept(&mut self, Decoded { item, contact }: Decoded, entry: &mut Vec<u8>) {
         self.entries.append(entry);
+        self.newest = self.newest.max(of(&item));
         self.items.push(item);
         self.contacts.extend(contact);
         self.accepted += 1;
@@ -130,6 +154,7 @@ impl Submission {
         self.schema = self.schema.take().or(other.schema);
         self.accepted += other.accepted;
         self.quarantined += other.quarantined;
+        self.newest = self.newest.max(other.newest);
         self.bulky |= other.bulky;
         self.slim();
     }
@@ -178,7 +203,8 @@ impl Submission {
         let (absences, heard) = snapshot.absences(max_shrink)?;
         for Absence { person, key, seq } in absences {
             let fields = &[];
-            Entry::Record(Written { register, person, key: &key, seq, deleted: true, event_date: None, heard, fields }).write(&mut self.entries);
+            Entry::Record(Written { register, person, key: &key, seq, deleted: true, event_date: None, heard, fields })
+                .write(&mut self.entries);
             self.accepted += 1;
         }
         Ok((self, snapshot.counts()))
@@ -188,6 +214,14 @@ impl Submission {
     pub(super) fn may_be_followed_by(&self, other: &Submission) -> bool {
         let differ = self.schema.as_ref().zip(other.schema.as_ref()).is_some_and(|(one, other)| !Arc::ptr_eq(one, other));
         !other.dated && !differ
+    }
+}
+
+/// Of which date a record is.
+fn of(item: &Item) -> Date {
+    match item {
+        Item::Update(update) => update.heard,
+        Item::Calendar(_) | Item::Heartbeat { .. } => Date::BEFORE_ALL,
     }
 }
 
@@ -211,7 +245,9 @@ impl<R: Read> Reading<R> {
     /// What the next block says; nothing at the end. An error where what follows cannot be read, with its line; a line that cannot is refused alone.
     pub fn next(&mut self, intake: &mut Intake) -> Option<io::Result<Vec<Submission>>> {
         Some(Ok(match self.pieces.next()? {
-            (Piece::Fault { line, reason, cut_short: true, .. }, _) => return Some(Err(io::Error::other(format!("line {line}: {reason}")))),
+            (Piece::Fault { line, reason, cut_short: true, .. }, _) => {
+                return Some(Err(io::Error::other(format!("line {line}: {reason}"))));
+            }
             (Piece::Fault { line, reason, raw, .. }, _) => {
                 vec![Submission::of_refused(Quarantined { file: self.feed.clone(), line, field: String::new(), reason, raw })]
             }

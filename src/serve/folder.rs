@@ -5,7 +5,7 @@
 
 use crate::intake::Intake;
 use crate::journal::Pausable;
-use crate::pipeline::metrics::{Metrics, OfFeed};
+use crate::pipeline::metrics::Metrics;
 use crate::pipeline::{Pipeline, Progress, Reading, Scribe, Standing, Unavailable};
 use crate::sources::mapping::load;
 use crate::sources::{open, section_for};
@@ -122,14 +122,12 @@ impl Watch {
                     break;
                 }
             };
+            self.metrics.fed(name, &parts, self.progress.standing().date);
             for part in parts {
                 (accepted, refused) = (accepted + part.accepted, refused + part.quarantined);
                 self.scribe.submit(part)?;
             }
         }
-        let of_feed = OfFeed { feed: name.to_owned() };
-        self.metrics.accepted.get_or_create(&of_feed).inc_by(accepted);
-        self.metrics.refused.get_or_create(&of_feed).inc_by(refused);
         // What came before the place where it cannot be read further is taken in.
         if let Some(error) = cut_short {
             return Err(error.into());

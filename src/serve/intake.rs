@@ -4,7 +4,6 @@ use super::tokens::FEED;
 use super::{Doors, Refusal, Shared, aside};
 use crate::intake::{Intake, Schema, did_you_mean};
 use crate::journal::Pausable;
-use crate::pipeline::metrics::OfFeed;
 use crate::pipeline::{Reading, Submission};
 use crate::sources::mapping::parse;
 use crate::sources::{Counts, MAX_SHRINK, Section, Snapshot, section_for};
@@ -12,6 +11,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use dataflows::model::Date;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -87,7 +87,7 @@ pub(super) struct How {
 
 /// `POST /v1/updates`.
 pub(super) async fn updates(State(doors): Shared, Query(how): Query<How>, headers: HeaderMap, body: Body) -> Result<Json<Value>, Refusal> {
-    let Wanted { encoding, feed, room } = match wanted(&doors, &headers) {
+    let wanted = match wanted(&doors, &headers) {
         Ok(wanted) => wanted,
         Err(refusal) => {
             drain(body).await;
@@ -95,11 +95,7 @@ pub(super) async fn updates(State(doors): Shared, Query(how): Query<How>, header
         }
     };
     let body = arrive(&doors, body).await?;
-    aside(move || {
-        let _room = room;
-        take(&doors, &how, &encoding, &feed, body)
-    })
-    .await
+    aside(move || take(&doors, &how, &wanted, body)).await
 }
 
 /// A body that has come.
@@ -203,7 +199,9 @@ pub(super) async fn drain(body: Body) {
 struct Wanted {
     encoding: String,
     feed: String,
-    room: OwnedSemaphorePermit,
+    today: Date,
+    /// Held until it is taken in.
+    _room: OwnedSemaphorePermit,
 }
 
 fn wanted(doors: &Doors, headers: &HeaderMap) -> Result<Wanted, Refusal> {
@@ -229,10 +227,10 @@ fn wanted(doors: &Doors, headers: &HeaderMap) -> Result<Wanted, Refusal> {
         inner.metrics.turned_away.inc();
         Refusal(StatusCode::TOO_MANY_REQUESTS, "no room for this body at the moment".to_owned())
     })?;
-    Ok(Wanted { encoding, feed, room })
+    Ok(Wanted { encoding, feed, today: standing.date, _room: room })
 }
 
-fn take(doors: &Arc<Doors>, how: &How, encoding: &str, feed: &str, body: Arrived) -> Result<Json<Value>, Refusal> {
+fn take(doors: &Arc<Doors>, how: &How, Wanted { encoding, feed, today, .. }: &Wanted, body: Arrived) -> Result<Json<Value>, Refusal> {
     let (inner, bad) = (doors.inner()?, |what: String| Refusal(StatusCode::BAD_REQUEST, what));
     let schema = inner.progress.schema();
     let section = how.mapping.as_ref().map(|name| inner.mappings.section(name, &schema, feed)).transpose().map_err(bad)?;
@@ -252,9 +250,7 @@ fn take(doors: &Arc<Doors>, how: &How, encoding: &str, feed: &str, body: Arrived
     };
     let count = |each: fn(&Submission) -> u64| parts.iter().map(each).sum::<u64>();
     let (accepted, quarantined) = (count(|part| part.accepted), count(|part| part.quarantined));
-    let of_feed = OfFeed { feed: feed.to_owned() };
-    inner.metrics.accepted.get_or_create(&of_feed).inc_by(accepted);
-    inner.metrics.refused.get_or_create(&of_feed).inc_by(quarantined);
+    inner.metrics.fed(feed, &parts, *today);
     let answers = parts.into_iter().map(|part| inner.scribe.send(part)).collect::<Result<Vec<_>, _>>()?;
     let mut epoch = 0;
     for answer in answers {

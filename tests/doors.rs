@@ -1,0 +1,357 @@
+use crate::folder::Folder;
+use crate::pipeline::{by_batch, quiet_story, token};
+use crate::program::{rows, shanyraq, summary};
+use crate::registers::repository;
+use crate::running::*;
+use fixtures::lives::is_calendar;
+use flate2::read::MultiGzDecoder;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+const FEED: &str = "c8bc2586cdd87cd6f970fc4262c4bbc49165811788825fbc1ba3366bfde45413";
+const READER: &str = "3d0941964aa3ebdcb00ccef58b1bb399f9f898465e9886d5aec7f31090a0fb30";
+const OPERATOR: &str = "06e55b633481f7bb072957eabcf110c972e86691c3cfedabe088024bffe42f23";
+
+/// What was refused is kept whole over a restart, is sent again when asked, and is done with when it is discarded.
+#[test]
+fn refused_lines_wait_until_somebody_looks_after_them() {
+    let folder = Folder::new("refused");
+    let data = folder.0.join("data");
+    let mut running = Running::start(&data, "none");
+    let line = |amount: &str| {
+        format!(
+            r#"{{"register":"enpf.contribution","person":"850315300019","key":"2026-01-E-1","seq":1,"op":"upsert","data":{{"period":"2026-01","employer":"E-1","amount":{amount}}}}}"#
+        )
+    };
+    let body = [line("100").as_bytes(), b"\n", line("\"a lot\"").as_bytes(), b"\n\xff\xfe not text\n"].concat();
+    let answer = running.insist("POST", "/v1/updates", &body).unwrap();
+    assert_eq!((&answer["accepted"], &answer["quarantined"]), (&json!(1), &json!(2)));
+    running.kill();
+    running.start_again();
+
+    let quarantine = |words: &[&str]| {
+        let output = shanyraq(
+            ["quarantine"].iter().chain(words).copied().map(str::to_owned).chain(["--data".to_owned(), data.display().to_string()]),
+        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let listed: Vec<Value> = quarantine(&["list"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let amount = json!({ "feed": "http", "field": "amount", "reason": "must be a whole number, not text", "lines": 1 });
+    assert_eq!(listed, [json!({ "feed": "http", "field": "", "reason": "not UTF-8 from byte 1 on", "lines": 1 }), amount.clone()]);
+    let shown: Vec<Value> = quarantine(&["show"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&shown[0]["raw"], &shown[0]["line"]), (&json!(line("\"a lot\"")), &json!(2)));
+    assert_eq!(shown[1]["raw_base64"], "//4gbm90IHRleHQ=");
+
+    assert_eq!(quarantine(&["discard", "--reason", "not UTF-8", "--to", &running.url]), "1 lines discarded\n");
+    assert_eq!(quarantine(&["retry", "--to", &running.url]), "1 lines retried\n");
+    let listed: Vec<Value> = quarantine(&["list"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(listed, [amount], "refused again");
+
+    let (_, measures) = running.call("GET", "/metrics", b"").unwrap();
+    for line in [
+        "shanyraq_records_refused_total{feed=\"http\"} 1",
+        "shanyraq_quarantine_waiting 1",
+        "shanyraq_frontier 4",
+        "shanyraq_live 0",
+        "shanyraq_offers{stage=\"sent1\"} 0",
+    ] {
+        assert!(measures.lines().any(|measure| measure == line), "{line} is not in {measures}");
+    }
+    for measure in ["sync_seconds", "acknowledged_seconds", "epoch_seconds", "in_ledger_seconds"] {
+        assert!(measures.contains(&format!("shanyraq_{measure}_bucket")), "{measure} is not in {measures}");
+    }
+    assert!(!measures.contains("850315300019"), "nobody is named");
+    let status = running.insist("GET", "/v1/status", b"").unwrap();
+    let bytes = ["resident_bytes", "available_bytes"].map(|name| status[name].as_u64().unwrap());
+    assert!(bytes.iter().all(|bytes| (1 << 20..1 << 50).contains(bytes)), "{status}");
+    running.stop();
+}
+
+/// A complete file that is renamed into the watched folder is taken in and goes on, also when the process is killed over it.
+#[test]
+fn a_watched_folder_is_emptied() {
+    let folder = Folder::new("watched");
+    let (data, watched) = (folder.0.join("data"), folder.0.join("data.in"));
+    let mut running = Running::start(&data, "none");
+    let (feed, late) = (story(300, 4, 2), b"not a record\n");
+    let lines: Vec<u8> = feed.iter().flat_map(|(_, body)| body.iter().copied()).collect();
+    let packed = zstd::encode_all(lines.as_slice(), 1).unwrap();
+    std::fs::rename(folder.write("first.ndjson.zst", packed), watched.join("first.ndjson.zst")).unwrap();
+    running.kill();
+    running.start_again();
+    std::fs::rename(folder.write("second.ndjson", late), watched.join("second.ndjson")).unwrap();
+    let arrived = |name: &str| {
+        let begun = Instant::now();
+        while !watched.join(name).exists() {
+            assert!(begun.elapsed() < PATIENCE, "{name} is not there");
+        }
+    };
+    arrived("done/first.ndjson.zst");
+    arrived("failed/second.ndjson");
+    // What is written after the files is in the ledger after them.
+    let heartbeat = br#"{"register":"heartbeat","key":"enpf.contribution","seq":1,"op":"upsert","data":{"date":"2026-01-01"}}"#;
+    running.tell("/v1/updates", heartbeat).unwrap();
+    assert_eq!(running.decisions(), by_batch(&folder, &feed));
+    running.stop();
+}
+
+/// A record that comes again changes nothing, and is counted; so is one of an older version, of one person or of several.
+#[test]
+fn what_is_sent_again_is_known() {
+    let folder = Folder::new("again");
+    let running = Running::start(&folder.0.join("data"), "none");
+    let wage = |seq: u32| {
+        format!(
+            r#"{{"register":"kgd.turnover","person":"850315300019","key":"2026-01","seq":{seq},"op":"upsert","data":{{"period":"2026-01","amount":{seq}}}}}"#
+        )
+    };
+    let act = |seq: u32| {
+        format!(
+            r#"{{"register":"zags.marriage","key":"M-1","seq":{seq},"op":"upsert","data":{{"act_no":"M-1","man":"850315300019","registered":"2020-01-0{seq}"}}}}"#
+        )
+    };
+    let told = |lines: [String; 2]| {
+        let token = token(&running.insist("POST", "/v1/updates", lines.join("\n").as_bytes()).unwrap());
+        let answer = running.insist("GET", &format!("/v1/completion/{token}?wait=10s"), b"").unwrap();
+        (answer["duplicates"].as_u64().unwrap(), answer["superseded"].as_u64().unwrap())
+    };
+    assert_eq!(told([wage(2), act(2)]), (0, 0));
+    assert_eq!(told([wage(2), act(2)]), (2, 0));
+    assert_eq!(told([wage(1), act(1)]), (0, 2));
+    assert_eq!(told([wage(3), act(2)]), (1, 0));
+    // Turnovers are kept for 24 months: on this day one of 2023 has expired when it comes, and one of 2025 has not.
+    running.tell("/v1/updates", &date("2026-03-01")).unwrap();
+    let of = |month: &str| wage(1).replace("2026-01", month);
+    let answer = running.insist("POST", "/v1/updates", [of("2023-11"), of("2025-11")].join("\n").as_bytes()).unwrap();
+    let answer = running.insist("GET", &format!("/v1/completion/{}?wait=10s", token(&answer)), b"").unwrap();
+    assert_eq!((&answer["expired"], &answer["duplicates"]), (&json!(1), &json!(0)), "{answer}");
+    let (_, measures) = running.call("GET", "/metrics", b"").unwrap();
+    // The newest record of the two is of November 2025 or later, whenever it was recorded.
+    let lag = measures.lines().find_map(|line| line.strip_prefix("shanyraq_feed_lag_days{feed=\"http\"} ")).unwrap();
+    assert!(lag.parse::<i64>().unwrap() >= 0 && measures.contains("shanyraq_feed_time{feed=\"http\"} 1"), "{lag}");
+    running.stop();
+}
+
+/// Where tokens are configured, each opens its own door and nobody comes in without one.
+#[test]
+fn a_token_opens_its_own_door() {
+    let folder = Folder::new("tokens");
+    let configuration = folder.write(
+        "tokens.toml",
+        // Of the words "feed", "reader" and "operator", by sha256sum.
+        format!("data = {:?}\ntokens = {{ feeds = {{ zags = \"{FEED}\" }}, readers = {{ board = \"{READER}\" }}, operators = {{ duty = \"{OPERATOR}\" }} }}\n", folder.0.join("data")),
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shanyraq"));
+    command.args(["run", "--listen", "127.0.0.1:0", "--config"]).arg(&configuration).stderr(Stdio::piped());
+    let mut process = Process(command.spawn().unwrap());
+    let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    let url = first["url"].as_str().unwrap().to_owned();
+    assert!(lines.any(|line| line.unwrap().contains("\"ready\"")));
+
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let status = |method: &str, path: &str, token: &str| {
+        let (url, bearer) = (format!("{url}{path}"), format!("Bearer {token}"));
+        let answer = match method {
+            "GET" if token.is_empty() => agent.get(&url).call(),
+            "GET" => agent.get(&url).header("authorization", bearer).call(),
+            _ => agent.post(&url).header("authorization", bearer).send(&b"not a record"[..]),
+        };
+        answer.unwrap().status().as_u16()
+    };
+    let statuses = |method: &str, path: &str| ["feed", "reader", "operator", "nobody"].map(|token| status(method, path, token));
+    assert_eq!(statuses("POST", "/v1/updates"), [200, 403, 403, 403]);
+    assert_eq!(statuses("GET", "/v1/completion/1?wait=10s"), [200, 200, 200, 403]);
+    assert_eq!(statuses("GET", "/v1/changes"), [403, 200, 200, 403]);
+    assert_eq!(statuses("GET", "/v1/export/categories"), [403, 200, 200, 403]);
+    assert_eq!(statuses("POST", "/v1/dispatch/live"), [403, 403, 200, 403]);
+    assert_eq!((status("GET", "/v1/changes", ""), status("GET", "/readyz", "")), (401, 200));
+    let mut measures = agent.get(format!("{url}/metrics")).header("authorization", "Bearer reader").call().unwrap();
+    let measures = measures.body_mut().read_to_string().unwrap();
+    assert!(measures.contains("shanyraq_records_refused_total{feed=\"zags\"} 1"), "{measures}");
+}
+
+/// A feed that was broken off goes on where it was.
+#[test]
+fn a_feed_goes_on_where_it_was() {
+    let folder = Folder::new("resumed");
+    let running = Running::start(&folder.0.join("data"), "none");
+    let story = quiet_story(3_000, 9, 1);
+    let lines: Vec<u8> = story.iter().flat_map(|(_, body)| body.iter().copied()).collect();
+    let whole = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+    let half = lines.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(whole as usize / 2).unwrap().0;
+    let (file, remembered) = (folder.write("feed.ndjson", &lines[..=half]).display().to_string(), folder.0.join("feed.json"));
+    let remembered = remembered.display().to_string();
+    let feed = || {
+        let sent = summary(&shanyraq(["feed", &file, "--json", "--resume", &remembered, "--to", &running.url]));
+        if !token(&sent).is_empty() {
+            running.settle(&token(&sent)).unwrap();
+        }
+        sent["accepted"].as_u64().unwrap()
+    };
+    let first = feed();
+    assert!(first > 1_000 && feed() == 0, "what was acknowledged is not sent again");
+    folder.write("feed.ndjson", &lines);
+    // The last block was not full, and goes once more with what has come since.
+    let second = feed();
+    assert!(second >= whole - first && second < whole, "{first} and {second} of {whole}");
+    assert_eq!(running.decisions(), by_batch(&folder, &story));
+    running.stop();
+}
+
+fn date(day: &str) -> Vec<u8> {
+    format!(r#"{{"register":"calendar","key":"today","seq":1,"op":"upsert","data":{{"date":"{day}"}}}}"#).into_bytes()
+}
+
+/// A feed of tables through the survey's mapping, as its command sends it.
+fn feed(to: &str, files: &[PathBuf], more: &[&str]) -> Output {
+    let map = repository("dataflows/policies/us-cps/cps.map.toml").display().to_string();
+    let files = files.iter().map(|file| file.display().to_string());
+    let words = ["feed", "--json", "--map", &map, "--to", to].map(str::to_owned).into_iter();
+    shanyraq(words.chain(files).chain(more.iter().map(|word| (*word).to_owned())))
+}
+
+/// The survey's tables come in through their mapping, and full dumps of one of them are compared with what is held: all rows are those of `batch`, before
+/// and after a kill, and what is the same changes nothing.
+#[test]
+fn tables_and_full_dumps_say_what_they_say_in_batch() {
+    let folder = Folder::new("tables");
+    let data = folder.0.join("data");
+    let mut running = Running::under("us-cps", &data, "none", Arc::default());
+    let tables = repository("fixtures/cps");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&tables).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.display().to_string().ends_with(".csv.gz"));
+    files.sort();
+    let sent = summary(&feed(&running.url, &files, &[]));
+    assert_eq!((&sent["quarantined"], &sent["duplicates"], &sent["expired"]), (&json!(0), &json!(0), &json!(0)), "{sent}");
+    let again = summary(&feed(&running.url, &files, &[]));
+    assert_eq!((&again["accepted"], &again["duplicates"]), (&sent["accepted"], &sent["accepted"]), "what is sent again is known");
+    running.tell("/v1/updates", &date("2015-01-01")).unwrap();
+    let by_batch = |more: &[String]| {
+        let [map, feed, out] = [repository("dataflows/policies/us-cps/cps.map.toml"), tables.clone(), folder.0.join("views")]
+            .map(|path| path.display().to_string());
+        let mut words = ["batch", "--policy", "us-cps", "--json", "--as-of", "2015-01-01", "--map", &map, "--feed", &feed, "--out", &out]
+            .map(str::to_owned)
+            .to_vec();
+        words.extend(["--views".to_owned(), VIEWS.join(",")].into_iter().chain(more.iter().cloned()));
+        let said = summary(&shanyraq(words));
+        (VIEWS.map(|view| rows(Path::new(&out), view).iter().map(Value::to_string).collect::<BTreeSet<String>>()), said)
+    };
+    assert_eq!(VIEWS.map(|view| running.export(view)), by_batch(&[]).0, "of the tables");
+
+    let mut text = String::new();
+    MultiGzDecoder::new(std::fs::File::open(tables.join("income.csv.gz")).unwrap()).read_to_string(&mut text).unwrap();
+    let (wages, interest) = ("7,2014,wages,", "7,2014,interest,");
+    let changed = |line: &str| if line.starts_with(wages) { format!("{wages}90000") } else { line.to_owned() };
+    let lines: Vec<String> = text.lines().filter(|line| !line.starts_with(interest)).map(changed).collect();
+    let dump = folder.write("income-dump.csv", format!("{}\n", lines.join("\n")));
+    let (expected, said) = by_batch(&["--snapshot".to_owned(), format!("irs.income={}", dump.display())]);
+    let sent = summary(&feed(&running.url, std::slice::from_ref(&dump), &["--snapshot", "irs.income"]));
+    assert_eq!(sent["snapshots"][dump.display().to_string()], said["snapshots"]["irs.income"], "{sent}");
+    let differ = ["changed", "deleted"].map(|name| said["snapshots"]["irs.income"][name].as_u64());
+    assert_eq!(differ, [Some(1), Some(1)], "{said}");
+    assert_eq!(VIEWS.map(|view| running.export(view)), expected, "after the dump");
+    running.kill();
+    running = Running::under("us-cps", &data, "none", running.said);
+    assert_eq!(VIEWS.map(|view| running.export(view)), expected, "told again");
+
+    let epoch = |running: &Running| running.insist("GET", "/v1/status", b"").unwrap()["epoch"].clone();
+    let before = epoch(&running);
+    let same = summary(&feed(&running.url, std::slice::from_ref(&dump), &["--snapshot", "irs.income"]));
+    assert_eq!((&same["accepted"], epoch(&running)), (&json!(0), before.clone()), "a dump of what is held");
+    let short = folder.write("income-short.csv", format!("{}\n", lines[..20].join("\n")));
+    let refused = feed(&running.url, std::slice::from_ref(&short), &["--snapshot", "irs.income"]);
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        refused.status.code() == Some(1) && message.contains("records held are not in the dump") && message.contains("max_shrink"),
+        "{message}"
+    );
+    assert_eq!(epoch(&running), before, "nothing of it was taken in");
+    let unknown = feed(&running.url, &[short], &["--snapshot", "irs.incme"]);
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("did you mean irs.income?"));
+    running.stop();
+}
+
+/// Rows that a wrong mapping refuses are kept under the names of their columns, and are read by a mended one.
+#[test]
+fn a_mended_mapping_reads_what_a_wrong_one_refused() {
+    let folder = Folder::new("mended");
+    let data = folder.0.join("data");
+    let running = Running::start(&data, "none");
+    let table = folder.write("wages.csv", "iin,month,version,tenge\n850315300019,2026-01,v1,100000\n850315300019,2025-12,2,90000\n");
+    let map = |seq: &str| {
+        format!(
+            "[wages]\nfile = \"wages*.csv\"\nrows = [{{ register = \"enpf.contribution\", person = \"{{iin}}\", key = \"{{month}}-E-1\", seq = {seq}, data = {{ period = \"{{month}}\", employer = \"E-1\", amount = \"{{tenge}}\" }} }}]\n"
+        )
+    };
+    let words = |map: &Path| {
+        ["feed", "--json", "--to", &running.url, "--map", &map.display().to_string(), &table.display().to_string()].map(str::to_owned)
+    };
+    let wrong = folder.write("unknown.map.toml", map("1").replace("enpf.contribution", "enpf.contributions"));
+    let refused = shanyraq(words(&wrong));
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        refused.status.code() == Some(1) && message.contains("did you mean enpf.contribution?") && message.contains("unknown.map.toml"),
+        "{message}"
+    );
+
+    let sent = summary(&shanyraq(words(&folder.write("first.map.toml", map("\"{version}\"")))));
+    assert_eq!((&sent["accepted"], &sent["quarantined"]), (&json!(1), &json!(1)), "{sent}");
+    let quarantine = |words: &[&str]| {
+        let place = ["--data".to_owned(), data.display().to_string()];
+        shanyraq(["quarantine"].iter().chain(words).map(|word| (*word).to_owned()).chain(place))
+    };
+    let shown = quarantine(&["show"]).stdout;
+    let shown: Value = serde_json::from_slice(&shown).unwrap();
+    assert_eq!(
+        (&shown["raw"], &shown["line"], &shown["field"]),
+        (&json!("iin,month,version,tenge\n850315300019,2026-01,v1,100000"), &json!(2), &json!("seq"))
+    );
+    let helpless = quarantine(&["retry", "--to", &running.url]);
+    assert!(helpless.status.code() == Some(2) && String::from_utf8_lossy(&helpless.stderr).contains("need --map"));
+    let mended = folder.write("mended.map.toml", map("1")).display().to_string();
+    assert_eq!(quarantine(&["retry", "--map", &mended, "--to", &running.url]).stdout, b"1 lines retried\n");
+    assert!(quarantine(&["list"]).stdout.is_empty());
+    running.stop();
+    let exported = String::from_utf8(shanyraq(["journal", "export", "--data", &data.display().to_string()]).stdout).unwrap();
+    let amounts: BTreeSet<i64> =
+        exported.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["data"]["amount"].as_i64().unwrap()).collect();
+    assert_eq!(amounts, BTreeSet::from([90_000, 100_000]));
+}
+
+/// A body that is too much for memory waits in a file, and is one epoch; told again it leads to the same.
+#[test]
+fn a_long_body_is_one_epoch() {
+    let folder = Folder::new("long");
+    let data = folder.0.join("data");
+    let mut running = Running::start(&data, "none");
+    let story = quiet_story(2_000, 8, 1);
+    let lines: Vec<&[u8]> = story.iter().flat_map(|(_, body)| body.split_inclusive(|byte| *byte == b'\n')).collect();
+    let (dates, records): (Vec<&[u8]>, Vec<&[u8]>) = lines.into_iter().partition(|line| is_calendar(line));
+    let once = records.concat();
+    let times = (70 << 20) / once.len() + 1;
+    let long = once.repeat(times);
+    dates.iter().for_each(|date| running.tell("/v1/updates", date).unwrap());
+    let before = running.insist("GET", "/v1/status", b"").unwrap()["epoch"].as_u64().unwrap();
+    let answer = running.insist("POST", "/v1/updates", &long).unwrap();
+    let accepted = answer["accepted"].as_u64().unwrap();
+    assert_eq!((answer["epoch"].as_u64().unwrap(), accepted % times as u64), (before + 1, 0), "{answer}");
+    running.settle(&token(&answer)).unwrap();
+    let completion = running.insist("GET", &format!("/v1/completion/{}", token(&answer)), b"").unwrap();
+    // Nearly all but the first of each: some are older versions than the last of those before.
+    assert!(completion["duplicates"].as_u64() > Some(accepted / 10 * 9) && completion["superseded"].as_u64() > Some(0), "{completion}");
+    let decisions = by_batch(&folder, &[("/v1/updates".to_owned(), dates.concat()), ("/v1/updates".to_owned(), once)]);
+    assert_eq!(running.decisions(), decisions);
+    running.kill();
+    std::fs::remove_dir_all(data.join("snapshots")).unwrap();
+    running.start_again();
+    assert_eq!(running.decisions(), decisions, "told again");
+    assert!(std::fs::read_dir(data.join("exports")).unwrap().next().is_none(), "the file is gone");
+    running.stop();
+}

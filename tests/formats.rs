@@ -1,0 +1,49 @@
+use crate::folder::Folder;
+use crate::registers::repository;
+use crate::snapshots::{SELDOM, setup};
+use shanyraq::ledger::Reader;
+use shanyraq::pipeline::{Pipeline, compact_now, ledger_file};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A data folder that an older program wrote: `fixtures/formats` keeps one of each form, as it was.
+fn written_by_another(folder: &Folder, name: &str) -> PathBuf {
+    let packed = repository("fixtures/formats").join(name);
+    assert!(Command::new("tar").arg("-xzf").arg(packed).arg("-C").arg(&folder.0).status().unwrap().success());
+    folder.0.join("data")
+}
+
+/// Everything that was decided, and everybody who was written to.
+fn told(ledger: &Path) -> Vec<String> {
+    let sql = rusqlite::Connection::open(ledger).unwrap();
+    let rows = |query: &str| {
+        let mut query = sql.prepare(query).unwrap();
+        let rows = query.query_map([], |row| row.get(0)).unwrap();
+        rows.collect::<Result<Vec<String>, _>>().unwrap()
+    };
+    let mut told = rows("SELECT epoch || date || decision || person || benefit || kind || chain FROM changes ORDER BY change");
+    told.extend(rows("SELECT message || person || benefit || kind || phone || status || text FROM outbox ORDER BY message"));
+    told.extend(rows("SELECT person || benefit || round || date || reply FROM consents ORDER BY person, benefit"));
+    told
+}
+
+/// A ledger of an older form is put aside and written anew from the journal: the same was decided, and the same people were written to.
+#[test]
+fn an_older_ledger_is_written_anew() {
+    let folder = Folder::new("older-ledger");
+    let data = written_by_another(&folder, "journal-2-snapshot-2-ledger-4.tar.gz");
+    let before = told(&ledger_file(&data));
+    assert!(before.len() > 100, "{}", before.len());
+    Pipeline::start(None, setup(&data, 1, SELDOM)).unwrap_or_else(|failure| panic!("{failure}")).stop();
+    assert_eq!(told(&ledger_file(&data)), before);
+    assert_eq!(told(&data.join("ledger.format-4.db")), before);
+    let verified = Reader::open(&ledger_file(&data)).unwrap().verify().unwrap();
+    assert_eq!(verified.unwrap().texts, 9);
+
+    // Once the journal was compacted, what it said before is nowhere else.
+    compact_now(&data, None).unwrap();
+    rusqlite::Connection::open(ledger_file(&data)).unwrap().execute("UPDATE meta SET format = 99", []).unwrap();
+    let Err(failure) = Pipeline::start(None, setup(&data, 1, SELDOM)) else { panic!("it starts") };
+    let message = failure.to_string();
+    assert!(message.contains("of format 99") && message.contains("cannot be written anew"), "{message}");
+}
