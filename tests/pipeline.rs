@@ -1,6 +1,6 @@
 use crate::folder::Folder;
 use crate::kills::Tracer;
-use crate::program::shanyraq;
+use crate::program::{shanyraq, summary};
 use crate::running::*;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -279,5 +279,36 @@ fn another_policy_by_commands() {
     assert_eq!(running.insist("GET", "/v1/status", b"").unwrap()["policy"], "kz@2026.2");
     let batch = views_by_batch(&folder, &package, &updates.cloned().collect::<Story>());
     assert_eq!(running.decisions(), batch[2]);
+    running.stop();
+}
+
+/// Archived by hand, a journal gives way to a base, from which a start goes on; a folder in which a pipeline works is left alone.
+#[test]
+fn a_journal_is_archived_by_hand() {
+    let folder = Folder::new("archived");
+    let (data, out) = (folder.0.join("data"), folder.0.join("packed"));
+    let story = quiet_story(400, 6, 3);
+    let configuration = folder.write("long.toml", "segment_bytes = 20_000\ncompact_after_segments = 0\nsnapshot_seconds = 3600\n");
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shanyraq"));
+        command.args(["run", "--listen", "127.0.0.1:0", "--config"]).arg(&configuration).arg("--data").arg(&data);
+        Running::of(&mut command, &data, "none", Arc::default())
+    };
+    let running = start();
+    story.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
+    let place = data.display().to_string();
+    let archive = ["journal", "archive", "--data", &place, "--out", &out.display().to_string()].map(str::to_owned);
+    let refused = shanyraq(&archive);
+    assert!(refused.status.code() == Some(1) && String::from_utf8_lossy(&refused.stderr).contains("another process works in this folder"));
+    running.stop();
+    let archived = summary(&shanyraq(&archive));
+    let segments = |name: &str| archived[name].as_u64().unwrap();
+    assert!(segments("segments_before") > 2 && segments("segments") < segments("segments_before"), "{archived}");
+    assert_eq!(std::fs::read_dir(&out).unwrap().count() as u64, segments("segments_before") - segments("segments"));
+    let verified = summary(&shanyraq(["journal", "verify", "--data", &place]));
+    assert!(verified["base"].as_u64() > Some(0), "{verified}");
+    std::fs::remove_dir_all(data.join("snapshots")).unwrap();
+    let running = start();
+    assert_eq!(running.decisions(), by_batch(&folder, &story));
     running.stop();
 }

@@ -53,6 +53,15 @@ impl Gateway {
     }
 }
 
+/// A mapping for tables of wages.
+const WAGES: &str = r#"[wages]
+file = "*.csv"
+rows = [{ register = "enpf.contribution", person = "{iin}", key = "{month}-E-1", seq = 1, data = { period = "{month}", employer = "E-1", amount = "{tenge}" } }]
+"#;
+
+/// A mapping of another package's.
+const NOTHING: &str = "[none]\nfile = \"none.csv\"\nrows = []\n";
+
 /// A pipeline in a process of its own, that can be killed and started again.
 pub struct Running {
     pub process: Process,
@@ -81,12 +90,16 @@ impl Running {
         // Short segments, so that kills fall into their rotation too.
         let configuration = data.with_extension("toml");
         let watch = data.with_extension("in");
+        let map = data.with_extension("map.toml");
+        // The package of the survey knows no wages.
+        std::fs::write(&map, if package == "kz" { WAGES } else { NOTHING }).unwrap();
         std::fs::write(
             &configuration,
             format!(
-                "segment_bytes = 40_000\nsnapshot_seconds = 0\ncompact_after_segments = 3\narchive = {:?}\nwatch = {:?}\n",
+                "segment_bytes = 40_000\nsnapshot_seconds = 0\ncompact_after_segments = 3\narchive = {:?}\nwatch = {:?}\nmaps = [{:?}]\n",
                 data.join("archive"),
-                watch
+                watch,
+                map
             ),
         )
         .unwrap();

@@ -2,9 +2,11 @@
 
 use super::configuration::Configuration;
 use super::{Failure, load_package};
+use crate::intake::Schema;
 use crate::packages::{Package, title};
 use crate::pipeline::{Pipeline, Setup, journal_folder};
 use crate::serve::{Doors, router};
+use crate::sources::mapping::load;
 use clap::Args;
 use sd_notify::NotifyState;
 use std::net::SocketAddr;
@@ -81,6 +83,9 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         "" => Some(load_package(DEFAULT_PACKAGE)?),
         name => Some(load_package(name)?),
     };
+    if let Some(Package { policy, .. }) = package.as_ref().filter(|_| !configuration.maps.is_empty()) {
+        load(&Schema::from(&**policy), &configuration.maps).map_err(|what| Failure::usage(format!("maps: {what}")))?;
+    }
     if arguments.check {
         let said = package.map(|Package { policy, .. }| format!("{}: {} benefits", title(&policy), policy.benefits.len()));
         println!("{}; all is well", said.as_deref().unwrap_or("the package in force"));
@@ -88,6 +93,9 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     }
     // One JSON object a line: names of files and epochs, never of people.
     tracing_subscriber::fmt().json().flatten_event(true).with_target(false).with_writer(std::io::stderr).init();
+    if configuration.workers > 1 && configuration.audited_families > 0 {
+        tracing::warn!("with several workers nothing is audited");
+    }
     let Configuration { listen, watch, maps, tokens, .. } = configuration.clone();
     let setup = Setup {
         archive: Some(&configuration.archive)
