@@ -69,7 +69,7 @@ const STEPS: [Step; 8] = [
     step("an epoch is synced", "scribe", "fdatasync", 3, 0),
     step("the journal goes on in another file", "scribe", "openat", 1, 0),
     step("an epoch is written to the ledger", "conductor", "pwrite64", 3, 0),
-    step("the ledger's file is synced", "checkpoints", "fsync", 1, 1500),
+    step("a file, a snapshot, a base or the ledger is synced", "", "fsync", 3, 300),
     step("a text that was intended is handed over", "messenger", "sendto", 3, 0),
     step("what became of it is heard", "messenger", "recvfrom", 3, 0),
     step("a snapshot or a base takes its place, or a file goes to the archive", "", "rename", 3, 300),

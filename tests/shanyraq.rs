@@ -72,6 +72,9 @@ mod pipeline;
 /// The process is killed, at random moments and before each step that matters.
 mod kills;
 
+/// Texts by message centres: nothing is shown twice, whatever goes wrong.
+mod centre;
+
 /// What comes in by the doors: lines, tables, full dumps, files, and who may.
 mod doors;
 

@@ -8,8 +8,9 @@ use rusqlite::types::ValueRef;
 use shanyraq::commands::load_package;
 use shanyraq::intake::Intake;
 use shanyraq::journal::{Own, SEGMENT_BYTES, base};
+use shanyraq::network::Network;
 use shanyraq::packages::Package;
-use shanyraq::pipeline::{Network, Pipeline, Setup, Submission, copy_data, drill, journal_folder, ledger_file, snapshots_folder};
+use shanyraq::pipeline::{Pipeline, Setup, Submission, copy_data, drill, journal_folder, ledger_file, snapshots_folder};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -5,6 +5,7 @@
 //! engine is ready, and each is timed from its scheduled arrival, so a stall is charged to everybody who waited in it.
 
 mod arrival;
+mod dispatch;
 mod evaluate;
 
 use crate::commands::feeds::parse_date;
@@ -31,6 +32,8 @@ pub enum Bench {
     Load(Size),
     /// Open loop through the whole pipeline: from the scheduled arrival of a record to its acknowledgement and to the ledger.
     Arrival(arrival::Arguments),
+    /// How fast texts go out by message centres.
+    Dispatch(dispatch::Arguments),
     /// Compiling the package; evaluating a person and a family, with the share of each room.
     Evaluate(evaluate::Arguments),
 }
@@ -70,6 +73,7 @@ pub fn bench(bench: Bench) -> Result<(), Failure> {
         Bench::Rescoring(size) => rescoring(&size),
         Bench::Load(size) => load(&size),
         Bench::Arrival(arguments) => arrival::arrival(&arguments),
+        Bench::Dispatch(arguments) => dispatch::dispatch(&arguments),
         Bench::Evaluate(arguments) => evaluate::evaluate(&arguments),
     }
 }

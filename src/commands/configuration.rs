@@ -3,7 +3,8 @@
 use super::Failure;
 use crate::intake::did_you_mean;
 use crate::journal::SEGMENT_BYTES;
-use crate::pipeline::Network;
+use crate::network::Network;
+use crate::network::smpp::LinkTerms;
 use crate::serve::Tokens;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -18,6 +19,8 @@ pub struct Configuration {
     pub policy: String,
     pub listen: SocketAddr,
     pub smsc: String,
+    /// Links to message centres, in full.
+    pub links: Vec<LinkTerms>,
     pub workers: u16,
     pub allow_assumed: bool,
     pub segment_bytes: u64,
@@ -37,7 +40,7 @@ pub struct Configuration {
 }
 
 /// What a configuration may say.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "data",
     "policy",
     "listen",
@@ -54,6 +57,7 @@ const KEYS: [&str; 16] = [
     "audited_families",
     "compact_after_segments",
     "archive",
+    "links",
 ];
 const WORKERS_MAX: u16 = 64;
 
@@ -64,6 +68,7 @@ impl Default for Configuration {
             policy: String::new(),
             listen: SocketAddr::from(([127, 0, 0, 1], 7117)),
             smsc: "none".to_owned(),
+            links: Vec::new(),
             workers: 1,
             allow_assumed: false,
             segment_bytes: SEGMENT_BYTES,
@@ -105,11 +110,22 @@ impl Configuration {
         if !(1..=WORKERS_MAX).contains(&self.workers) {
             return Err(Failure::usage(format!("workers: {} is not in 1..={WORKERS_MAX}", self.workers)));
         }
+        let mut links = self.links.clone();
         match self.smsc.as_str() {
-            "none" => Ok(Network::Nowhere),
-            url if url.starts_with("http://") => Ok(Network::Gateway(url.to_owned())),
-            other => Err(Failure::usage(format!("smsc: `{other}` is neither `none` nor the address of a gateway, http://…"))),
+            "none" => {}
+            url if url.starts_with("http://") && links.is_empty() => return Ok(Network::Gateway(url.to_owned())),
+            url if url.starts_with("http://") => return Err(Failure::usage("smsc: a gateway, and links beside it".to_owned())),
+            url if url.starts_with("smpp://") => links.push(LinkTerms::parse(url).map_err(|what| Failure::usage(format!("smsc: {what}")))?),
+            other => {
+                return Err(Failure::usage(format!(
+                    "smsc: `{other}` is neither `none` nor the address of a gateway, http://… or smpp://…"
+                )));
+            }
         }
+        for terms in &links {
+            terms.check().map_err(|what| Failure::usage(format!("links: {}: {what}", terms.address)))?;
+        }
+        Ok(if links.is_empty() { Network::Nowhere } else { Network::Centres(links) })
     }
 }
 
@@ -140,7 +156,10 @@ mod tests {
             configuration.check().unwrap_err().message
         };
         assert_eq!(wrong(|it| it.workers = 0), "workers: 0 is not in 1..=64");
-        assert_eq!(wrong(|it| it.smsc = "pigeon".to_owned()), "smsc: `pigeon` is neither `none` nor the address of a gateway, http://…");
+        assert_eq!(
+            wrong(|it| it.smsc = "pigeon".to_owned()),
+            "smsc: `pigeon` is neither `none` nor the address of a gateway, http://… or smpp://…"
+        );
         let abroad = wrong(|it| it.listen = SocketAddr::from(([0, 0, 0, 0], 80)));
         assert_eq!(abroad, "listen: 0.0.0.0:80 is no loopback address, and feeds and readers have no tokens");
         let plain = wrong(|it| drop(it.tokens.feeds.insert("zags".to_owned(), "secret".to_owned())));

@@ -39,7 +39,7 @@ pub struct RunArguments {
     /// The address of the doors [default: 127.0.0.1:7117].
     #[arg(long)]
     pub listen: Option<SocketAddr>,
-    /// Where texts go: the address of a gateway (http://…), or none [default: none].
+    /// Where texts go: the address of a gateway (http://…) or of a message centre (smpp://system_id:password@host:port?window=100&rate=500), or none [default: none].
     #[arg(long)]
     pub smsc: Option<String>,
     /// Worker threads of the dataflow [default: 1].
@@ -58,6 +58,7 @@ impl RunArguments {
             policy: self.policy.clone().unwrap_or(said.policy),
             listen: self.listen.unwrap_or(said.listen),
             smsc: self.smsc.clone().unwrap_or(said.smsc),
+            links: said.links,
             workers: self.workers.unwrap_or(said.workers),
             allow_assumed: self.allow_assumed || said.allow_assumed,
             segment_bytes: said.segment_bytes,

@@ -104,6 +104,12 @@ pub enum Own {
     Intents(Vec<u128>),
     /// Whether a text arrived.
     Receipt { message: u128, delivered: bool },
+    /// A message centre has taken all parts of a text: its names for them.
+    Taken { message: u128, names: Vec<String> },
+    /// Whether a text was taken nobody knows.
+    Uncertain { message: u128 },
+    /// Whether a part of a text arrived at this number, by the centre's name for it; `reference` is ours for the text, if it was given back.
+    Delivery { name: String, reference: Option<u16>, phone: u64, delivered: bool },
     /// What somebody wrote back; `id` is the network's.
     Reply { id: u128, phone: u64, text: String },
     /// Nothing of this is taken in or handed over, or it is again.

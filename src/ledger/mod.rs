@@ -11,11 +11,11 @@ mod store;
 
 pub use checkpoints::sync_ledger;
 pub use lineage::{FamilyEvent, FamilyId, Fate, Lineage, Resettled};
-pub use outbox::{Message, Outbox, Status};
+pub use outbox::{Message, Outbox, Status, reference_of};
 pub use store::{Brought, Page, Reader, Refused, Store, StoreFailure, Verified};
 
 use crate::dispatch::conversation::WINDOW_DAYS;
-use crate::dispatch::{Action, Case, Desk, Heard, HeldBack, Note, RightKey, Standing, Step, Terms, Text};
+use crate::dispatch::{Action, Case, Desk, Heard, HeldBack, Note, Phone, RightKey, Standing, Step, Terms, Text};
 use crate::journal::Pausable;
 use dataflows::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Ground, Outcome};
 use dataflows::operators::{Restorer, Saver};
@@ -217,6 +217,21 @@ impl Ledger {
             }
         }
         handed
+    }
+
+    /// A message centre has taken a text, under these names for its parts.
+    pub fn take(&mut self, message: u128, names: &[String]) {
+        self.outbox.take(message, names);
+    }
+
+    /// Whether a text was taken nobody knows.
+    pub fn doubt(&mut self, message: u128) {
+        self.outbox.doubt(message);
+    }
+
+    /// A centre says whether a part of a text arrived.
+    pub fn deliver(&mut self, name: &str, reference: Option<u16>, phone: Phone, delivered: bool) {
+        self.outbox.deliver(name, reference, phone, delivered);
     }
 
     /// The families as they were when the last business date ended.

@@ -1,6 +1,6 @@
 //! The outbox: every text that was decided on, once, in the order of the decisions.
 
-use crate::dispatch::{Kind, RightKey, Text};
+use crate::dispatch::{Kind, Phone, RightKey, Text};
 use dataflows::model::{Date, Epoch};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,10 @@ pub enum Status {
     /// Stopped by the last check: its right had gone.
     Suppressed,
     Submitted(Date),
+    /// A message centre has taken it.
+    Taken,
+    /// Whether one has nobody knows; it is never handed over again.
+    Uncertain,
     Delivered,
     Failed,
 }
@@ -24,6 +28,8 @@ impl Status {
             Status::Waiting => "waiting",
             Status::Suppressed => "suppressed",
             Status::Submitted(_) => "submitted",
+            Status::Taken => "taken",
+            Status::Uncertain => "uncertain",
             Status::Delivered => "delivered",
             Status::Failed => "failed",
         }
@@ -41,6 +47,23 @@ pub struct Message {
     pub status: Status,
 }
 
+/// Receipts of parts that nobody knows yet are kept up to so many.
+const EARLY_MAX: usize = 100_000;
+
+/// What a message centre may give back with a receipt, so that a text is known of whose name nothing was heard.
+pub fn reference_of(message: u128) -> u16 {
+    message as u16
+}
+
+/// A centre's name as it may be written elsewhere: some write the number in decimal where they have written it in hexadecimal, or the reverse.
+fn spellings(name: &str) -> Vec<Box<str>> {
+    let bare = name.trim_start_matches('0').to_ascii_lowercase();
+    let mut spellings: Vec<Box<str>> = vec![name.into(), bare.as_str().into()];
+    spellings.extend(bare.parse::<u64>().map(|number| format!("{number:x}").into()));
+    spellings.extend(u64::from_str_radix(&bare, 16).map(|number| number.to_string().into()));
+    spellings
+}
+
 /// All texts, oldest first.
 #[derive(Default, Serialize, Deserialize)]
 pub struct Outbox {
@@ -49,6 +72,11 @@ pub struct Outbox {
     waiting: BTreeSet<usize>,
     /// Handed over, and not answered for.
     submitted: BTreeSet<usize>,
+    /// By phone and a centre's name the parts of texts that it has taken; and of each such text what became of its parts.
+    taken: HashMap<(Phone, Box<str>), (usize, usize)>,
+    parts: HashMap<usize, Vec<Option<bool>>>,
+    /// What was said of parts before they were known to be taken.
+    early: HashMap<(Phone, Box<str>), bool>,
     /// Rows that were entered or changed since they were last taken.
     changed: BTreeSet<usize>,
 }
@@ -133,6 +161,66 @@ impl Outbox {
             self.submitted.remove(row);
             self.changed.insert(*row);
         }
+    }
+
+    /// A message centre has taken a text: its names for the parts. What it said of them before counts now.
+    pub(super) fn take(&mut self, id: u128, names: &[String]) {
+        let Some(&row) = self.by_id.get(&id) else { return };
+        if !matches!(self.rows[row].status, Status::Submitted(_) | Status::Uncertain) {
+            return;
+        }
+        let phone = self.rows[row].text.phone;
+        self.answer(row, Status::Taken);
+        self.parts.insert(row, vec![None; names.len()]);
+        for (part, name) in names.iter().enumerate() {
+            let early = spellings(name).into_iter().find_map(|name| self.early.remove(&(phone, name)));
+            self.taken.insert((phone, name.as_str().into()), (row, part));
+            if let Some(delivered) = early {
+                self.part_arrived(row, part, delivered);
+            }
+        }
+    }
+
+    /// Whether a text was taken nobody knows.
+    pub(super) fn doubt(&mut self, id: u128) {
+        if let Some(&row) = self.by_id.get(&id)
+            && matches!(self.rows[row].status, Status::Submitted(_))
+        {
+            self.answer(row, Status::Uncertain);
+        }
+    }
+
+    /// A centre says whether a part of a text arrived at a number: by its name for it, else by our reference to a text that is uncertain.
+    pub(super) fn deliver(&mut self, name: &str, reference: Option<u16>, phone: Phone, delivered: bool) {
+        let known = spellings(name).into_iter().find_map(|name| self.taken.get(&(phone, name)).copied());
+        if let Some((row, part)) = known {
+            return self.part_arrived(row, part, delivered);
+        }
+        let is_meant =
+            |row: &&Message| row.status == Status::Uncertain && row.text.phone == phone && reference == Some(reference_of(row.id));
+        let mut meant = self.rows.iter().filter(is_meant).map(|row| row.id);
+        match (meant.next(), meant.next()) {
+            (Some(id), None) => self.answer(self.by_id[&id], if delivered { Status::Delivered } else { Status::Failed }),
+            _ if self.early.len() < EARLY_MAX => drop(self.early.insert((phone, name.into()), delivered)),
+            _ => {}
+        }
+    }
+
+    /// Once all parts of a text have arrived it has, and once one has not it has not.
+    fn part_arrived(&mut self, row: usize, part: usize, delivered: bool) {
+        let Some(parts) = self.parts.get_mut(&row) else { return };
+        parts[part] = Some(delivered);
+        let arrived = parts.iter().try_fold(true, |arrived, part| part.map(|part| arrived && part));
+        if !delivered || arrived == Some(true) {
+            self.parts.remove(&row);
+            self.answer(row, if delivered { Status::Delivered } else { Status::Failed });
+        }
+    }
+
+    fn answer(&mut self, row: usize, status: Status) {
+        self.submitted.remove(&row);
+        self.rows[row].status = status;
+        self.changed.insert(row);
     }
 
     fn leave(&mut self, id: u128, status: Status) -> &Message {

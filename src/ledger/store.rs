@@ -23,6 +23,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -161,6 +162,8 @@ impl From<rusqlite::Error> for StoreFailure {
 pub struct Store {
     /// They end before the writer closes the file, and with it the log.
     _checkpoints: Beside,
+    /// For them: how many rows were written.
+    rows_written: Arc<AtomicU64>,
     connection: Connection,
     rows: Writer,
     policy: Arc<Policy>,
@@ -204,11 +207,10 @@ pub struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// Whether it has no rows.
-    fn is_empty(&self) -> bool {
-        let told = self.ended.is_empty() && self.changes.is_empty() && self.refused.is_empty();
-        let said = self.texts.is_empty() && self.offers.is_empty() && self.own.is_empty();
-        told && said && self.ignored == Ignored::default() && self.expired == 0
+    /// About how many rows it has.
+    fn rows(&self) -> usize {
+        let told = self.ended.len() + self.changes.len() + self.refused.len() + self.texts.len() + self.offers.len() + self.own.len();
+        told + usize::from(self.ignored != Ignored::default() || self.expired > 0)
     }
 }
 
@@ -235,10 +237,11 @@ impl Store {
             }
         };
         let link = connection.query_row("SELECT chain FROM changes ORDER BY change DESC LIMIT 1", [], |row| row.get(0)).optional()?;
-        let _checkpoints = checkpoints(path);
+        let rows_written = Arc::new(AtomicU64::new(0));
+        let _checkpoints = checkpoints(path, rows_written.clone());
         let (rows, rows_before) = (Writer::new(policy.clone()), None);
         let (link, written, passed) = (link.unwrap_or_default(), Instant::now(), None);
-        Ok(Store { _checkpoints, connection, rows, policy, rows_before, frontier, chain, link, written, passed })
+        Ok(Store { _checkpoints, rows_written, connection, rows, policy, rows_before, frontier, chain, link, written, passed })
     }
 
     /// Puts a file of another form aside, under a name that tells which. The journal leads to the same again.
@@ -292,7 +295,7 @@ impl Store {
             return self.check(page.epoch, ledger);
         }
         self.passed = Some(Passed { epoch: page.epoch, date: page.date, live: ledger.is_live(), chain: told.clone() });
-        if page.is_empty() && self.rows_before.is_none() {
+        if page.rows() == 0 && self.rows_before.is_none() {
             return if self.written.elapsed() < BEHIND_MAX { Ok(()) } else { self.catch_up() };
         }
         let (rows, transaction) = (&self.rows, self.connection.transaction()?);
@@ -321,6 +324,7 @@ impl Store {
             write_passed(&transaction, passed, &self.policy)?;
         }
         transaction.commit()?;
+        self.rows_written.fetch_add(page.rows() as u64, Ordering::Relaxed);
         (self.frontier, self.chain, self.link) = (page.epoch, told, link);
         (self.rows_before, self.passed, self.written) = (None, None, Instant::now());
         Ok(())
@@ -335,6 +339,7 @@ impl Store {
     pub fn catch_up(&mut self) -> Result<(), StoreFailure> {
         let Some(passed) = &self.passed else { return Ok(()) };
         write_passed(&self.connection, passed, &self.policy)?;
+        self.rows_written.fetch_add(1, Ordering::Relaxed);
         (self.frontier, self.written) = (passed.epoch, Instant::now());
         self.chain.clone_from(&passed.chain);
         self.passed = None;
@@ -647,6 +652,12 @@ impl Reader {
         let count = |table: &str| self.0.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
         (verified.decisions, verified.texts, verified.link) = (count("decisions")?, count("outbox")?, link);
         Ok(Ok(verified))
+    }
+
+    /// How many texts are in which status.
+    pub fn texts_by_status(&self) -> Result<BTreeMap<String, u64>, StoreFailure> {
+        let mut query = self.0.prepare("SELECT status, count(*) FROM outbox GROUP BY status")?;
+        Ok(query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
     }
 
     /// Refused lines, oldest first.

@@ -7,7 +7,7 @@ use super::regime::{Recall, Regime, Taken, date_of};
 use super::scribe::{Answer, Scribe};
 use super::submission::Submission;
 use super::understudy::{self, Understudy};
-use super::{Failure, Network, Setup, journal_folder, policies_folder, snapshots_folder};
+use super::{Failure, Setup, journal_folder, policies_folder, snapshots_folder};
 use crate::dispatch::{Heard, Terms};
 use crate::engine::outcome::{Outcome, compare};
 use crate::engine::{Engine, EpochOutput};
@@ -16,6 +16,7 @@ use crate::journal::base::{self, Base};
 use crate::journal::entries::stretches;
 use crate::journal::{self, Disk, Own, Summary, read_epochs};
 use crate::ledger::{Ledger, Message, Page, Resettled, Status, Store, StoreFailure};
+use crate::network::{Network, Texts};
 use crate::packages::{Packages, fingerprint, title};
 use crate::snapshot::Snapshot;
 use dataflows::model::{Date, Epoch};
@@ -56,6 +57,8 @@ pub(super) enum Work {
     Question(Question),
     /// An engine under the package of this fingerprint is to be prepared; how far it is.
     Understudy(String, Sender<Result<understudy::Told, Failure>>),
+    /// No text is handed over any more.
+    Farewell,
     /// Nothing more comes.
     End,
 }
@@ -75,8 +78,8 @@ pub(super) struct Conductor {
     keeper: Keeper,
     progress: Arc<Progress>,
     metrics: Arc<Metrics>,
-    /// Whether anybody takes texts.
-    hands_over: bool,
+    /// Who takes texts.
+    network: Network,
     /// Intents that are on their way to the journal.
     intending: Option<Answer>,
     /// When that arrived which led to each text that the network has not answered for yet.
@@ -115,7 +118,7 @@ impl Conductor {
             keeper,
             progress,
             metrics,
-            hands_over: setup.network != Network::Nowhere,
+            network: setup.network.clone(),
             intending: None,
             unanswered: HashMap::new(),
         }
@@ -291,6 +294,9 @@ impl Conductor {
                 Own::Paused { what, paused } => self.ledger.pause(what, *paused),
                 Own::Activated { package, from } => self.ledger.activate(package.clone(), *from),
                 Own::Intents(texts) => handed.extend(self.ledger.hand_over(texts)),
+                Own::Taken { message, names } => self.ledger.take(*message, names),
+                Own::Uncertain { message } => self.ledger.doubt(*message),
+                Own::Delivery { name, reference, phone, delivered } => self.ledger.deliver(name, *reference, *phone, *delivered),
                 Own::Receipt { .. } | Own::Reply { .. } | Own::Settled { .. } => {}
             }
         }
@@ -339,7 +345,7 @@ impl Conductor {
             }
         }
         for own in own {
-            if let Own::Receipt { message, .. } = own
+            if let Own::Receipt { message, .. } | Own::Taken { message, .. } = own
                 && let Some(arrived) = self.unanswered.remove(message)
             {
                 Metrics::since(&self.metrics.answered, arrived);
@@ -362,9 +368,10 @@ impl Conductor {
     }
 
     /// Goes on with what comes from the scribe, until it comes no more.
-    pub fn start(mut self, work: Receiver<Work>, scribe: Scribe, messenger: Sender<Message>) -> JoinHandle<()> {
+    pub fn start(mut self, work: Receiver<Work>, scribe: Scribe, texts: Texts) -> JoinHandle<()> {
         let conduct = move || {
-            self.resume(&messenger);
+            let mut texts = Some(texts);
+            self.resume(&scribe, texts.as_ref());
             self.intend(&scribe, false);
             loop {
                 let (epoch, submission) = match work.recv_timeout(self.rest()) {
@@ -378,6 +385,10 @@ impl Conductor {
                         drop(answer.send(self.prepare(&package)));
                         continue;
                     }
+                    Ok(Work::Farewell) => {
+                        texts = None;
+                        continue;
+                    }
                     Ok(Work::End) | Err(RecvTimeoutError::Disconnected) => break,
                     Err(RecvTimeoutError::Timeout) => {
                         self.keep(true);
@@ -386,7 +397,7 @@ impl Conductor {
                 };
                 let intents = submission.own.iter().any(|own| matches!(own, Own::Intents(_)));
                 match self.epoch(epoch, submission, Some(&scribe)) {
-                    Ok(handed) => handed.into_iter().for_each(|message| hand(&messenger, message)),
+                    Ok(handed) => handed.into_iter().for_each(|message| hand(texts.as_ref(), message)),
                     Err(failure) => {
                         tracing::error!(epoch, %failure, "the pipeline gives up");
                         self.progress.change(|standing| standing.failure = Some(failure.to_string()));
@@ -438,9 +449,21 @@ impl Conductor {
         Ok(told)
     }
 
-    /// Hands over again what was handed over when the process ended: the network knows what it was given already.
-    fn resume(&self, messenger: &Sender<Message>) {
-        self.ledger.outbox().unanswered().for_each(|message| hand(messenger, message.clone()));
+    /// What was handed over when the process ended and not answered for: a network that knows names is given it again, with any other it is
+    /// uncertain.
+    fn resume(&self, scribe: &Scribe, texts: Option<&Texts>) {
+        let unanswered = self.ledger.outbox().unanswered().cloned();
+        match self.network.knows_names() {
+            true => unanswered.for_each(|message| hand(texts, message)),
+            false => {
+                let mut doubts = Submission::default();
+                unanswered.for_each(|message| doubts.append(Submission::of_own(Own::Uncertain { message: message.id })));
+                if !doubts.is_empty() {
+                    // If the pipeline ends before it is journalled the next start does it.
+                    drop(scribe.send(doubts));
+                }
+            }
+        }
     }
 
     /// Says in the journal which texts are handed over next.
@@ -448,7 +471,7 @@ impl Conductor {
         if intents_came || self.intending.as_ref().is_some_and(Answer::is_refusal) {
             self.intending = None;
         }
-        if self.intending.is_some() || !self.hands_over {
+        if self.intending.is_some() || self.network == Network::Nowhere {
             return;
         }
         let waiting = self.ledger.waiting(TEXTS_ON_THE_WAY);
@@ -526,9 +549,11 @@ fn from_base(base: &Base, begin: impl Fn(&str) -> io::Result<(Engine, Ledger)>) 
     Ok((engine, ledger))
 }
 
-fn hand(messenger: &Sender<Message>, message: Message) {
-    // A messenger that is gone goes with the pipeline; the next start hands over what was not answered for.
-    let _ = messenger.send(message);
+fn hand(texts: Option<&Texts>, message: Message) {
+    // Where nothing is handed over any more the next start does what is right.
+    if let Some(texts) = texts {
+        drop(texts.send(message));
+    }
 }
 
 /// What an entry of the pipeline's own says to the conversations.
@@ -537,5 +562,6 @@ fn news(own: &Own) -> Option<Heard> {
         Own::Receipt { message, delivered } => Some(Heard::Receipt { message: *message, delivered: *delivered }),
         Own::Reply { id, phone, text } => Some(Heard::Reply { id: *id, phone: *phone, text: text.as_str().into() }),
         Own::Live | Own::Intents(_) | Own::Paused { .. } | Own::Activated { .. } | Own::Settled { .. } => None,
+        Own::Taken { .. } | Own::Uncertain { .. } | Own::Delivery { .. } => None,
     }
 }

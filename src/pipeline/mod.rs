@@ -15,7 +15,6 @@
 mod audit;
 mod conductor;
 mod keeper;
-mod messenger;
 pub mod metrics;
 mod policies;
 mod progress;
@@ -28,7 +27,6 @@ mod understudy;
 
 pub use audit::Audited;
 pub use keeper::compact_now;
-pub use messenger::Network;
 pub use policies::{Difference, propose};
 pub use progress::{Progress, Standing};
 pub use questions::{Export, Questions, View};
@@ -40,6 +38,7 @@ use crate::beside::Beside;
 use crate::intake::Schema;
 use crate::journal::{self, Folder, Journal, base};
 use crate::ledger::{Store, StoreFailure};
+use crate::network::{self, Network};
 use crate::packages::{Package, Packages, fingerprint, title};
 use crate::snapshot::Snapshots;
 use audit::auditor;
@@ -50,6 +49,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -136,7 +136,10 @@ pub struct Pipeline {
     pub questions: Questions,
     work: SyncSender<Work>,
     scribe_thread: JoinHandle<()>,
-    threads: [JoinHandle<()>; 2],
+    conductor_thread: JoinHandle<()>,
+    network_threads: [JoinHandle<()>; 2],
+    /// Networks that cannot be reached are not waited for any more.
+    leaving: Arc<AtomicBool>,
     auditor: Beside,
 }
 
@@ -216,23 +219,38 @@ impl Pipeline {
         let questions =
             Questions::open(work.clone(), &path, setup.data.clone(), progress.clone()).map_err(|error| Failure::Folder { path, error })?;
         let (scribe, scribe_thread) = Scribe::start(journal, work.clone(), metrics.clone());
-        let (messenger, messenger_thread) = messenger::start(setup.network, scribe.clone());
-        let conductor_thread = conductor.start(works, scribe.clone(), messenger);
-        let threads = [conductor_thread, messenger_thread];
+        let leaving = Arc::new(AtomicBool::new(false));
+        let (texts, network_threads) = network::start(setup.network, scribe.clone(), leaving.clone());
+        let conductor_thread = conductor.start(works, scribe.clone(), texts);
         let auditor = auditor(questions.clone(), packages.clone(), metrics.clone(), setup.audited_families);
-        Ok(Pipeline { auditor, scribe, progress, metrics, packages, ledger_file, questions, work, scribe_thread, threads })
+        Ok(Pipeline {
+            auditor,
+            scribe,
+            progress,
+            metrics,
+            packages,
+            ledger_file,
+            questions,
+            work,
+            scribe_thread,
+            conductor_thread,
+            network_threads,
+            leaving,
+        })
     }
 
     /// Takes in nothing more, and returns once everything taken in is in the ledger, a snapshot is written and nothing is being handed
     /// over.
     pub fn stop(self) {
+        let join = |thread: JoinHandle<()>| thread.join().expect("no thread of the pipeline panics");
         drop(self.auditor);
+        // What the network says of what it was given is still heard. A conductor that gave up is gone already.
+        self.leaving.store(true, Ordering::Release);
+        let _ = self.work.send(Work::Farewell);
+        self.network_threads.into_iter().for_each(join);
         self.scribe.close();
-        self.scribe_thread.join().expect("no thread of the pipeline panics");
-        // A conductor that gave up is gone already.
+        join(self.scribe_thread);
         let _ = self.work.send(Work::End);
-        for thread in self.threads {
-            thread.join().expect("no thread of the pipeline panics");
-        }
+        join(self.conductor_thread);
     }
 }

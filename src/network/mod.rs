@@ -1,0 +1,125 @@
+//! Where texts go, and how what becomes of them comes back.
+//!
+//! ```text
+//!  conductor ─► texts, each after its intent is synced ─► links ─► the network
+//!  scribe ◄──── hearing: what the network says, journalled before it is thanked for ◄─┘
+//! ```
+//!
+//! A gateway over HTTP knows each text by a name of ours and takes it once however often it is given it, so that it may be given again. A short
+//! message centre knows nothing: a text of which nobody has said whether it was taken is *uncertain*, and is never given again.
+
+mod gateway;
+pub mod smpp;
+
+use crate::journal::Own;
+use crate::ledger::Message;
+use crate::pipeline::{Scribe, Submission};
+use smpp::LinkTerms;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+
+/// Between attempts to have something journalled, while the journal cannot be written.
+const PAUSE: Duration = Duration::from_millis(200);
+/// What is heard together is journalled together, up to so much.
+const HEARD_TOGETHER: usize = 1024;
+
+/// Where texts go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// They stay in the outbox.
+    Nowhere,
+    /// A gateway that takes `{"message", "phone", "text"}` by POST, and takes the same message once however often it is given it.
+    Gateway(String),
+    /// Short message centres: any of the links takes what comes next.
+    Centres(Vec<LinkTerms>),
+}
+
+impl Network {
+    /// Whether a text that was handed over and not answered for may be handed over again.
+    pub fn knows_names(&self) -> bool {
+        !matches!(self, Network::Centres(_))
+    }
+}
+
+/// Texts on their way to the network.
+pub type Texts = UnboundedSender<Message>;
+
+/// What a network says, and where it is told that this would outlive a loss of power.
+pub(crate) struct Said(Own, Option<oneshot::Sender<()>>);
+
+/// The way of what a network says into the journal.
+#[derive(Clone)]
+pub(crate) struct Hearing(Sender<Said>);
+
+impl Hearing {
+    /// Without waiting for it.
+    pub fn note(&self, own: Own) {
+        // Whoever hears goes with the pipeline; what was not journalled is told again, or uncertain.
+        let _ = self.0.send(Said(own, None));
+    }
+
+    /// The answer comes once it is durable, and never if it will not be.
+    pub fn have_synced(&self, own: Own) -> oneshot::Receiver<()> {
+        let (synced, answer) = oneshot::channel();
+        let _ = self.0.send(Said(own, Some(synced)));
+        answer
+    }
+}
+
+/// Starts the threads that hand over the texts that are sent to it, and that hear what becomes of them; they end when the texts do, and without
+/// having reached the network once the pipeline is `leaving`.
+pub fn start(network: Network, scribe: Scribe, leaving: Arc<AtomicBool>) -> (Texts, [JoinHandle<()>; 2]) {
+    let (texts_in, texts) = unbounded_channel();
+    let (said_in, said) = channel();
+    let hearing = Hearing(said_in);
+    let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+        std::thread::Builder::new().name(name.to_owned()).spawn(run).expect("a thread can be started")
+    };
+    let hear = spawn("hearing", Box::new(move || hear(&scribe, &said)));
+    let hand = spawn("messenger", Box::new(move || hand(network, &leaving, texts, &hearing)));
+    (texts_in, [hand, hear])
+}
+
+fn hand(network: Network, leaving: &AtomicBool, texts: UnboundedReceiver<Message>, hearing: &Hearing) {
+    match network {
+        Network::Nowhere => {}
+        Network::Gateway(url) => gateway::run(&url, leaving, texts, hearing),
+        Network::Centres(links) => smpp::run(links, texts, hearing),
+    }
+}
+
+/// Has what the network says journalled, as much together as there is.
+fn hear(scribe: &Scribe, said: &Receiver<Said>) {
+    while let Ok(first) = said.recv() {
+        let mut together = vec![first];
+        together.extend(said.try_iter().take(HEARD_TOGETHER - 1));
+        loop {
+            let sent: Vec<_> = together.iter().map(|Said(own, _)| scribe.send(Submission::of_own(own.clone()))).collect();
+            let synced: Vec<bool> = sent.into_iter().map(|answer| answer.is_ok_and(|answer| answer.wait().is_ok())).collect();
+            let mut synced = synced.into_iter();
+            together = together
+                .into_iter()
+                .filter_map(|Said(own, thanks)| match synced.next() {
+                    Some(true) => {
+                        // A link that broke meanwhile needs no answer.
+                        thanks.map(|thanks| thanks.send(()));
+                        None
+                    }
+                    _ => Some(Said(own, thanks)),
+                })
+                .collect();
+            if together.is_empty() {
+                break;
+            }
+            if scribe.is_closed() {
+                return;
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
