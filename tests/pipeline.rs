@@ -312,3 +312,115 @@ fn a_journal_is_archived_by_hand() {
     assert_eq!(running.decisions(), by_batch(&folder, &story));
     running.stop();
 }
+
+/// A pipeline with a configuration of its own, and this gateway.
+fn configured(folder: &Folder, name: &str, gateway: &Gateway, words: &str) -> Running {
+    let configuration = folder.write(&format!("{name}.toml"), format!("quiet_hours = \"none\"\nallow_assumed = true\n{words}\n"));
+    let data = folder.0.join(name);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shanyraq"));
+    command.args(["run", "--policy", "kz", "--listen", "127.0.0.1:0", "--smsc", &gateway.address, "--config"]);
+    command.arg(&configuration).arg("--data").arg(&data);
+    Running::of(&mut command, &data, &gateway.address, Arc::default())
+}
+
+/// Where much of a benefit changes within days nobody is written to about it before somebody has looked, over a restart too; then they are.
+#[test]
+fn a_mass_change_waits_until_somebody_has_looked() {
+    let folder = Folder::new("braked");
+    let gateway = Gateway::start(&folder, "braked.log");
+    let brake = "brake = { percent = 20, at_least = 30, days = 7 }";
+    let running = configured(&folder, "data", &gateway, brake);
+    running.tell("/v1/dispatch/live", b"").unwrap();
+    // Everybody's rights are new at once.
+    let last = story(600, 5, 1)
+        .iter()
+        .filter(|(path, _)| path == "/v1/updates")
+        .map(|(path, body)| running.insist("POST", path, body).unwrap())
+        .last();
+    running.insist("GET", &format!("/v1/completion/{}?wait=10s", token(&last.unwrap())), b"").unwrap();
+    let paused = |running: &Running| {
+        let status = running.insist("GET", "/v1/status", b"").unwrap();
+        let paused = status["paused"].as_array().unwrap().iter().filter_map(|what| what["benefit"].as_str());
+        (paused.map(str::to_owned).collect::<BTreeSet<String>>(), status["texts_under_way"].as_u64().unwrap())
+    };
+    let begun = Instant::now();
+    while paused(&running).0.is_empty() {
+        assert!(begun.elapsed() < PATIENCE, "nothing is paused");
+    }
+    running.stop();
+    let running = configured(&folder, "data", &gateway, brake);
+    let (benefits, under_way) = paused(&running);
+    assert!(under_way > 30, "texts wait: {under_way} about {benefits:?}");
+    let about = |benefits: &BTreeSet<String>| {
+        let sql = rusqlite::Connection::open(running.data.join("ledger.db")).unwrap();
+        let mut query = sql.prepare("SELECT benefit, status FROM outbox").unwrap();
+        let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let rows: Vec<(String, String)> = rows.map(Result::unwrap).collect();
+        rows.into_iter().filter(|(benefit, _)| benefits.contains(benefit)).map(|(_, status)| status).collect::<Vec<_>>()
+    };
+    assert!(about(&benefits).iter().all(|status| status == "waiting"), "nobody was written to about any of them");
+    for benefit in &benefits {
+        assert!(shanyraq(["resume", "--benefit", benefit, "--to", &running.url]).status.success());
+    }
+    let begun = Instant::now();
+    while paused(&running).1 > 0 {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", paused(&running));
+    }
+    assert!(about(&benefits).iter().all(|status| status == "delivered" || status == "suppressed"), "{:?}", about(&benefits));
+    running.stop();
+}
+
+/// In a trial only numbers on the list are written to, and in quiet hours nobody is: texts wait.
+#[test]
+fn a_trial_and_quiet_hours_hold_texts_back() {
+    let folder = Folder::new("trial");
+    let gateway = Gateway::start(&folder, "all.log");
+    let tell = |running: &Running| {
+        running.tell("/v1/dispatch/live", b"").unwrap();
+        for (path, body) in story(300, 5, 1).iter().filter(|(path, _)| path == "/v1/updates") {
+            let answer = running.insist("POST", path, body).unwrap();
+            running.insist("GET", &format!("/v1/completion/{}?wait=10s", token(&answer)), b"").unwrap();
+        }
+    };
+    let all = configured(&folder, "all", &gateway, "");
+    tell(&all);
+    let begun = Instant::now();
+    while all.insist("GET", "/v1/status", b"").unwrap()["texts_under_way"] != 0 {
+        assert!(begun.elapsed() < PATIENCE);
+    }
+    all.stop();
+    let texts = gateway.taken();
+    let phone = texts[texts.len() / 2]["phone"].as_str().unwrap().to_owned();
+    let expected: Vec<String> = texts.iter().filter(|text| text["phone"] == phone.as_str()).map(Value::to_string).collect();
+    assert!(texts.len() > 20 && expected.len() < texts.len());
+
+    let trial = Gateway::start(&folder, "trial.log");
+    let running = configured(&folder, "trial", &trial, &format!("trial = [{phone}]"));
+    tell(&running);
+    let begun = Instant::now();
+    while trial.taken().len() < expected.len() {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", trial.taken());
+    }
+    running.stop();
+    assert_eq!(trial.taken().iter().map(Value::to_string).collect::<Vec<_>>(), expected);
+
+    // Whatever the time is where people live, these are quiet hours: all but a minute that is half a day away.
+    let seconds = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let away = (seconds + 5 * 3600 + 12 * 3600) % 86_400 / 60;
+    let hours = |minute: u64| format!("{:02}:{:02}", minute / 60, minute % 60);
+    let quiet = Gateway::start(&folder, "quiet.log");
+    let configuration = format!("quiet_hours = \"{}-{}\"\nallow_assumed = true\n", hours((away + 1) % 1440), hours(away));
+    let configuration = folder.write("quiet.toml", configuration);
+    let data = folder.0.join("quiet");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shanyraq"));
+    command
+        .args(["run", "--policy", "kz", "--listen", "127.0.0.1:0", "--smsc", &quiet.address, "--config"])
+        .arg(&configuration)
+        .arg("--data")
+        .arg(&data);
+    let running = Running::of(&mut command, &data, &quiet.address, Arc::default());
+    tell(&running);
+    let status = running.insist("GET", "/v1/status", b"").unwrap();
+    running.stop();
+    assert_eq!((status["texts_under_way"].as_u64(), quiet.taken().len()), (Some(texts.len() as u64), 0));
+}

@@ -86,7 +86,18 @@ impl Running {
         // Whoever writes too long a file is told by an error alone.
         let mut command = Command::new("sh");
         command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_shanyraq")]);
-        command.args(["run", "--policy", package, "--listen", "127.0.0.1:0", "--allow-assumed", "--smsc", gateway]);
+        command.args([
+            "run",
+            "--policy",
+            package,
+            "--listen",
+            "127.0.0.1:0",
+            "--allow-assumed",
+            "--quiet-hours",
+            "none",
+            "--smsc",
+            gateway,
+        ]);
         // Short segments, so that kills fall into their rotation too.
         let configuration = data.with_extension("toml");
         let watch = data.with_extension("in");

@@ -10,7 +10,7 @@ use shanyraq::intake::Intake;
 use shanyraq::journal::{Own, SEGMENT_BYTES, base};
 use shanyraq::network::Network;
 use shanyraq::packages::Package;
-use shanyraq::pipeline::{Pipeline, Setup, Submission, copy_data, drill, journal_folder, ledger_file, snapshots_folder};
+use shanyraq::pipeline::{BrakeTerms, Leave, Pipeline, Setup, Submission, copy_data, drill, journal_folder, ledger_file, snapshots_folder};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub fn setup(data: &Path, workers: usize, snapshot_every: Duration) -> Setup {
         data: data.to_owned(),
         workers,
         network: Network::Nowhere,
+        leave: Leave::default(),
+        brake: BrakeTerms { percent: 0, at_least: 0, days: 1 },
         allow_assumed: true,
         segment_bytes: if often { 20_000 } else { SEGMENT_BYTES },
         snapshot_every,

@@ -9,7 +9,7 @@ use crate::journal::SEGMENT_BYTES;
 use crate::ledger::sync_ledger;
 use crate::network::Network;
 use crate::packages::Package;
-use crate::pipeline::{Answer, Pipeline, Setup, Submission, snapshots_folder};
+use crate::pipeline::{Answer, BrakeTerms, Leave, Pipeline, Setup, Submission, snapshots_folder};
 use crate::snapshot::{Snapshot, Snapshots};
 use clap::Args;
 use dataflows::model::{Date, Epoch};
@@ -141,6 +141,8 @@ fn begin(package: &Package, data: &Path, snapshot_every: Duration) -> Result<Pip
         data: data.to_owned(),
         workers: 1,
         network: Network::Nowhere,
+        leave: Leave::default(),
+        brake: BrakeTerms { percent: 0, at_least: 0, days: 1 },
         allow_assumed: false,
         segment_bytes: SEGMENT_BYTES,
         snapshot_every,

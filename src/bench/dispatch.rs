@@ -10,7 +10,7 @@ use crate::journal::{Own, Pausable, SEGMENT_BYTES};
 use crate::ledger::Reader;
 use crate::network::Network;
 use crate::network::smpp::LinkTerms;
-use crate::pipeline::{Pipeline, Setup, Submission};
+use crate::pipeline::{BrakeTerms, Leave, Pipeline, Setup, Submission};
 use clap::Args;
 use dataflows::model::Date;
 use fixtures::country::Country;
@@ -56,6 +56,8 @@ pub fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
         data: data.clone(),
         workers: 1,
         network: Network::Centres(links),
+        leave: Leave::default(),
+        brake: BrakeTerms { percent: 0, at_least: 0, days: 1 },
         allow_assumed: true,
         segment_bytes: SEGMENT_BYTES,
         snapshot_every: FOR_EVER,

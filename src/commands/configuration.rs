@@ -5,6 +5,7 @@ use crate::intake::did_you_mean;
 use crate::journal::SEGMENT_BYTES;
 use crate::network::Network;
 use crate::network::smpp::LinkTerms;
+use crate::pipeline::{BrakeTerms, Leave};
 use crate::serve::Tokens;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -19,6 +20,12 @@ pub struct Configuration {
     pub policy: String,
     pub listen: SocketAddr,
     pub smsc: String,
+    /// When texts do not leave.
+    pub quiet_hours: String,
+    pub holidays: Vec<String>,
+    /// With numbers it is a trial.
+    pub trial: Vec<u64>,
+    pub brake: BrakeTerms,
     /// Links to message centres, in full.
     pub links: Vec<LinkTerms>,
     pub workers: u16,
@@ -40,11 +47,15 @@ pub struct Configuration {
 }
 
 /// What a configuration may say.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 21] = [
     "data",
     "policy",
     "listen",
     "smsc",
+    "quiet_hours",
+    "holidays",
+    "trial",
+    "brake",
     "workers",
     "allow_assumed",
     "segment_bytes",
@@ -60,6 +71,9 @@ const KEYS: [&str; 17] = [
     "links",
 ];
 const WORKERS_MAX: u16 = 64;
+/// The holidays of Kazakhstan that have a day of each year (law 267-II of 13 December 2001, articles 2 and 3, and 7 January).
+const HOLIDAYS: [&str; 14] =
+    ["01-01", "01-02", "01-07", "03-08", "03-21", "03-22", "03-23", "05-01", "05-07", "05-09", "07-06", "08-30", "10-25", "12-16"];
 
 impl Default for Configuration {
     fn default() -> Self {
@@ -68,6 +82,10 @@ impl Default for Configuration {
             policy: String::new(),
             listen: SocketAddr::from(([127, 0, 0, 1], 7117)),
             smsc: "none".to_owned(),
+            quiet_hours: "21:00-09:00".to_owned(),
+            holidays: HOLIDAYS.map(str::to_owned).to_vec(),
+            trial: Vec::new(),
+            brake: BrakeTerms { percent: 20, at_least: 1000, days: 7 },
             links: Vec::new(),
             workers: 1,
             allow_assumed: false,
@@ -101,6 +119,11 @@ impl Configuration {
         toml::from_str(text).map_err(|error| error.to_string())
     }
 
+    /// When texts may leave, and to whom.
+    pub fn leave(&self) -> Result<Leave, Failure> {
+        Leave::new(&self.quiet_hours, &self.holidays, &self.trial).map_err(Failure::usage)
+    }
+
     /// What a configuration alone can prove wrong.
     pub fn check(&self) -> Result<Network, Failure> {
         self.tokens.check().map_err(|what| Failure::usage(format!("tokens: {what}")))?;
@@ -110,6 +133,7 @@ impl Configuration {
         if !(1..=WORKERS_MAX).contains(&self.workers) {
             return Err(Failure::usage(format!("workers: {} is not in 1..={WORKERS_MAX}", self.workers)));
         }
+        self.leave()?;
         let mut links = self.links.clone();
         match self.smsc.as_str() {
             "none" => {}

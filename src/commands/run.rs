@@ -42,6 +42,9 @@ pub struct RunArguments {
     /// Where texts go: the address of a gateway (http://…) or of a message centre (smpp://system_id:password@host:port?window=100&rate=500), or none [default: none].
     #[arg(long)]
     pub smsc: Option<String>,
+    /// Hours in which no text leaves, in UTC+5, like 21:00-09:00 or none [default: 21:00-09:00].
+    #[arg(long)]
+    pub quiet_hours: Option<String>,
     /// Worker threads of the dataflow [default: 1].
     #[arg(long)]
     pub workers: Option<u16>,
@@ -59,6 +62,10 @@ impl RunArguments {
             listen: self.listen.unwrap_or(said.listen),
             smsc: self.smsc.clone().unwrap_or(said.smsc),
             links: said.links,
+            quiet_hours: self.quiet_hours.clone().unwrap_or(said.quiet_hours),
+            holidays: said.holidays,
+            trial: said.trial,
+            brake: said.brake,
             workers: self.workers.unwrap_or(said.workers),
             allow_assumed: self.allow_assumed || said.allow_assumed,
             segment_bytes: said.segment_bytes,
@@ -98,6 +105,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         tracing::warn!("with several workers nothing is audited");
     }
     let Configuration { listen, watch, maps, tokens, .. } = configuration.clone();
+    let leave = configuration.leave()?;
     let setup = Setup {
         archive: Some(&configuration.archive)
             .filter(|archive| !archive.as_os_str().is_empty())
@@ -105,6 +113,8 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         data: configuration.data,
         workers: usize::from(configuration.workers),
         network,
+        leave,
+        brake: configuration.brake,
         allow_assumed: configuration.allow_assumed,
         segment_bytes: configuration.segment_bytes,
         snapshot_every: Duration::from_secs(configuration.snapshot_seconds),

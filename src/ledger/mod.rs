@@ -174,12 +174,12 @@ impl Ledger {
     /// Hands at most `limit` waiting texts to the sender. Each is checked once more: a right that has gone since is not written
     /// about. What is handed over is not handed over again.
     pub fn submit(&mut self, limit: usize) -> Vec<Message> {
-        let waiting = self.waiting(limit);
+        let waiting = self.waiting(limit, |_| true);
         self.hand_over(&waiting)
     }
 
-    /// The oldest texts that wait for nothing but to be handed over.
-    pub fn waiting(&self, limit: usize) -> Vec<u128> {
+    /// The oldest texts that wait for nothing but to be handed over, of those that may be.
+    pub fn waiting(&self, limit: usize, may_leave: impl Fn(&Text) -> bool) -> Vec<u128> {
         let is_paused = |text: &Text| {
             let benefit = &self.desk.terms().benefits[usize::from(text.right.benefit)].id;
             self.paused.iter().any(|what| match what {
@@ -188,7 +188,12 @@ impl Ledger {
                 Pausable::Template(name) => name == text.kind.name(),
             })
         };
-        self.outbox.waiting().filter(|message| !is_paused(&message.text)).take(limit).map(|message| message.id).collect()
+        self.outbox
+            .waiting()
+            .filter(|message| !is_paused(&message.text) && may_leave(&message.text))
+            .take(limit)
+            .map(|message| message.id)
+            .collect()
     }
 
     /// Pauses something, or lets it go on.

@@ -244,6 +244,12 @@ impl Store {
         Ok(Store { _checkpoints, rows_written, connection, rows, policy, rows_before, frontier, chain, link, written, passed })
     }
 
+    /// How many decisions are in force, by benefit.
+    pub fn holders(&self) -> Result<BTreeMap<String, u64>, StoreFailure> {
+        let mut query = self.connection.prepare("SELECT benefit, count(*) FROM decisions GROUP BY benefit")?;
+        Ok(query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
+    }
+
     /// Puts a file of another form aside, under a name that tells which. The journal leads to the same again.
     pub fn set_aside(path: &Path, format: i64) -> Result<(), StoreFailure> {
         // What is in its log goes into it first.

@@ -1,6 +1,8 @@
 //! The conductor: takes durable epochs through the engine and the ledger, one at a time, and says how far that has come.
 
+use super::brake::Brake;
 use super::keeper::Keeper;
+use super::leave::Leave;
 use super::metrics::{InState, Metrics, TextState};
 use super::progress::Progress;
 use super::regime::{Recall, Regime, Taken, date_of};
@@ -8,13 +10,13 @@ use super::scribe::{Answer, Scribe};
 use super::submission::Submission;
 use super::understudy::{self, Understudy};
 use super::{Failure, Setup, journal_folder, policies_folder, snapshots_folder};
-use crate::dispatch::{Heard, Terms};
+use crate::dispatch::{Heard, Terms, Text};
 use crate::engine::outcome::{Outcome, compare};
 use crate::engine::{Engine, EpochOutput};
 use crate::intake::Schema;
 use crate::journal::base::{self, Base};
 use crate::journal::entries::stretches;
-use crate::journal::{self, Disk, Own, Summary, read_epochs};
+use crate::journal::{self, Disk, Own, Pausable, Summary, read_epochs};
 use crate::ledger::{Ledger, Message, Page, Resettled, Status, Store, StoreFailure};
 use crate::network::{Network, Texts};
 use crate::packages::{Packages, fingerprint, title};
@@ -22,12 +24,13 @@ use crate::snapshot::Snapshot;
 use dataflows::model::{Date, Epoch};
 use dataflows::policy::Policy;
 use hashbrown::HashMap;
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Texts that are on their way at a time.
 const TEXTS_ON_THE_WAY: usize = 64;
@@ -42,6 +45,9 @@ const STRETCHES_AHEAD: usize = 4;
 
 /// With nothing to do for so long the ledger's file hears of what brought it no rows.
 const LEDGER_REST: Duration = Duration::from_millis(100);
+
+/// Between looks at the clock, while texts wait.
+const CLOCK_REST: Duration = Duration::from_secs(1);
 
 /// Between attempts to write the ledger's file.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -78,8 +84,12 @@ pub(super) struct Conductor {
     keeper: Keeper,
     progress: Arc<Progress>,
     metrics: Arc<Metrics>,
-    /// Who takes texts.
+    /// Who takes texts, and when they may leave.
     network: Network,
+    leave: Leave,
+    brake: Brake,
+    /// Benefits at which it has stopped, until the journal says so.
+    braked: Vec<String>,
     /// Intents that are on their way to the journal.
     intending: Option<Answer>,
     /// When that arrived which led to each text that the network has not answered for yet.
@@ -119,6 +129,9 @@ impl Conductor {
             progress,
             metrics,
             network: setup.network.clone(),
+            leave: setup.leave.clone(),
+            brake: Brake::new(setup.brake, BTreeMap::new()),
+            braked: Vec::new(),
             intending: None,
             unanswered: HashMap::new(),
         }
@@ -279,6 +292,12 @@ impl Conductor {
         self.write(&page, scribe)?;
         if scribe.is_some() {
             self.time_texts(&texts, &own, arrived.unwrap_or(begun));
+            let stops = self.brake.count(&self.regime.policy, &output.changes, output.date, self.ledger.is_live());
+            stops
+                .iter()
+                .for_each(|benefit| tracing::error!(benefit, "much of it would change: its texts are paused until somebody has looked"));
+            self.metrics.braked.inc_by(stops.len() as u64);
+            self.braked.extend(stops);
         }
         self.measure(&output, begun, arrived);
         self.tell_standing(epoch);
@@ -291,7 +310,12 @@ impl Conductor {
         for own in own {
             match own {
                 Own::Live => self.ledger.go_live(),
-                Own::Paused { what, paused } => self.ledger.pause(what, *paused),
+                Own::Paused { what, paused } => {
+                    self.ledger.pause(what, *paused);
+                    if let (Pausable::Benefit(benefit), false) = (what, *paused) {
+                        self.brake.release(benefit);
+                    }
+                }
                 Own::Activated { package, from } => self.ledger.activate(package.clone(), *from),
                 Own::Intents(texts) => handed.extend(self.ledger.hand_over(texts)),
                 Own::Taken { message, names } => self.ledger.take(*message, names),
@@ -371,6 +395,10 @@ impl Conductor {
     pub fn start(mut self, work: Receiver<Work>, scribe: Scribe, texts: Texts) -> JoinHandle<()> {
         let conduct = move || {
             let mut texts = Some(texts);
+            match self.store.holders() {
+                Ok(holders) => self.brake.begin(holders),
+                Err(failure) => tracing::error!(%failure, "who holds what cannot be counted"),
+            }
             self.resume(&scribe, texts.as_ref());
             self.intend(&scribe, false);
             loop {
@@ -391,6 +419,7 @@ impl Conductor {
                     }
                     Ok(Work::End) | Err(RecvTimeoutError::Disconnected) => break,
                     Err(RecvTimeoutError::Timeout) => {
+                        self.intend(&scribe, false);
                         self.keep(true);
                         continue;
                     }
@@ -416,7 +445,12 @@ impl Conductor {
 
     /// How long may be waited for the next epoch.
     fn rest(&self) -> Duration {
-        if self.store.is_behind() { LEDGER_REST } else { self.keeper.rest() }
+        match () {
+            () if self.store.is_behind() => LEDGER_REST,
+            // They may leave as soon as the clock says so.
+            () if self.ledger.outbox().waiting().next().is_some() => CLOCK_REST.min(self.keeper.rest()),
+            () => self.keeper.rest(),
+        }
     }
 
     /// What is done beside the stream: the ledger's file hears how far it has come, and a snapshot is begun if one is due. It is of use only
@@ -468,13 +502,26 @@ impl Conductor {
 
     /// Says in the journal which texts are handed over next.
     fn intend(&mut self, scribe: &Scribe, intents_came: bool) {
+        while let Some(benefit) = self.braked.last() {
+            let what = Pausable::Benefit(benefit.clone());
+            if scribe.offer(Submission::of_own(Own::Paused { what, paused: true })).is_none() {
+                break;
+            }
+            self.braked.pop();
+        }
         if intents_came || self.intending.as_ref().is_some_and(Answer::is_refusal) {
             self.intending = None;
         }
         if self.intending.is_some() || self.network == Network::Nowhere {
             return;
         }
-        let waiting = self.ledger.waiting(TEXTS_ON_THE_WAY);
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        if !self.leave.holds_at(since_1970) {
+            return;
+        }
+        let terms = self.ledger.desk().terms();
+        let may_leave = |text: &Text| self.leave.holds_for(text.phone) && !self.brake.holds_back(&terms.benefit(text.right.benefit).id);
+        let waiting = self.ledger.waiting(TEXTS_ON_THE_WAY, may_leave);
         if !waiting.is_empty() {
             // The answer is the epoch itself. Where there is no room epochs are coming, and the next one asks again.
             self.intending = scribe.offer(Submission::of_own(Own::Intents(waiting)));

@@ -71,6 +71,7 @@ pub struct Metrics {
     pub texts: Counter,
     pub texts_under_way: Family<InState, Gauge>,
     pub offers: Family<AtStage, Gauge>,
+    pub braked: Counter,
     pub frontier: Gauge,
     pub live: Gauge,
     pub unheard_days: Family<OfRegister, Gauge>,
@@ -110,6 +111,7 @@ impl Default for Metrics {
             texts: Counter::default(),
             texts_under_way: Family::default(),
             offers: Family::default(),
+            braked: Counter::default(),
             frontier: Gauge::default(),
             live: Gauge::default(),
             unheard_days: Family::default(),
@@ -153,6 +155,7 @@ impl Metrics {
         registry.register("texts", "Texts decided on, of all time", self.texts.clone());
         registry.register("texts_under_way", "Texts that wait or were handed over and not answered for", self.texts_under_way.clone());
         registry.register("offers", "Rights that may be written about, by the stage of their conversation", self.offers.clone());
+        registry.register("braked", "Benefits of which texts were paused because much of them would change", self.braked.clone());
         registry.register("frontier", "The last epoch in the ledger", self.frontier.clone());
         registry.register("live", "1 if people are written to", self.live.clone());
         registry.register("register_unheard_days", "Days since a register was heard, of those ever heard", self.unheard_days.clone());

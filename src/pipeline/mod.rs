@@ -13,8 +13,10 @@
 //! after the journal is a function of the journal: a start tells it again, and the ledger's file checks that it leads to the same.
 
 mod audit;
+mod brake;
 mod conductor;
 mod keeper;
+mod leave;
 pub mod metrics;
 mod policies;
 mod progress;
@@ -26,7 +28,9 @@ mod submission;
 mod understudy;
 
 pub use audit::Audited;
+pub use brake::BrakeTerms;
 pub use keeper::compact_now;
+pub use leave::Leave;
 pub use policies::{Difference, propose};
 pub use progress::{Progress, Standing};
 pub use questions::{Export, Questions, View};
@@ -148,6 +152,10 @@ pub struct Setup {
     pub data: PathBuf,
     pub workers: usize,
     pub network: Network,
+    /// When texts may leave, and to whom.
+    pub leave: Leave,
+    /// When they stop because too much changes.
+    pub brake: BrakeTerms,
     /// Amounts that the package only assumes may be offered.
     pub allow_assumed: bool,
     /// A segment of the journal is closed once it is as long.

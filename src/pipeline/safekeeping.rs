@@ -1,6 +1,6 @@
 //! Copies of a data folder: made while a pipeline works in it, brought back, and tried.
 
-use super::{Failure, Network, Pipeline, Setup, journal_folder, ledger_file, policies_folder, snapshots_folder};
+use super::{BrakeTerms, Failure, Leave, Network, Pipeline, Setup, journal_folder, ledger_file, policies_folder, snapshots_folder};
 use crate::journal::{Folder, SEGMENT_BYTES, base, read_epochs};
 use crate::ledger::Reader;
 use crate::snapshot::Snapshots;
@@ -123,6 +123,8 @@ pub fn drill(data: &Path, scratch: &Path, allow_assumed: bool) -> Result<Value, 
             data: folder.clone(),
             workers: 1,
             network: Network::Nowhere,
+            leave: Leave::default(),
+            brake: BrakeTerms { percent: 0, at_least: 0, days: 1 },
             allow_assumed,
             segment_bytes: SEGMENT_BYTES,
             snapshot_every: NEVER,

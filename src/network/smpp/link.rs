@@ -79,15 +79,15 @@ impl Link {
     pub async fn run(self) {
         let mut pause = SHORTEST_PAUSE;
         loop {
-            let begun = Instant::now();
-            match self.session().await {
+            let mut useful = false;
+            match self.session(&mut useful).await {
                 Ok(()) => return,
                 Err(Broken(why)) => tracing::warn!(link = self.terms.address, role = ?self.role, %why, "link broken"),
             }
             if self.queue.is_closed() {
                 return;
             }
-            pause = if begun.elapsed() > PATIENCE { SHORTEST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+            pause = if useful { SHORTEST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
             let until = Instant::now() + pause.mul_f64(0.5 + chance() / 2.0);
             while Instant::now() < until && !self.queue.is_closed() {
                 tokio::time::sleep(SHORTEST_PAUSE.min(until - Instant::now())).await;
@@ -95,8 +95,8 @@ impl Link {
         }
     }
 
-    /// One connection, from its bind until it breaks, or until nothing more comes.
-    async fn session(&self) -> Result<(), Broken> {
+    /// One connection, from its bind until it breaks, or until nothing more comes; `useful` once anything was answered in it.
+    async fn session(&self, useful: &mut bool) -> Result<(), Broken> {
         let connecting = timeout(PATIENCE, TcpStream::connect(&self.terms.address)).await;
         let stream = connecting.map_err(|error| broken("connect")(&error))?.map_err(|error| broken("connect")(&error))?;
         stream.set_nodelay(true).map_err(|error| broken("connect")(&error))?;
@@ -106,6 +106,7 @@ impl Link {
         let mut session = Session::new(self, wire);
         let ended = session.serve().await;
         session.give_back();
+        *useful = session.useful;
         ended
     }
 
@@ -241,6 +242,7 @@ struct Session<'l> {
     /// Which commands of the centre may be answered, and whether with thanks.
     thanks: UnboundedReceiver<(Vec<u32>, bool)>,
     thanking: UnboundedSender<(Vec<u32>, bool)>,
+    useful: bool,
     heard_at: Instant,
     asked_at: Option<Instant>,
     closing_since: Option<Instant>,
@@ -271,6 +273,7 @@ impl<'l> Session<'l> {
             replies: Replies::default(),
             thanks,
             thanking,
+            useful: false,
             heard_at: now,
             asked_at: None,
             closing_since: None,
@@ -406,6 +409,7 @@ impl<'l> Session<'l> {
     /// The centre answered for a part.
     fn answered(&mut self, sequence: u32, status: CommandStatus, name: &str) {
         let Some(Unanswered { message, part, .. }) = self.unanswered.remove(&sequence) else { return };
+        self.useful = true;
         let Some(work) = self.works.get_mut(&message) else { return };
         match verdict(status) {
             Verdict::Taken => {
@@ -442,6 +446,7 @@ impl<'l> Session<'l> {
     /// A text that somebody wrote, or a receipt: the centre is thanked once it would outlive a loss of power.
     fn delivered(&mut self, sequence: u32, message: &DeliverSm) {
         let now = Instant::now();
+        self.useful = true;
         let (own, sequences) = match receipt(message) {
             Some(receipt) => {
                 let phone = message.source_addr.as_str().trim_matches(['+', '\0']).parse().ok();
