@@ -332,12 +332,11 @@ fn a_mass_change_waits_until_somebody_has_looked() {
     let running = configured(&folder, "data", &gateway, brake);
     running.tell("/v1/dispatch/live", b"").unwrap();
     // Everybody's rights are new at once.
-    let last = story(600, 5, 1)
-        .iter()
-        .filter(|(path, _)| path == "/v1/updates")
-        .map(|(path, body)| running.insist("POST", path, body).unwrap())
-        .last();
-    running.insist("GET", &format!("/v1/completion/{}?wait=10s", token(&last.unwrap())), b"").unwrap();
+    let mut last = Value::Null;
+    for (path, body) in story(600, 5, 1).iter().filter(|(path, _)| path == "/v1/updates") {
+        last = running.insist("POST", path, body).unwrap();
+    }
+    running.insist("GET", &format!("/v1/completion/{}?wait=10s", token(&last)), b"").unwrap();
     let paused = |running: &Running| {
         let status = running.insist("GET", "/v1/status", b"").unwrap();
         let paused = status["paused"].as_array().unwrap().iter().filter_map(|what| what["benefit"].as_str());
