@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 use shanyraq::bench::Bench;
-use shanyraq::commands::{Failure, batch, demo, feed, forecast, generate, journal, ledger, pause, policy, quarantine, run, safekeeping};
+use shanyraq::commands::{
+    Failure, batch, demo, dispatch, feed, forecast, generate, journal, ledger, pause, policy, quarantine, run, safekeeping,
+};
 use std::process::ExitCode;
 
 // The system's allocator gives memory back inside merges, and a load frees what it allocates on other threads.
@@ -26,6 +28,8 @@ enum Command {
     Backup(safekeeping::BackupArguments),
     Restore(safekeeping::RestoreArguments),
     Feed(feed::FeedArguments),
+    #[command(subcommand)]
+    Dispatch(dispatch::Command),
     /// Let a feed, or texts about a benefit or of a kind, wait.
     Pause(pause::PauseArguments),
     /// Let them go on.
@@ -68,6 +72,7 @@ fn start(command: Command) -> Result<(), Failure> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Backup(arguments) => safekeeping::backup(&arguments),
         Command::Restore(arguments) => safekeeping::restore(&arguments),
+        Command::Dispatch(command) => dispatch::dispatch(&command),
         Command::Pause(arguments) => pause::pause(&arguments, true),
         Command::Resume(arguments) => pause::pause(&arguments, false),
         Command::Quarantine(command) => quarantine::quarantine(&command),

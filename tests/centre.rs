@@ -1,122 +1,29 @@
+use crate::faulty::*;
 use crate::folder::Folder;
-use crate::program::{shanyraq, summary};
+use crate::program::shanyraq;
 use crate::registers::repository;
 use crate::running::*;
+use rusmpp::pdus::{DeliverSm, SubmitSm, SubmitSmResp};
+use rusmpp::tokio_codec::CommandCodec;
+use rusmpp::types::{COctetString, OctetString};
+use rusmpp::values::EsmClass;
+use rusmpp::{Command as Pdus, CommandStatus, Pdu};
 use serde_json::{Value, json};
 use shanyraq::ledger::reference_of;
 use shanyraq::pipeline::ledger_file;
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Instant;
-
-/// The pretend message centre, and the log of what its phones showed.
-struct Centre {
-    _process: Process,
-    address: String,
-    log: PathBuf,
-}
-
-impl Centre {
-    fn start(folder: &Folder, faults: &[&str]) -> Centre {
-        let log = folder.0.join("shown.log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pretend-centre"));
-        let mut child = command.arg("127.0.0.1:0").arg(&log).args(faults).stdout(Stdio::piped()).spawn().unwrap();
-        let mut address = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        Centre { _process: Process(child), address: address.trim().to_owned(), log }
-    }
-
-    fn link(&self, words: &str) -> String {
-        format!("smpp://card:secret@{}?{words}", self.address)
-    }
-
-    /// The parts that were shown: by phone and our reference, each with its octets.
-    fn shown(&self) -> Vec<(u64, u16, String)> {
-        let text = std::fs::read_to_string(&self.log).unwrap();
-        let part = |line: &str| {
-            let line: Value = serde_json::from_str(line).unwrap();
-            let phone = line["phone"].as_str().unwrap().parse().unwrap();
-            (phone, line["reference"].as_u64().unwrap() as u16, line["octets"].as_str().unwrap().to_owned())
-        };
-        text.lines().map(part).collect()
-    }
-}
-
-/// The outbox of a ledger: phone, reference and status of each text.
-fn outbox(data: &Path) -> Vec<(u64, u16, String)> {
-    let sql = rusqlite::Connection::open(ledger_file(data)).unwrap();
-    let mut query = sql.prepare("SELECT message, phone, status FROM outbox").unwrap();
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?));
-    let rows = query.query_map([], row).unwrap().map(Result::unwrap);
-    rows.map(|(message, phone, status)| (phone.parse().unwrap(), reference_of(u128::from_str_radix(&message, 16).unwrap()), status))
-        .collect()
-}
-
-/// Everybody is written to from the beginning: the more people, the more texts.
-fn talkative_story(persons: usize, days: usize) -> Story {
-    let mut story = story(persons, 3, days);
-    let live = story.iter().position(|(path, _)| path == "/v1/dispatch/live").unwrap();
-    let live = story.remove(live);
-    story.insert(0, live);
-    story
-}
+use tokio_util::bytes::BytesMut;
+use tokio_util::codec::Encoder;
 
 /// Through a centre at which everything goes wrong that can, with the process killed again and again, nothing is shown twice; what was taken was shown,
 /// and of what was not it is known.
 #[test]
 fn through_a_faulty_centre_nothing_is_shown_twice() {
-    const WINDOW: usize = 20;
-    const KILLS: usize = 5;
-    let folder = Folder::new("faulty");
-    let faults =
-        ["throttle", "busy", "never", "drop", "late", "lost", "twice", "early", "elsewhere", "garbage"].map(|fault| format!("{fault}=1"));
-    let faults: Vec<&str> = faults.iter().map(String::as_str).chain(["disconnect=150"]).collect();
-    let centre = Centre::start(&folder, &faults);
-    let data = folder.0.join("data");
-    let mut running = Running::start(&data, &centre.link(&format!("window={WINDOW}&rate=10000&response_seconds=1")));
-    let mut kills = 0;
-    for (index, (path, body)) in talkative_story(1_500, 6).iter().enumerate() {
-        running.insist("POST", path, body).unwrap();
-        if index > 0 && kills < KILLS {
-            kills += 1;
-            running.kill();
-            running.start_again();
-        }
-        running.tell(path, body).unwrap();
-    }
-    let broken = running.said.lock().unwrap().iter().filter(|line| line.contains("link broken")).count();
-    running.stop();
-
-    let (shown, outbox) = (centre.shown(), outbox(&data));
-    let once: BTreeSet<_> = shown.iter().collect();
-    assert_eq!(once.len(), shown.len(), "nothing is shown twice");
-    let mut parts: BTreeMap<(u64, u16), usize> = BTreeMap::new();
-    shown.iter().for_each(|(phone, reference, _)| *parts.entry((*phone, *reference)).or_default() += 1);
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for (phone, reference, status) in &outbox {
-        *counts.entry(status).or_default() += 1;
-        let parts = parts.remove(&(*phone, *reference)).unwrap_or(0);
-        match status.as_str() {
-            "taken" | "delivered" => assert!(parts > 0, "{phone} {reference} was taken and never shown"),
-            "waiting" | "suppressed" => assert_eq!(parts, 0, "{phone} {reference} is {status} and was shown"),
-            "uncertain" | "failed" => {}
-            other => panic!("{other}"),
-        }
-    }
-    assert!(parts.is_empty(), "shown, and nobody knows of it: {parts:?}");
-    let count = |status: &str| counts.get(status).copied().unwrap_or(0);
-    assert!(count("delivered") > 500 && count("uncertain") > 0, "{counts:?}");
-    // What is on its way when the process is killed, a link breaks, or an answer is dropped.
-    let on_the_way = 64;
-    assert!(
-        count("uncertain") <= on_the_way * KILLS + WINDOW * broken + shown.len() / 20,
-        "{counts:?} of {} parts, {broken} breaks",
-        shown.len()
-    );
-    let verified = summary(&shanyraq(["ledger", "verify", "--data", &data.display().to_string()]));
-    assert_eq!(verified["texts"].as_u64(), Some(outbox.len() as u64));
+    println!("{}", through_a_faulty_centre(1_500, 6, 20, 5, 150));
 }
 
 /// Who is asked answers by phone, by way of the centre: a yes is heard, once.
@@ -134,6 +41,24 @@ fn replies_come_by_the_centre() {
     let yeses: usize = sql.query_row("SELECT count(*) FROM consents", [], |row| row.get(0)).unwrap();
     let delivered = outbox(&data).iter().filter(|(.., status)| status == "delivered").count();
     assert!(yeses > 20 && delivered > yeses, "{yeses} yeses to {delivered} texts");
+
+    // What operators are told of it adds up.
+    let told = |report: &str| {
+        let output = shanyraq(["dispatch", report, "--data", &data.display().to_string()]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let rows = String::from_utf8(output.stdout).unwrap();
+        rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    };
+    let funnel = told("funnel");
+    let sum = |name: &str| funnel.iter().map(|row| row[name].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(sum("agreed"), yeses as u64, "{funnel:?}");
+    let steps = ["offered", "delivered", "answered", "agreed", "assigned", "paid"].map(sum);
+    assert!(steps[0] >= steps[1] && steps[1] >= steps[3] && steps[2] >= steps[3] && steps[4] >= steps[5], "{steps:?}");
+    let silent = |reason: &str| funnel.iter().filter_map(|row| row["silent"][reason].as_u64()).sum::<u64>();
+    let unreached = told("unreached");
+    let without_number = unreached.iter().filter(|row| row["reason"] == "no_phone").count() as u64;
+    assert!(without_number > 0 && silent("no_phone") == without_number, "{funnel:?}");
+    assert!(told("queue").iter().all(|row| row["status"] == "taken"), "receipts alone may be missing: {:?}", told("queue"));
 }
 
 /// A message centre that others wrote reads every text as it was meant, from whom and how long it is to be tried; its receipts and the replies of its phones are
@@ -184,4 +109,72 @@ fn a_centre_of_others_understands_everything() {
     }
     let yeses: usize = sql.query_row("SELECT count(*) FROM consents", [], |row| row.get(0)).unwrap();
     assert!(delivered > 100 && yeses > 20 && understood.is_empty(), "{delivered} delivered, {yeses} yeses, {understood:?}");
+}
+
+fn bytes_of(pdu: impl Into<Pdu>) -> Vec<u8> {
+    let mut bytes = BytesMut::new();
+    CommandCodec::new().encode(Pdus::new(CommandStatus::EsmeRok, 7, pdu), &mut bytes).unwrap();
+    bytes.to_vec()
+}
+
+/// A centre that sends what no centre should, replies of strangers and receipts of nothing among it, ends no pipeline and changes no consent.
+#[test]
+fn a_hostile_centre_changes_nothing() {
+    let folder = Folder::new("hostile");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let link = format!("smpp://card:secret@{}?enquire_seconds=1", listener.local_addr().unwrap());
+    let message = |phone: &str, class: u8, text: &[u8]| {
+        let phone = COctetString::from_slice(format!("{phone}\0").as_bytes()).unwrap();
+        bytes_of(
+            DeliverSm::builder()
+                .source_addr(phone)
+                .esm_class(EsmClass::from(class))
+                .short_message(OctetString::from_slice(text).unwrap())
+                .build(),
+        )
+    };
+    let strangers = [
+        message("70000000001", 0, b"1"),
+        message("bank", 0, b"1"),
+        message("+", 0, b"1"),
+        message("70000000001", 4, b"id:1 stat:DELIVRD"),
+        message("70000000001", 4, b"stat: id:"),
+        message("70000000001", 0x40, &[5, 0, 3, 1, 0, 0]),
+        message("70000000001", 0x40, &[200]),
+        bytes_of(SubmitSmResp::default()),
+        bytes_of(Pdu::UnbindResp),
+        bytes_of(Pdu::GenericNack),
+        bytes_of(SubmitSm::default()),
+    ];
+    // What no command is ends the connection, and the next one is another chance.
+    let broken: [&[u8]; 5] = [
+        &[0, 0, 0, 8, 0, 0, 0, 5],
+        &[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1],
+        &[0xff; 64],
+        b"GET / HTTP/1.1\r\n\r\n",
+        &[0, 0, 0, 17, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1, 0],
+    ];
+    let scenes: Vec<Vec<u8>> = broken.iter().map(|bytes| [strangers.concat(), bytes.to_vec()].concat()).collect();
+    let centre = std::thread::spawn(move || {
+        for scene in scenes {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut bind = [0; 4];
+            stream.read_exact(&mut bind).unwrap();
+            let mut rest = vec![0; u32::from_be_bytes(bind) as usize - 4];
+            stream.read_exact(&mut rest).unwrap();
+            stream.write_all(&[&[0, 0, 0, 17, 0x80, 0, 0, 9, 0, 0, 0, 0][..], &rest[8..12], &[0]].concat()).unwrap();
+            stream.write_all(&scene).unwrap();
+            // Until the other side has had enough.
+            drop(std::io::copy(&mut stream, &mut std::io::sink()));
+        }
+    });
+    let data = folder.0.join("data");
+    let running = Running::start(&data, &link);
+    centre.join().unwrap();
+    let status = running.insist("GET", "/v1/status", b"").unwrap();
+    assert_eq!(status["failure"], Value::Null);
+    running.stop();
+    let sql = rusqlite::Connection::open(ledger_file(&data)).unwrap();
+    let count = |table: &str| sql.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, u64>(0)).unwrap();
+    assert_eq!(["consents", "outbox", "offers"].map(count), [0, 0, 0]);
 }

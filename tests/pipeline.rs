@@ -423,3 +423,16 @@ fn a_trial_and_quiet_hours_hold_texts_back() {
     running.stop();
     assert_eq!((status["texts_under_way"].as_u64(), quiet.taken().len()), (Some(texts.len() as u64), 0));
 }
+
+/// Where there is only a pretend network each text arrives, and stops nowhere.
+#[test]
+fn a_pretend_network_takes_everything() {
+    let folder = Folder::new("pretend");
+    let running = Running::start(&folder.0.join("data"), "pretend");
+    for (path, body) in &story(500, 5, 8) {
+        running.tell(path, body).unwrap();
+    }
+    let status = running.insist("GET", "/v1/status", b"").unwrap();
+    assert!(status["texts"].as_u64() > Some(5) && status["texts_under_way"] == 0, "{status}");
+    running.stop();
+}

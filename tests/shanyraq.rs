@@ -72,6 +72,9 @@ mod pipeline;
 /// The process is killed, at random moments and before each step that matters.
 mod kills;
 
+/// A story told while a message centre does everything wrong that can be.
+mod faulty;
+
 /// Texts by message centres: nothing is shown twice, whatever goes wrong.
 mod centre;
 

@@ -137,12 +137,13 @@ impl Configuration {
         let mut links = self.links.clone();
         match self.smsc.as_str() {
             "none" => {}
+            "pretend" if links.is_empty() => return Ok(Network::Pretend),
             url if url.starts_with("http://") && links.is_empty() => return Ok(Network::Gateway(url.to_owned())),
             url if url.starts_with("http://") => return Err(Failure::usage("smsc: a gateway, and links beside it".to_owned())),
             url if url.starts_with("smpp://") => links.push(LinkTerms::parse(url).map_err(|what| Failure::usage(format!("smsc: {what}")))?),
             other => {
                 return Err(Failure::usage(format!(
-                    "smsc: `{other}` is neither `none` nor the address of a gateway, http://… or smpp://…"
+                    "smsc: `{other}` is neither `none` nor `pretend` nor the address of a gateway, http://… or smpp://…"
                 )));
             }
         }
@@ -182,7 +183,7 @@ mod tests {
         assert_eq!(wrong(|it| it.workers = 0), "workers: 0 is not in 1..=64");
         assert_eq!(
             wrong(|it| it.smsc = "pigeon".to_owned()),
-            "smsc: `pigeon` is neither `none` nor the address of a gateway, http://… or smpp://…"
+            "smsc: `pigeon` is neither `none` nor `pretend` nor the address of a gateway, http://… or smpp://…"
         );
         let abroad = wrong(|it| it.listen = SocketAddr::from(([0, 0, 0, 0], 80)));
         assert_eq!(abroad, "listen: 0.0.0.0:80 is no loopback address, and feeds and readers have no tokens");

@@ -3,6 +3,7 @@
 pub mod batch;
 mod configuration;
 pub mod demo;
+pub mod dispatch;
 pub mod feed;
 pub mod feeds;
 pub mod forecast;

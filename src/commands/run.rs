@@ -39,7 +39,7 @@ pub struct RunArguments {
     /// The address of the doors [default: 127.0.0.1:7117].
     #[arg(long)]
     pub listen: Option<SocketAddr>,
-    /// Where texts go: the address of a gateway (http://…) or of a message centre (smpp://system_id:password@host:port?window=100&rate=500), or none [default: none].
+    /// Where texts go: the address of a gateway (http://…) or of a message centre (smpp://system_id:password@host:port?window=100&rate=500), pretend (each arrives, nowhere), or none [default: none].
     #[arg(long)]
     pub smsc: Option<String>,
     /// Hours in which no text leaves, in UTC+5, like 21:00-09:00 or none [default: 21:00-09:00].

@@ -7,11 +7,13 @@
 mod checkpoints;
 mod lineage;
 mod outbox;
+mod reports;
 mod store;
 
 pub use checkpoints::sync_ledger;
 pub use lineage::{FamilyEvent, FamilyId, Fate, Lineage, Resettled};
 pub use outbox::{Message, Outbox, Status, reference_of};
+pub use reports::Report;
 pub use store::{Brought, Page, Reader, Refused, Store, StoreFailure, Verified};
 
 use crate::dispatch::conversation::WINDOW_DAYS;

@@ -567,6 +567,10 @@ impl Reader {
         Ok(Reader(Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?))
     }
 
+    pub(super) fn connection(&self) -> &Connection {
+        &self.0
+    }
+
     /// The last epoch that is written.
     pub fn frontier(&self) -> Result<Epoch, StoreFailure> {
         Ok(self.0.query_row("SELECT frontier FROM meta", [], |row| row.get(0))?)

@@ -113,29 +113,11 @@ impl Link {
     async fn bind(&self, wire: &mut Wire) -> Result<(), Broken> {
         let LinkTerms { system_id, password, system_type, .. } = &self.terms;
         let (system_id, password, system_type) = (words(system_id), words(password), words(system_type));
-        let version = InterfaceVersion::Smpp3_4;
+        let (version, ton, npi, all) = (InterfaceVersion::Smpp3_4, Ton::Unknown, Npi::Unknown, COctetString::default());
         let pdu: Pdu = match self.role {
-            Role::Transceiver => BindTransceiver::builder()
-                .system_id(system_id)
-                .password(password)
-                .system_type(system_type)
-                .interface_version(version)
-                .build()
-                .into(),
-            Role::Transmitter => BindTransmitter::builder()
-                .system_id(system_id)
-                .password(password)
-                .system_type(system_type)
-                .interface_version(version)
-                .build()
-                .into(),
-            Role::Receiver => BindReceiver::builder()
-                .system_id(system_id)
-                .password(password)
-                .system_type(system_type)
-                .interface_version(version)
-                .build()
-                .into(),
+            Role::Transceiver => BindTransceiver::new(system_id, password, system_type, version, ton, npi, all).into(),
+            Role::Transmitter => BindTransmitter::new(system_id, password, system_type, version, ton, npi, all).into(),
+            Role::Receiver => BindReceiver::new(system_id, password, system_type, version, ton, npi, all).into(),
         };
         let sequence = wire.ask(pdu);
         wire.flush().await?;

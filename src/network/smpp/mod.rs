@@ -14,9 +14,16 @@ use super::Hearing;
 use crate::ledger::Message;
 use link::{Link, Role};
 use queue::Queue;
+use receipt::receipt;
+use replies::Replies;
+use rusmpp::Pdu;
+use rusmpp::tokio_codec::CommandCodec;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
+use tokio_util::bytes::BytesMut;
+use tokio_util::codec::Decoder;
 
 /// Hands over texts by whichever link has room, until no more come and all that were handed over are answered for.
 pub(super) fn run(links: Vec<LinkTerms>, mut texts: UnboundedReceiver<Message>, hearing: &Hearing) {
@@ -36,4 +43,17 @@ pub(super) fn run(links: Vec<LinkTerms>, mut texts: UnboundedReceiver<Message>, 
         queue.close();
         running.join_all().await;
     });
+}
+
+/// How many of the commands that these bytes are, read as a link reads them, are receipts or say what somebody wrote. Whatever they are, it does not
+/// panic.
+pub fn understand(bytes: &[u8]) -> usize {
+    let (mut codec, mut bytes, mut replies, mut understood) = (CommandCodec::new(), BytesMut::from(bytes), Replies::default(), 0);
+    while let Ok(Some(command)) = codec.decode(&mut bytes) {
+        if let Some(Pdu::DeliverSm(message)) = command.pdu() {
+            let said = receipt(message).is_some() || replies.take(command.sequence_number(), message, Instant::now()).is_some();
+            understood += usize::from(said);
+        }
+    }
+    understood
 }
