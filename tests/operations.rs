@@ -8,6 +8,7 @@ fn alerts_are_about_what_is_measured_and_say_what_to_do() {
     // What is measured by feed, register or state is shown once there is one.
     metrics.accepted.get_or_create(&OfFeed { feed: "one".to_owned() }).inc();
     metrics.refused.get_or_create(&OfFeed { feed: "one".to_owned() }).inc();
+    metrics.feed_time.get_or_create(&OfFeed { feed: "one".to_owned() }).set(1);
     metrics.unheard_days.get_or_create(&OfRegister { register: "one".to_owned() }).set(1);
     metrics.texts_under_way.get_or_create(&InState { state: TextState::Waiting }).set(1);
     let measures = metrics.text();

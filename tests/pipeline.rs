@@ -433,6 +433,6 @@ fn a_pretend_network_takes_everything() {
         running.tell(path, body).unwrap();
     }
     let status = running.insist("GET", "/v1/status", b"").unwrap();
-    assert!(status["texts"].as_u64() > Some(5) && status["texts_under_way"] == 0, "{status}");
+    assert!(status["texts"].as_u64() > Some(2) && status["texts_under_way"] == 0, "{status}");
     running.stop();
 }

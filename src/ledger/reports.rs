@@ -58,7 +58,7 @@ impl Reader {
             Report::Unreached => UNREACHED,
         };
         let mut query = self.connection().prepare(query)?;
-        let names: Vec<String> = query.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = query.column_names().map(str::to_owned).collect();
         let (mut rows, mut report) = (query.query([])?, Vec::new());
         while let Some(row) = rows.next()? {
             let mut object = Map::new();
