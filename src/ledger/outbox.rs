@@ -124,6 +124,10 @@ impl Outbox {
         self.submitted.iter().map(|row| &self.rows[*row])
     }
 
+    pub fn unanswered_count(&self) -> usize {
+        self.submitted.len()
+    }
+
     /// How many texts wait, or were handed over and not answered for.
     pub fn under_way(&self) -> usize {
         self.waiting.len() + self.submitted.len()

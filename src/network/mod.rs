@@ -25,6 +25,8 @@ use tokio::sync::oneshot;
 
 /// Between attempts to have something journalled, while the journal cannot be written.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Texts that a gateway is given at a time.
+const TEXTS_ON_THE_WAY: usize = 64;
 /// What is heard together is journalled together, up to so much.
 const HEARD_TOGETHER: usize = 1024;
 
@@ -45,6 +47,16 @@ impl Network {
     /// Whether a text that was handed over and not answered for may be handed over again.
     pub fn knows_names(&self) -> bool {
         !matches!(self, Network::Centres(_))
+    }
+
+    /// How many texts may be handed over and not answered for: of a centre as many as the windows of its links have room for, so that no more can
+    /// become uncertain at once.
+    pub fn on_the_way(&self) -> usize {
+        match self {
+            Network::Nowhere => 0,
+            Network::Pretend | Network::Gateway(_) => TEXTS_ON_THE_WAY,
+            Network::Centres(links) => links.iter().map(|link| link.window).sum(),
+        }
     }
 }
 
@@ -105,28 +117,18 @@ fn hear(scribe: &Scribe, said: &Receiver<Said>) {
     while let Ok(first) = said.recv() {
         let mut together = vec![first];
         together.extend(said.try_iter().take(HEARD_TOGETHER - 1));
-        loop {
-            let sent: Vec<_> = together.iter().map(|Said(own, _)| scribe.send(Submission::of_own(own.clone()))).collect();
-            let synced: Vec<bool> = sent.into_iter().map(|answer| answer.is_ok_and(|answer| answer.wait().is_ok())).collect();
-            let mut synced = synced.into_iter();
-            together = together
-                .into_iter()
-                .filter_map(|Said(own, thanks)| match synced.next() {
-                    Some(true) => {
-                        // A link that broke meanwhile needs no answer.
-                        thanks.map(|thanks| thanks.send(()));
-                        None
-                    }
-                    _ => Some(Said(own, thanks)),
-                })
-                .collect();
-            if together.is_empty() {
-                break;
-            }
+        let submission = || {
+            let mut submission = Submission::default();
+            together.iter().for_each(|Said(own, _)| submission.append(Submission::of_own(own.clone())));
+            submission
+        };
+        while scribe.submit(submission()).is_err() {
             if scribe.is_closed() {
                 return;
             }
             std::thread::sleep(PAUSE);
         }
+        // A link that broke meanwhile needs no answer.
+        together.into_iter().filter_map(|Said(_, thanks)| thanks).for_each(|thanks| drop(thanks.send(())));
     }
 }

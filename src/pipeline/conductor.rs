@@ -32,9 +32,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_chann
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Texts that are on their way at a time.
-const TEXTS_ON_THE_WAY: usize = 64;
-
 /// Between words on how far a start has come.
 const NEWS: Duration = Duration::from_secs(1);
 
@@ -512,7 +509,8 @@ impl Conductor {
         if intents_came || self.intending.as_ref().is_some_and(Answer::is_refusal) {
             self.intending = None;
         }
-        if self.intending.is_some() || self.network == Network::Nowhere {
+        let room = self.network.on_the_way().saturating_sub(self.ledger.outbox().unanswered_count());
+        if self.intending.is_some() || room == 0 {
             return;
         }
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -521,7 +519,7 @@ impl Conductor {
         }
         let terms = self.ledger.desk().terms();
         let may_leave = |text: &Text| self.leave.holds_for(text.phone) && !self.brake.holds_back(&terms.benefit(text.right.benefit).id);
-        let waiting = self.ledger.waiting(TEXTS_ON_THE_WAY, may_leave);
+        let waiting = self.ledger.waiting(room, may_leave);
         if !waiting.is_empty() {
             // The answer is the epoch itself. Where there is no room epochs are coming, and the next one asks again.
             self.intending = scribe.offer(Submission::of_own(Own::Intents(waiting)));

@@ -144,7 +144,7 @@ impl Submission {
     }
 
     /// Adds another's; both become one epoch.
-    pub(super) fn append(&mut self, mut other: Submission) {
+    pub(crate) fn append(&mut self, mut other: Submission) {
         self.entries.append(&mut other.entries);
         self.items.append(&mut other.items);
         self.contacts.append(&mut other.contacts);

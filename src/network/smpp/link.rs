@@ -44,6 +44,8 @@ const REFUSALS_MAX: u32 = 6;
 const REFUSAL_PAUSE: Duration = Duration::from_millis(250);
 /// At the end so long is waited for what is unanswered.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// A link that does not wait for texts looks so often whether more come at all.
+const LOOK: Duration = Duration::from_millis(250);
 /// Sequence numbers are from 1 to this.
 const SEQUENCE_MAX: u32 = 0x7fff_ffff;
 
@@ -272,7 +274,9 @@ impl<'l> Session<'l> {
             if self.is_done() {
                 return self.take_leave().await;
             }
-            let due = tokio::time::Instant::from_std(self.due());
+            let waits = self.closing_since.is_none() && self.has_room();
+            let due = if waits { self.due() } else { self.due().min(Instant::now() + LOOK) };
+            let due = tokio::time::Instant::from_std(due);
             let queue = self.link.queue.clone();
             tokio::select! {
                 read = self.wire.read() => {
@@ -282,10 +286,15 @@ impl<'l> Session<'l> {
                     }
                 }
                 Some((sequences, synced)) = self.thanks.recv() => self.thank(&sequences, synced),
-                () = queue.changed(), if self.closing_since.is_none() => {}
+                () = queue.changed(), if waits => {}
                 () = sleep_until(due) => self.look()?,
             }
         }
+    }
+
+    /// Whether another text could be taken: who has no room does not take the news from those who have.
+    fn has_room(&self) -> bool {
+        self.link.role != Role::Receiver && self.ready.is_empty() && self.unanswered.len() < self.link.terms.window
     }
 
     /// Whether nothing is left to do here, or too little to wait any longer.
