@@ -128,7 +128,9 @@ fn hear(scribe: &Scribe, said: &Receiver<Said>) {
             }
             std::thread::sleep(PAUSE);
         }
-        // A link that broke meanwhile needs no answer.
-        together.into_iter().filter_map(|Said(_, thanks)| thanks).for_each(|thanks| drop(thanks.send(())));
+        for thanks in together.into_iter().filter_map(|Said(_, thanks)| thanks) {
+            // A link that broke meanwhile needs no answer.
+            let _ = thanks.send(());
+        }
     }
 }
