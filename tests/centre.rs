@@ -11,7 +11,7 @@ use rusmpp::{Command as Pdus, CommandStatus, Pdu};
 use serde_json::{Value, json};
 use shanyraq::ledger::reference_of;
 use shanyraq::pipeline::ledger_file;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
@@ -36,9 +36,24 @@ fn replies_come_by_the_centre() {
     for (path, body) in &talkative_story(300, 4) {
         running.tell(path, body).unwrap();
     }
+    // Whoever has agreed and can be paid is a case for an agency, which reads them as they come, from where it was.
+    let cases = |after: i64| {
+        let (status, text) = running.call("GET", &format!("/v1/cases?after={after}"), b"").unwrap();
+        assert_eq!(status, 200);
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    };
+    let all = cases(0);
+    let opened: BTreeSet<&str> = all.iter().filter(|row| row["change"] == "opened").map(|row| row["case"].as_str().unwrap()).collect();
+    assert!(opened.len() > 5 && cases(all.len() as i64 - 2) == all[all.len() - 2..], "{all:?}");
+    let fields = ["person", "benefit", "amount", "consented"];
+    assert!(
+        all.iter().all(|row| fields.iter().all(|name| !row[name].is_null()) && opened.contains(row["case"].as_str().unwrap())),
+        "{all:?}"
+    );
     running.stop();
     let sql = rusqlite::Connection::open(ledger_file(&data)).unwrap();
     let yeses: usize = sql.query_row("SELECT count(*) FROM consents", [], |row| row.get(0)).unwrap();
+    assert!(opened.len() <= yeses, "{} cases of {yeses} yeses", opened.len());
     let delivered = outbox(&data).iter().filter(|(.., status)| status == "delivered").count();
     assert!(yeses > 20 && delivered > yeses, "{yeses} yeses to {delivered} texts");
 

@@ -58,9 +58,10 @@ pub fn said(data: &Path) -> Vec<String> {
     let sql = rusqlite::Connection::open(ledger_file(data)).unwrap();
     let mut said = Vec::new();
     // Whether a record that nobody needs any more is a duplicate hangs on whether a house has forgotten it yet: not compared.
-    let tables = [("epochs WHERE changed > 0", "epoch, date, changed")]
-        .into_iter()
-        .chain(["meta", "policies", "decisions", "changes", "outbox", "offers", "consents", "quarantine"].map(|table| (table, "*")));
+    let tables = [("epochs WHERE changed > 0", "epoch, date, changed")].into_iter().chain(
+        ["meta", "policies", "decisions", "changes", "outbox", "offers", "consents", "cases", "notes", "quarantine"]
+            .map(|table| (table, "*")),
+    );
     for (table, columns) in tables {
         let mut query = sql.prepare(&format!("SELECT {columns} FROM {table}")).unwrap();
         let columns = query.column_count();

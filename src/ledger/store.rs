@@ -5,9 +5,9 @@
 //! suffix of epochs a crash takes from it is told again from the journal. Its chain of changes must then come out as it was.
 
 use super::checkpoints::checkpoints;
-use super::{Ledger, Message, right_of};
+use super::{Effects, Ledger, Message, right_of};
 use crate::beside::Beside;
-use crate::dispatch::{Consent, Conversation, RightKey, Terms};
+use crate::dispatch::{Case, Consent, Conversation, Note, RightKey, Terms};
 use crate::journal::Own;
 use crate::packages::{fingerprint, title};
 use crate::sources::Quarantined;
@@ -56,13 +56,18 @@ const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS consents(
         person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, round INTEGER, date TEXT, policy TEXT, reply TEXT, epoch INTEGER,
         PRIMARY KEY(person, benefit, ground, period, round)) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS cases(
+        number INTEGER PRIMARY KEY, epoch INTEGER, date TEXT, \"case\" TEXT, change TEXT, person TEXT, benefit TEXT, ground TEXT, period TEXT,
+        round INTEGER, amount INTEGER, \"from\" TEXT, until TEXT, consented TEXT);
+    CREATE TABLE IF NOT EXISTS notes(
+        number INTEGER PRIMARY KEY, epoch INTEGER, date TEXT, kind TEXT, person TEXT, benefit TEXT, ground TEXT, period TEXT, phone TEXT);
     CREATE TABLE IF NOT EXISTS quarantine(
         number INTEGER PRIMARY KEY, epoch INTEGER, feed TEXT, line INTEGER, field TEXT, reason TEXT, raw BLOB, state TEXT NOT NULL);
 ";
 
 /// What must not be found: rights about which neither anything was said nor anything says why not, texts without a conversation, conversations in
 /// which something was said and no text, yeses to nothing, and what was said twice.
-const ACCOUNTS: [(&str, &str); 5] = [
+const ACCOUNTS: [(&str, &str); 6] = [
     (
         "outbox: the same was written twice",
         "SELECT min(message) FROM outbox GROUP BY person, benefit, ground, period, round, kind HAVING count(*) > 1 LIMIT 1",
@@ -77,6 +82,12 @@ const ACCOUNTS: [(&str, &str); 5] = [
         "SELECT person || ' ' || benefit FROM offers WHERE phone IS NOT NULL AND stage IN ('noticed', 'sent1', 'sent2', 'no_answer', 'declined', 'consented', 'wait_account',
          'no_account', 'case', 'assigned', 'rejected', 'paid') AND NOT EXISTS (SELECT 1 FROM outbox WHERE offers.person = outbox.person
          AND offers.benefit = outbox.benefit AND offers.ground = outbox.ground AND offers.period = outbox.period AND offers.round = outbox.round) LIMIT 1",
+    ),
+    (
+        "cases: a case is opened without a yes",
+        "SELECT \"case\" FROM cases WHERE change = 'opened' AND NOT EXISTS (SELECT 1 FROM consents WHERE consents.person = cases.person
+         AND consents.benefit = cases.benefit AND consents.ground = cases.ground AND consents.period = cases.period
+         AND consents.round = cases.round) LIMIT 1",
     ),
     (
         "consents: a yes is to nothing that was offered",
@@ -199,6 +210,8 @@ pub struct Page<'a> {
     pub texts: &'a [Message],
     /// Rights whose conversations began or went on.
     pub offers: &'a BTreeSet<RightKey>,
+    /// Cases that were opened or withdrawn, and what social workers are told.
+    pub effects: &'a Effects,
     pub refused: &'a [Quarantined],
     pub own: &'a [Own],
     pub ignored: Ignored,
@@ -210,7 +223,8 @@ impl Page<'_> {
     /// About how many rows it has.
     fn rows(&self) -> usize {
         let told = self.ended.len() + self.changes.len() + self.refused.len() + self.texts.len() + self.offers.len() + self.own.len();
-        told + usize::from(self.ignored != Ignored::default() || self.expired > 0)
+        let done = self.effects.cases_opened.len() + self.effects.cases_withdrawn.len() + self.effects.notes.len();
+        told + done + usize::from(self.ignored != Ignored::default() || self.expired > 0)
     }
 }
 
@@ -315,6 +329,8 @@ impl Store {
         write_changes(&transaction, rows, page, page.changes.iter().zip(silent), &mut link)?;
         write_texts(&transaction, ledger.desk().terms(), page.texts)?;
         write_offers(&transaction, ledger, &title(&self.policy), page)?;
+        write_cases(&transaction, ledger.desk().terms(), page)?;
+        write_notes(&transaction, ledger.desk().terms(), page)?;
         write_refused(&transaction, page)?;
         let changed = page.ended.iter().chain(page.changes).filter(|change| change.is_of_decision()).count();
         let Ignored { duplicates, superseded } = page.ignored;
@@ -486,6 +502,41 @@ fn write_offers(transaction: &Transaction<'_>, ledger: &Ledger, policy: &str, pa
     Ok(())
 }
 
+/// Cases for agencies: each once opened, and once withdrawn if it is.
+fn write_cases(transaction: &Transaction<'_>, terms: &Terms, page: &Page<'_>) -> Result<(), StoreFailure> {
+    const COLUMNS: &str = "epoch, date, \"case\", change, person, benefit, ground, period, round, amount, \"from\", until, consented";
+    let (epoch, today) = (page.epoch, page.date.to_string());
+    let day = |date: Date| (date != Date::NEVER && date != Date::BEFORE_ALL).then(|| date.to_string());
+    let mut open =
+        transaction.prepare_cached(&format!("INSERT INTO cases({COLUMNS}) VALUES (?, ?, ?, 'opened', ?, ?, ?, ?, ?, ?, ?, ?, ?)"))?;
+    for Case { id, right, round, amount, from, until, consent } in &page.effects.cases_opened {
+        let [person, benefit, ground, period] = names_of(terms, right);
+        let (from, until, consented) = (day(*from), day(*until), day(consent.on));
+        open.execute(params![epoch, today, hex(*id), person, benefit, ground, period, round, amount, from, until, consented])?;
+    }
+    let mut withdraw = transaction.prepare_cached(&format!(
+        "INSERT INTO cases({COLUMNS}) SELECT ?, ?, \"case\", 'withdrawn', person, benefit, ground, period, round, amount, \"from\", until, consented
+         FROM cases WHERE \"case\" = ? AND change = 'opened' LIMIT 1"
+    ))?;
+    for id in &page.effects.cases_withdrawn {
+        withdraw.execute(params![epoch, today, hex(*id)])?;
+    }
+    Ok(())
+}
+
+/// What social workers are told.
+fn write_notes(transaction: &Transaction<'_>, terms: &Terms, page: &Page<'_>) -> Result<(), StoreFailure> {
+    let mut enter = transaction
+        .prepare_cached("INSERT INTO notes(epoch, date, kind, person, benefit, ground, period, phone) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?;
+    for Note { kind, right, phone } in &page.effects.notes {
+        let names = right.as_ref().map(|right| names_of(terms, right));
+        let [person, benefit, ground, period] = names.map_or([const { None }; 4], |names| names.map(Some));
+        let phone = phone.map(|phone| phone.to_string());
+        enter.execute(params![page.epoch, page.date.to_string(), kind.name(), person, benefit, ground, period, phone])?;
+    }
+    Ok(())
+}
+
 /// Person, benefit, ground and period of a right, as they are named outside.
 fn names_of(terms: &Terms, right: &RightKey) -> [String; 4] {
     let period = if right.period == Date::NEVER { String::new() } else { right.period.to_string() };
@@ -585,7 +636,7 @@ impl Reader {
     /// Of each table that tells what was decided and said, the sum of its rows' hashes.
     pub fn digests(&self) -> Result<BTreeMap<String, String>, StoreFailure> {
         let mut digests = BTreeMap::new();
-        for table in ["policies", "decisions", "changes", "outbox", "offers", "consents", "quarantine"] {
+        for table in ["policies", "decisions", "changes", "outbox", "offers", "consents", "cases", "notes", "quarantine"] {
             let mut query = self.0.prepare(&format!("SELECT * FROM {table}"))?;
             let columns = query.column_count();
             let (mut rows, mut digest) = (query.query([])?, 0_u128);
@@ -629,6 +680,21 @@ impl Reader {
             Ok(
                 json!({ "token": row.get::<_, i64>(0)?, "date": text(1)?, "decision": text(2)?, "person": text(3)?, "benefit": text(4)?, "change": text(5)? }),
             )
+        };
+        Ok(query.query_map(params![after, limit as i64], row)?.collect::<Result<_, _>>()?)
+    }
+
+    /// Cases opened and withdrawn after the one of this number, each with its number as `token`; at most so many. An agency that is told of one twice
+    /// knows it by its `case`.
+    pub fn cases(&self, after: i64, limit: usize) -> Result<Vec<Value>, StoreFailure> {
+        let mut query = self.0.prepare_cached("SELECT * FROM cases WHERE number > ? ORDER BY number LIMIT ?")?;
+        let row = |row: &rusqlite::Row<'_>| {
+            let text = |name: &str| row.get::<_, Option<String>>(name);
+            Ok(json!({
+                "token": row.get::<_, i64>("number")?, "case": text("case")?, "change": text("change")?, "date": text("date")?, "person": text("person")?,
+                "benefit": text("benefit")?, "ground": text("ground")?, "period": text("period")?.filter(|period| !period.is_empty()),
+                "amount": row.get::<_, i64>("amount")?, "from": text("from")?, "until": text("until")?, "consented": text("consented")?,
+            }))
         };
         Ok(query.query_map(params![after, limit as i64], row)?.collect::<Result<_, _>>()?)
     }

@@ -270,7 +270,7 @@ impl Conductor {
         if !ended_for_ledger.is_empty() {
             changes.to_mut().append(&mut ended_for_ledger);
         }
-        self.ledger.apply(epoch, output.date, resettled, &changes, &heard);
+        let effects = self.ledger.apply(epoch, output.date, resettled, &changes, &heard);
         let handed = self.act(&own);
         let (texts, offers) = (self.ledger.take_changed_texts(), self.ledger.take_changed_offers());
         let page = Page {
@@ -281,6 +281,7 @@ impl Conductor {
             in_ledger: &changes,
             texts: &texts,
             offers: &offers,
+            effects: &effects,
             refused: &refused,
             own: &own,
             ignored: output.ignored,

@@ -104,6 +104,7 @@ pub fn router(doors: Arc<Doors>) -> Router {
         .route("/v1/mappings", post(intake::mapping))
         .route("/v1/completion/{token}", get(completion))
         .route("/v1/changes", get(changes))
+        .route("/v1/cases", get(cases))
         .route("/v1/export/decisions", get(export_decisions))
         .route("/v1/export/households", get(|doors: Shared| export(doors, View::Households)))
         .route("/v1/export/categories", get(|doors: Shared| export(doors, View::Categories)))
@@ -191,8 +192,20 @@ struct After {
 
 /// Changes after a token, in their order; each has its own token to go on from.
 async fn changes(State(doors): Shared, Query(After { after }): Query<After>) -> Result<Response, Refusal> {
+    rows(doors, move |reader| reader.changes(after.unwrap_or(0), CHANGES_MAX)).await
+}
+
+/// Cases for agencies after a token, opened or withdrawn.
+async fn cases(State(doors): Shared, Query(After { after }): Query<After>) -> Result<Response, Refusal> {
+    rows(doors, move |reader| reader.cases(after.unwrap_or(0), CHANGES_MAX)).await
+}
+
+async fn rows(
+    doors: Arc<Doors>,
+    read: impl FnOnce(&Reader) -> Result<Vec<Value>, StoreFailure> + Send + 'static,
+) -> Result<Response, Refusal> {
     aside(move || {
-        let rows = Reader::open(&doors.inner()?.ledger_file)?.changes(after.unwrap_or(0), CHANGES_MAX)?;
+        let rows = read(&Reader::open(&doors.inner()?.ledger_file)?)?;
         let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
         Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
     })
