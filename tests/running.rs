@@ -354,7 +354,7 @@ pub fn tell_disturbed(name: &str, mut disturb: impl FnMut(&mut Running, &str, &[
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && message.contains("there is no message"), "{message}");
     assert!(ledger.execute("UPDATE decisions SET silent = NULL WHERE silent = 'baseline'", []).unwrap() > 1000);
-    ledger.execute_batch("DELETE FROM outbox; DELETE FROM offers; DELETE FROM consents").unwrap();
+    ledger.execute_batch("DELETE FROM outbox; DELETE FROM offers; DELETE FROM consents; DELETE FROM cases").unwrap();
     let output = shanyraq(["ledger", "verify", "--data", &data]);
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && message.contains("nothing says why"), "{message}");
