@@ -6,6 +6,9 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// How long such a program may take to let go.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// A program that meddles with calls of the system of a process, as long as it lives.
 pub struct Tracer(Process);
 
@@ -36,9 +39,10 @@ impl Tracer {
 
     pub fn end(mut self) {
         let pid = self.0.0.id().to_string();
-        // It has ended by itself where nothing is left to meddle with.
         Command::new("sh").args(["-c", "kill -INT \"$1\" 2>/dev/null", "sh", &pid]).status().unwrap();
-        self.0.0.wait().unwrap();
+        let begun = Instant::now();
+        while self.0.0.try_wait().unwrap().is_none() && begun.elapsed() < FAREWELL {}
+        // It may wait for ever for a thread of a process that it has killed; whoever is left goes on without it.
     }
 }
 
