@@ -1,10 +1,10 @@
 //! The long-lived pipeline in one process.
 //!
 //! ```text
-//!  doors (HTTP) ─► scribe ─────────────► conductor ───────────────────► messenger ─► network
-//!  decode, refuse   one group of          engine, ledger, its file:      hands texts over, again
-//!                   submissions = one     one epoch at a time            and again until the network
-//!                   epoch, synced         │                              says what became of them
+//!  doors (HTTP) ─► scribe ─────────────► conductor ───────────────────► network (`crate::network`)
+//!  decode, refuse   one group of          engine, ledger, its file:      hands texts over,
+//!                   submissions = one     one epoch at a time            hears what became of them
+//!                   epoch, synced         │                                   │
 //!                      ▲                  │                                   │
 //!                      └──────────────────┴─── intents, receipts, replies ────┘
 //! ```

@@ -297,10 +297,43 @@ fn unpacked<'a>(encoding: &str, body: &'a Arrived) -> io::Result<Box<dyn Read + 
         Arrived::Whole(bytes) => Box::new(bytes.as_slice()),
         Arrived::Spooled { file, .. } => Box::new(file),
     };
-    Ok(match encoding {
-        _ if is_plain(encoding) => packed,
+    let reader: Box<dyn Read + 'a> = match encoding {
+        _ if is_plain(encoding) => return Ok(packed),
         "gzip" => Box::new(flate2::read::MultiGzDecoder::new(packed)),
         "zstd" => Box::new(zstd::Decoder::new(packed)?),
         other => return Err(io::Error::other(format!("content-encoding `{other}` is neither gzip nor zstd"))),
-    })
+    };
+    Ok(Box::new(Limited { reader, left: SPOOLED_BYTES_MAX }))
+}
+
+/// What may be unpacked, which little may become: beyond, it is an error.
+struct Limited<R> {
+    reader: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.reader.read(buffer)?;
+        self.left = self
+            .left
+            .checked_sub(length as u64)
+            .ok_or_else(|| io::Error::other(format!("unpacked longer than {SPOOLED_BYTES_MAX} bytes")))?;
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_becomes_too_long_is_an_error() {
+        let read = |left| {
+            let mut bytes = Vec::new();
+            Limited { reader: &[7; 10][..], left }.read_to_end(&mut bytes).map(|_| bytes.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(10), Ok(10));
+        assert_eq!(read(9), Err(format!("unpacked longer than {SPOOLED_BYTES_MAX} bytes")));
+    }
 }
