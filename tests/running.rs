@@ -108,7 +108,7 @@ impl Running {
         std::fs::write(
             &configuration,
             format!(
-                "segment_bytes = 40_000\nsnapshot_seconds = 0\ncompact_after_segments = 3\narchive = {:?}\nwatch = {:?}\nmaps = [{:?}]\n",
+                "segment_bytes = 40_000\nsnapshot_seconds = 0\ncompact_after_segments = 3\nbrake = {{ percent = 0, at_least = 1, days = 1 }}\narchive = {:?}\nwatch = {:?}\nmaps = [{:?}]\n",
                 data.join("archive"),
                 watch,
                 map
