@@ -129,7 +129,7 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     println!(
         "{}",
         json!({ "bench": "arrival", "persons": persons, "rate": rate, "records": acknowledged.len(), "sync": quantiles(&disk.syncs), "disk_alone": quantiles(&disk.arrivals), "acknowledged": quantiles(&acknowledged),
-                "in_ledger": quantiles(&known), "in_ledger_by_halves": halves, "budget_p99_us": 1.5 * micros(&disk.arrivals, 0.99) + 3000.0, "epochs": epochs, "load_seconds": load_seconds, "rest_seconds": rest_seconds,
+                "in_ledger": quantiles(&known), "in_ledger_by_halves": halves, "budget_p99_us": 1.5 * micros(&disk.syncs, 0.99) + 3000.0, "epochs": epochs, "load_seconds": load_seconds, "rest_seconds": rest_seconds,
                 "restart_seconds": start_seconds, "restart_from_snapshot_seconds": recall_seconds, "snapshot_bytes": snapshot_bytes,
                 "snapshots": snapshots, "snapshot_stall_seconds": stall_seconds, "journal_bytes": journal_bytes, "ledger_bytes": ledger_bytes, "rss_bytes_before": held_before, "rss_bytes": held })
     );
