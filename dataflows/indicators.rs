@@ -180,8 +180,8 @@ impl Measurer {
         if self.circumstances.is_none() {
             leave_out_doubts(&self.policy, &mut self.now.entitlements);
         }
-        if self.circumstances.is_some() && was.household != is.household {
-            self.answer.borrow_mut().moves.push((person, was.household, is.household));
+        if self.circumstances.is_some() && was != is {
+            self.answer.borrow_mut().moves.push((person, was, is));
         }
 
         let before = (was.role != Role::Outside).then_some(&self.before);

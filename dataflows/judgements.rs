@@ -416,6 +416,10 @@ impl Judge {
         if before != now {
             self.answer.borrow_mut().standings.push((household, before, now));
         }
+        let (before, now) = (was.then(|| self.before.scores()), is.then(|| self.now.scores()));
+        if rows.judged && before != now {
+            self.answer.borrow_mut().rejudged.push((household, now));
+        }
         let before = if was { self.before.entitlements.as_slice() } else { &[] };
         let now = if is { self.now.entitlements.as_slice() } else { &[] };
         hand_on(household, before, now, rights);

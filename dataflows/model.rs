@@ -239,6 +239,8 @@ pub enum Role {
 }
 
 impl Role {
+    pub const ALL: [Role; 5] = [Role::Outside, Role::Head, Role::Spouse, Role::Child, Role::Dependant];
+
     pub fn name(self) -> &'static str {
         match self {
             Role::Outside => "outside",
@@ -464,8 +466,20 @@ pub struct Standing {
 
 /// A household that appeared, vanished, or changed its category or level: before and now.
 pub type Restanding = (HouseholdKey, Option<Standing>, Option<Standing>);
-/// A person who left one household for another: from and to.
-pub type Move = (PersonId, HouseholdKey, HouseholdKey);
+/// A person whose household or role is another one: from and to.
+pub type Move = (PersonId, Membership, Membership);
+
+/// What the criteria and the level's points of a household add up to, and where that puts it; see [`Standing`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scores {
+    pub score: i64,
+    pub category: u8,
+    pub level_score: i64,
+    pub level: u8,
+}
+
+/// A household of which something else is said than before: what now, nothing if it is no more.
+pub type Rejudged = (HouseholdKey, Option<Scores>);
 
 /// What an epoch changed, as one worker saw it: all that leaves the house.
 #[derive(Clone, Debug, Default)]
@@ -474,9 +488,11 @@ pub struct EpochAnswer {
     /// Faults that appeared (+1) and ended (−1).
     pub faults: Vec<(Fault, isize)>,
     pub standings: Vec<Restanding>,
-    /// Who moved: from where, and where to; either may be [`HouseholdKey::NONE`]. Nobody in the first epoch in which anything is
-    /// said: where everybody stands then is no move.
+    /// Who moved or has another role: from where, and where to; either may be [`Membership::OUTSIDE`]. Nobody in the first epoch in
+    /// which anything is said: where everybody stands then is no move.
     pub moves: Vec<Move>,
+    /// Households with other scores, none in that first epoch either.
+    pub rejudged: Vec<Rejudged>,
     /// Households whose sums changed.
     pub rows_changed: u64,
     pub ignored: Ignored,

@@ -21,11 +21,17 @@ impl Writer {
         Writer { person_indicators: of(Level::Person), household_indicators: of(Level::Household), policy }
     }
 
-    fn person(&self, person: PersonId) -> String {
+    /// A person's number as it is written outside.
+    pub fn person(&self, person: PersonId) -> String {
         self.policy.person.format(person)
     }
 
-    fn household_key(&self, household: HouseholdKey) -> String {
+    /// Whose number that is.
+    pub fn person_named(&self, text: &str) -> Option<PersonId> {
+        self.policy.person.parse(text).ok()
+    }
+
+    pub fn household_key(&self, household: HouseholdKey) -> String {
         household.format(self.policy.person)
     }
 
@@ -80,9 +86,13 @@ impl Writer {
 
     /// A row of the view `categories`.
     pub fn category(&self, household: HouseholdKey, judgement: &Judgement) -> Value {
-        let level = self.policy.level_letters.get(judgement.level as usize);
         json!({"household": self.household_key(household), "score": judgement.score, "category": judgement.category,
-               "level_score": judgement.level_score, "level": level})
+               "level_score": judgement.level_score, "level": self.level(judgement.level)})
+    }
+
+    /// The letter of a level; nothing where the package has none.
+    pub fn level(&self, level: u8) -> Option<&str> {
+        self.policy.level_letters.get(usize::from(level)).map(String::as_str)
     }
 
     /// A row of the view `decisions`.

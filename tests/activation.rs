@@ -10,7 +10,7 @@ use shanyraq::commands::load_package;
 use shanyraq::engine::Engine;
 use shanyraq::intake::{Intake, Item, Schema};
 use shanyraq::journal::Own;
-use shanyraq::ledger::Reader;
+use shanyraq::ledger::{Reader, View};
 use shanyraq::packages::{Package, fingerprint};
 use shanyraq::pipeline::{Pipeline, Submission, ledger_file, propose};
 use shanyraq::views::Writer;
@@ -62,7 +62,7 @@ fn by_engine<'l>(package: &Package, bodies: impl IntoIterator<Item = &'l Vec<u8>
 
 fn in_ledger(data: &Path) -> BTreeSet<String> {
     let mut rows = BTreeSet::new();
-    Reader::open(&ledger_file(data)).unwrap().decisions(|row| rows.insert(row.to_string())).unwrap();
+    Reader::open(&ledger_file(data)).unwrap().view(View::Decisions, |row| rows.insert(row.to_string())).unwrap();
     rows
 }
 

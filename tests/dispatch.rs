@@ -199,7 +199,7 @@ impl World {
 
     fn reply(&mut self, phone: Phone, text: &str) {
         self.replies += 1;
-        self.heard.push(Heard::Reply { id: self.replies, phone, text: text.into() });
+        self.heard.push(Heard::Reply { id: self.replies, phone, text: text.into(), at: None });
     }
 
     /// Ends the epoch, and hands what waits to the network.
@@ -822,7 +822,7 @@ fn share_of_yes(funnel: Funnel, weather: Weather) -> f64 {
 fn heard(incoming: Incoming) -> Heard {
     match incoming {
         Incoming::Receipt { message } => Heard::Receipt { message, delivered: true },
-        Incoming::Reply { id, phone, text } => Heard::Reply { id, phone, text: text.into() },
+        Incoming::Reply { id, phone, text } => Heard::Reply { id, phone, text: text.into(), at: None },
     }
 }
 

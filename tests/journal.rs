@@ -334,7 +334,7 @@ proptest! {
             Entry::Refused { feed: "feed", line: seq, field: "", reason: &key, raw: &raw },
             Entry::Calendar(dataflows::model::Date(20_000)),
             Entry::Heartbeat { register: 300, date: dataflows::model::Date(1) },
-            Entry::Own(Own::Reply { id: u128::from(seq), phone: person, text: key.clone() }),
+            Entry::Own(Own::Reply { id: u128::from(seq), phone: person, text: key.clone(), at: (seq % 2 == 0).then_some(seq) }),
             Entry::Own(Own::Intents(vec![1, u128::MAX])),
         ];
         let mut bytes = Vec::new();

@@ -1,5 +1,5 @@
 use crate::registers::{iin, number};
-use dataflows::model::{Date, HouseholdKey, PersonId};
+use dataflows::model::{Date, HouseholdKey, Membership, Move, PersonId, Rejudged, Scores};
 use dataflows::policy::Policy;
 use fixtures::country::morning;
 use fixtures::lives::{is_calendar, lives, shuffle};
@@ -39,7 +39,9 @@ struct Replay {
     ledger: Ledger,
     history: History,
     /// Where everybody stands, by moves alone since the first date.
-    places: Option<BTreeMap<PersonId, HouseholdKey>>,
+    places: Option<BTreeMap<PersonId, Membership>>,
+    /// How every household is judged, by what is said of those judged otherwise alone.
+    scores: BTreeMap<HouseholdKey, Scores>,
 }
 
 impl Replay {
@@ -50,6 +52,7 @@ impl Replay {
             ledger: Ledger::new(Terms::from(&**policy)),
             history: History::default(),
             places: None,
+            scores: BTreeMap::new(),
         };
         for (index, line) in lines.iter().enumerate() {
             if is_calendar(line) || index % cut.commit_every == 0 {
@@ -75,6 +78,7 @@ impl Replay {
         let output = self.engine.commit();
         let stood = self.places.clone();
         self.check_moves(&output.moves);
+        self.check_scores(output.is_first, &output.rejudged);
         let resettled = Resettled { standings: &output.standings, moves: &output.moves };
         let effects = self.ledger.apply(output.epoch, output.date, resettled, &output.changes, &[]);
         self.history.fates.extend(effects.families.into_iter().map(|event| (event.date, event.fate)));
@@ -84,8 +88,9 @@ impl Replay {
     }
 
     /// Moves are all there is between where people stood and where they stand.
-    fn check_moves(&mut self, moves: &[(PersonId, HouseholdKey, HouseholdKey)]) {
-        let stand: BTreeMap<_, _> = self.engine.members().map(|(household, person, _)| (person, household)).collect();
+    fn check_moves(&mut self, moves: &[Move]) {
+        let place = |(household, person, role)| (person, Membership { household, role });
+        let stand: BTreeMap<_, _> = self.engine.members().map(place).collect();
         if self.engine.today() == Date::BEFORE_ALL {
             return;
         }
@@ -95,20 +100,39 @@ impl Replay {
             return;
         };
         for (person, from, to) in moves {
-            assert_eq!(places.remove(person).unwrap_or(HouseholdKey::NONE), *from, "{person}");
-            if *to != HouseholdKey::NONE {
+            assert_eq!(places.remove(person).unwrap_or(Membership::OUTSIDE), *from, "{person}");
+            if *to != Membership::OUTSIDE {
                 places.insert(*person, *to);
             }
         }
         assert_eq!(*places, stand);
     }
 
+    /// What is said of households judged otherwise is all that differs.
+    fn check_scores(&mut self, is_first: bool, rejudged: &[Rejudged]) {
+        assert!(!is_first || rejudged.is_empty() && self.scores.is_empty(), "how households are judged at first is no change");
+        let stand = self.engine.judgements().map(|(household, _, judgement)| (household, judgement.scores()));
+        let stand: BTreeMap<_, _> = stand.filter(|_| self.places.is_some()).collect();
+        for (household, scores) in rejudged {
+            let before = match scores {
+                Some(scores) => self.scores.insert(*household, *scores),
+                None => self.scores.remove(household),
+            };
+            assert_ne!(before, *scores, "{household:?} is said to be judged otherwise");
+        }
+        if is_first {
+            self.scores.clone_from(&stand);
+        }
+        assert_eq!(self.scores, stand);
+    }
+
     /// Keeps the ids at the end of a date: whoever is counted has one, and there are more only of families that wait for somebody.
-    fn note(&mut self, date: Date, stood: &BTreeMap<PersonId, HouseholdKey>) {
+    fn note(&mut self, date: Date, stood: &BTreeMap<PersonId, Membership>) {
         let families: Families = self.ledger.lineage().families().collect();
         let ids: BTreeSet<FamilyId> = families.values().copied().collect();
         assert_eq!(ids.len(), families.len(), "no two families share an id on {date:?}");
-        let (away, counted): (Vec<HouseholdKey>, Vec<_>) = stood.values().partition(|household| household.is_excluded());
+        let (away, counted): (Vec<HouseholdKey>, Vec<_>) =
+            stood.values().map(|place| place.household).partition(|household| household.is_excluded());
         let households = BTreeSet::from_iter(counted);
         assert!(households.iter().all(|household| families.contains_key(household)), "every household has an id on {date:?}");
         assert!(families.len() <= households.len() + away.len(), "no other has one on {date:?}");

@@ -218,6 +218,10 @@ fn a_backup_of_a_pipeline_at_work_is_whole() {
     assert!(outcome["snapshot"].as_u64() > Some(0) && !scratch.exists(), "{outcome}");
     copy_data(&data, &again).unwrap_or_else(|failure| panic!("{failure}"));
     let sql = rusqlite::Connection::open(ledger_file(&again)).unwrap();
+    assert!(sql.execute("UPDATE households SET kind = 'whole' WHERE kind = 'full'", []).unwrap() > 0);
+    let error = drill(&again, &scratch, true).unwrap_err().to_string();
+    assert!(error.contains("the ledger's file has other households than what follows from the journal"), "{error}");
+    sql.execute("UPDATE households SET kind = 'full' WHERE kind = 'whole'", []).unwrap();
     assert!(sql.execute("UPDATE decisions SET amount = amount + 1", []).unwrap() > 0);
     let error = drill(&again, &scratch, true).unwrap_err().to_string();
     assert!(error.contains("different [\"decisions\"] follow"), "{error}");

@@ -35,7 +35,7 @@ pub use proposal::{Proposal, Weigh};
 pub use rights::{Right, Trace};
 pub use source::{Place, nearest};
 
-use crate::model::{Date, FaultKind, Ground, Outcome, PersonId, PersonKind, Role};
+use crate::model::{Date, FaultKind, Ground, Outcome, PersonId, PersonKind, Role, Scores};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
@@ -290,7 +290,7 @@ pub const BUILT_IN_SLOTS: usize = 2;
 
 /// A household's sums: one number per slot, and how many members' share of a slot is unknown, by reason; and what its members
 /// claim, in no order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     pub values: Vec<i64>,
     /// `(slot, reason, members)`, sorted, without zero counts.
@@ -322,6 +322,13 @@ pub struct Judgement {
     /// Index into the level letters, 0 = A; 255 when the package has none.
     pub level: u8,
     pub entitlements: Vec<Entitlement>,
+}
+
+impl Judgement {
+    pub fn scores(&self) -> Scores {
+        let Judgement { score, category, level_score, level, .. } = *self;
+        Scores { score, category, level_score, level }
+    }
 }
 
 /// A dated number that rules name in capitals.

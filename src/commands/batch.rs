@@ -8,7 +8,7 @@ use crate::rights::Rights;
 use crate::sources::{Feed, MAX_SHRINK, Quarantined, Snapshot, write_quarantine};
 use crate::views::Writer as Rows;
 use clap::Args;
-use dataflows::model::{Fault, HouseholdKey, PersonId, Role};
+use dataflows::model::Fault;
 use dataflows::policy::Policy;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -213,15 +213,8 @@ impl Run<'_> {
     fn write_households(&mut self) -> Result<(), Failure> {
         let (engine, Book { rows, outputs, .. }) = (&mut self.load.engine, &mut self.book);
         if outputs.wants(View::Households) {
-            let mut members: Vec<(PersonId, Role)> = Vec::new();
-            let mut current = HouseholdKey::NONE;
-            for (household, person, role) in engine.members().chain([(HouseholdKey::NONE, 0, Role::Outside)]) {
-                if household != current && !members.is_empty() {
-                    outputs.write(View::Households, &rows.household(current, &members))?;
-                    members.clear();
-                }
-                current = household;
-                members.push((person, role));
+            for (household, members) in engine.households() {
+                outputs.write(View::Households, &rows.household(household, &members))?;
             }
         }
         if [View::Indicators, View::Criteria, View::Categories].iter().any(|view| outputs.wants(*view)) {

@@ -101,9 +101,6 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     }
     // One JSON object a line: names of files and epochs, never of people.
     tracing_subscriber::fmt().json().flatten_event(true).with_target(false).with_writer(std::io::stderr).init();
-    if configuration.workers > 1 && configuration.audited_families > 0 {
-        tracing::warn!("with several workers nothing is audited");
-    }
     let Configuration { listen, watch, maps, tokens, .. } = configuration.clone();
     let leave = configuration.leave()?;
     let setup = Setup {

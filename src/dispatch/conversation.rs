@@ -214,7 +214,7 @@ pub enum Event {
     /// A day may have passed.
     Tick,
     /// The answer, and a hash of the reply's text.
-    Yes(u64),
+    Yes(Consent),
     No,
     Unclear,
     AccountKnown,
@@ -319,7 +319,10 @@ impl HeldBack {
 /// A yes, as it must be proven later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consent {
+    /// The business date.
     pub on: Date,
+    /// By the clock, in seconds since the beginning of 1970, if that is known.
+    pub at: Option<u64>,
     pub reply_hash: u64,
 }
 
@@ -449,7 +452,7 @@ pub fn step(mut conversation: Conversation, event: Event, context: &Context) -> 
         Event::Unreachable => unreachable(&mut conversation),
         Event::Reachable => reachable(&mut conversation),
         Event::Tick => tick(&mut conversation, context),
-        Event::Yes(reply_hash) => yes(&mut conversation, reply_hash, context),
+        Event::Yes(consent) => yes(&mut conversation, consent, context),
         Event::No => no(&mut conversation, context.today),
         Event::Unclear => unclear(&mut conversation),
         Event::AccountKnown => account_known(&mut conversation, context),
@@ -589,12 +592,12 @@ fn repeat(conversation: &mut Conversation, context: &Context) -> Vec<Act> {
     }
 }
 
-fn yes(conversation: &mut Conversation, reply_hash: u64, context: &Context) -> Vec<Act> {
+fn yes(conversation: &mut Conversation, consent: Consent, context: &Context) -> Vec<Act> {
     if !conversation.stage.awaits_answer() {
         return Vec::new();
     }
     conversation.stage = Stage::Consented;
-    conversation.consent = Some(Consent { on: context.today, reply_hash });
+    conversation.consent = Some(consent);
     proceed(conversation, context)
 }
 

@@ -71,11 +71,13 @@ pub enum Heard {
     },
     /// What a number means to the house.
     Renumbered(Renumbering),
-    /// What somebody wrote back; `id` is the network's, the same when it delivers twice.
+    /// What somebody wrote back; `id` is the network's, the same when it delivers twice. `at`: when it came, in seconds since the
+    /// beginning of 1970, if that is known.
     Reply {
         id: u128,
         phone: Phone,
         text: Box<str>,
+        at: Option<u64>,
     },
     /// The network says whether a text arrived.
     Receipt {
@@ -323,7 +325,7 @@ impl Desk {
                 self.due.extend(self.concerning(*person));
                 Vec::new()
             }
-            Heard::Reply { id, phone, text } => self.reply(*id, *phone, text),
+            Heard::Reply { id, phone, text, at } => self.reply(*id, *phone, text, *at),
             Heard::Receipt { .. } => Vec::new(),
         }
     }
@@ -386,7 +388,7 @@ impl Desk {
     }
 
     /// A reply to whatever waits for one on this number; where it cannot be told which is meant, each is clarified.
-    fn reply(&mut self, id: u128, phone: Phone, text: &str) -> Vec<Action> {
+    fn reply(&mut self, id: u128, phone: Phone, text: &str, at: Option<u64>) -> Vec<Action> {
         if !self.replies.insert(id) {
             return Vec::new();
         }
@@ -394,10 +396,10 @@ impl Desk {
         let open = self.open_by_phone.get(&phone).cloned().unwrap_or_default();
         let (asked, accounts): (BTreeSet<_>, BTreeSet<_>) =
             open.into_iter().partition(|right| self.conversations[right].stage.awaits_answer());
-        let hash = xxh3_64(text.as_bytes());
+        let consent = Consent { on: self.today, at, reply_hash: xxh3_64(text.as_bytes()) };
         let (event, tag) = match reply::parse(text) {
             Reply::Account(_) if !accounts.is_empty() => return self.account_written(accounts),
-            Reply::Yes(tag) => (Event::Yes(hash), tag),
+            Reply::Yes(tag) => (Event::Yes(consent), tag),
             Reply::No(tag) => (Event::No, tag),
             Reply::Account(_) | Reply::Unclear => (Event::Unclear, None),
         };

@@ -8,8 +8,8 @@ pub mod outcome;
 
 use dataflows::aliases::Aliases;
 use dataflows::model::{
-    Change, ChangeKind, Date, Epoch, EpochAnswer, Fault, HouseholdKey, Ignored, Membership, Move, PersonId, Renumbering, Restanding, Role,
-    Standing, Update,
+    Change, ChangeKind, Date, Epoch, EpochAnswer, Fault, HouseholdKey, Ignored, Membership, Move, PersonId, Rejudged, Renumbering,
+    Restanding, Role, Standing, Update,
 };
 use dataflows::operators::{Restorer, Saver};
 use dataflows::policy::file::Record;
@@ -43,8 +43,12 @@ pub struct EpochOutput {
     /// Faults that appeared (+1) and ended (−1), sorted.
     pub faults: Vec<(Fault, isize)>,
     pub standings: Vec<Restanding>,
-    /// Who moved between households, in the order of people; see [`EpochAnswer::moves`].
+    /// Who moved between households or has another role, in the order of people; see [`EpochAnswer::moves`].
     pub moves: Vec<Move>,
+    /// Households with other scores, in the order of their keys.
+    pub rejudged: Vec<Rejudged>,
+    /// Nothing was said before: where everybody stands is told by views alone.
+    pub is_first: bool,
     /// Households whose sums changed.
     pub rows_changed: u64,
     pub ignored: Ignored,
@@ -181,6 +185,7 @@ impl Engine {
         if !rewritten.is_empty() {
             self.send(0, Command::Rewrite(rewritten));
         }
+        let is_first = self.told.is_none() && self.today > Date::BEFORE_ALL;
         if self.today > Date::BEFORE_ALL {
             let now = self.circumstances();
             if self.told.as_ref() != Some(&now) {
@@ -196,6 +201,8 @@ impl Engine {
             faults,
             standings: Vec::new(),
             moves: Vec::new(),
+            rejudged: Vec::new(),
+            is_first,
             rows_changed: 0,
             ignored: Ignored::default(),
             renumbered,
@@ -211,6 +218,7 @@ impl Engine {
             output.faults.extend(answer.faults);
             output.standings.extend(answer.standings);
             output.moves.extend(answer.moves);
+            output.rejudged.extend(answer.rejudged);
             output.rows_changed += answer.rows_changed;
             output.ignored += answer.ignored;
         }
@@ -222,6 +230,7 @@ impl Engine {
         differential_dataflow::consolidation::consolidate(&mut output.faults);
         output.standings.sort_unstable();
         output.moves.sort_unstable();
+        output.rejudged.sort_unstable_by_key(|(household, _)| *household);
         output
     }
 
@@ -254,6 +263,19 @@ impl Engine {
     /// for its reader, and would answer nobody.
     pub fn members(&mut self) -> impl Iterator<Item = (HouseholdKey, PersonId, Role)> + use<'_> {
         merge(self.view(|_, to| Command::Members(to)), |member| *member)
+    }
+
+    /// The members of each household, in the order of keys.
+    pub fn households(&mut self) -> impl Iterator<Item = (HouseholdKey, Vec<(PersonId, Role)>)> + use<'_> {
+        let mut members = self.members().peekable();
+        std::iter::from_fn(move || {
+            let (household, person, role) = members.next()?;
+            let mut family = vec![(person, role)];
+            while let Some((_, person, role)) = members.next_if(|(other, ..)| *other == household) {
+                family.push((person, role));
+            }
+            Some((household, family))
+        })
     }
 
     /// All households, judged as they stand, in the order of keys.
@@ -408,7 +430,7 @@ fn worker_channels() -> (WorkerHandle, WorkerEnds) {
 /// What a worker's house concluded of everybody it keeps.
 pub fn conclusions(house: &House, now: &Circumstances) -> Conclusions {
     let mut conclusions = Conclusions { rights: house.rights(now), ..Conclusions::default() };
-    house.members(|(household, person, _)| conclusions.places.push((person, household)));
+    house.members(|(household, person, role)| conclusions.places.push((person, Membership { household, role })));
     house.judgements(now, |household, _, judgement| {
         conclusions.standings.push((household, Standing { category: judgement.category, level: judgement.level }));
     });

@@ -3,7 +3,7 @@
 use crate::ledger::right_of;
 use crate::views::Writer;
 use dataflows::decisions::{change, standing};
-use dataflows::model::{Change, ChangeKind, Decision, Ground, HouseholdKey, Move, PersonId, Restanding, Standing};
+use dataflows::model::{Change, ChangeKind, Decision, Ground, HouseholdKey, Membership, Move, PersonId, Restanding, Standing};
 use dataflows::policy::{Policy, Right};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Conclusions {
     pub(super) rights: Vec<Right>,
-    pub(super) places: Vec<(PersonId, HouseholdKey)>,
+    pub(super) places: Vec<(PersonId, Membership)>,
     pub(super) standings: Vec<(HouseholdKey, Standing)>,
 }
 
@@ -25,7 +25,7 @@ pub struct Outcome {
     /// The decisions that stand, those in doubt among them, in their order; none of a number given up in secret.
     pub decisions: Vec<Decision>,
     /// Everybody who has a place, in the order of people.
-    places: Vec<(PersonId, HouseholdKey)>,
+    places: Vec<(PersonId, Membership)>,
     /// In the order of households.
     standings: Vec<(HouseholdKey, Standing)>,
 }
@@ -91,7 +91,7 @@ pub fn compare(before: Outcome, now: Outcome, secret: &BTreeSet<PersonId>) -> Co
     for pair in pairs_of(before.places, now.places) {
         let (person, was, is) = pair;
         if was != is {
-            let place = |place: Option<HouseholdKey>| place.unwrap_or(HouseholdKey::NONE);
+            let place = |place: Option<Membership>| place.unwrap_or(Membership::OUTSIDE);
             comparison.moves.push((person, place(was), place(is)));
         }
     }

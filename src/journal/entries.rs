@@ -7,6 +7,7 @@ use dataflows::model::Date;
 use dataflows::policy::FieldType;
 use dataflows::policy::file::{read_varint, unzigzag, write_varint, zigzag};
 use serde::{Deserialize, Serialize};
+use std::time::SystemTime;
 
 /// What the numbers in a segment mean.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,13 +112,28 @@ pub enum Own {
     /// Whether a part of a text arrived at this number, by the centre's name for it; `reference` is ours for the text, if it was given back.
     Delivery { name: String, reference: Option<u16>, phone: u64, delivered: bool },
     /// What somebody wrote back; `id` is the network's.
-    Reply { id: u128, phone: u64, text: String },
+    /// `at`: when it came, in seconds since the beginning of 1970; those of old have none.
+    Reply {
+        id: u128,
+        phone: u64,
+        text: String,
+        #[serde(default)]
+        at: Option<u64>,
+    },
     /// Nothing of this is taken in or handed over, or it is again.
     Paused { what: Pausable, paused: bool },
     /// This package is in force from the first later epoch on whose date is not before this one.
     Activated { package: String, from: Date },
     /// These rows of the quarantine need nobody's attention any more.
     Settled { rows: Vec<u64>, how: Settlement },
+}
+
+impl Own {
+    /// A reply that comes now.
+    pub fn reply(id: u128, phone: u64, text: String) -> Own {
+        let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|time| time.as_secs());
+        Own::Reply { id, phone, text, at }
+    }
 }
 
 /// What an operator may pause.

@@ -148,8 +148,9 @@ impl Lineage {
             day.keys.entry(*key).or_insert((before.is_some(), false)).1 = now.is_some();
         }
         // On the first date families come from nowhere, whatever part of them was said in its first epoch.
-        for (person, from, to) in moves.iter().filter(|_| !self.families.is_empty()) {
-            day.moves.entry(*person).or_insert((*from, *to)).1 = *to;
+        let moved = |(_, from, to): &&Move| from.household != to.household && !self.families.is_empty();
+        for (person, from, to) in moves.iter().filter(moved) {
+            day.moves.entry(*person).or_insert((from.household, to.household)).1 = to.household;
         }
         ended
     }

@@ -5,16 +5,21 @@
 //! of the same call. Until [`Ledger::go_live`] decisions are stored as the baseline, and nobody is written to.
 
 mod checkpoints;
+mod families;
 mod lineage;
 mod outbox;
+mod reader;
 mod reports;
 mod store;
+mod tables;
 
 pub use checkpoints::sync_ledger;
 pub use lineage::{FamilyEvent, FamilyId, Fate, Lineage, Resettled};
 pub use outbox::{Message, Outbox, Status, reference_of};
+pub use reader::{Brought, Reader, Refused, Verified, View};
 pub use reports::Report;
-pub use store::{Brought, Page, Reader, Refused, Store, StoreFailure, Verified};
+pub use store::{Page, Store};
+pub use tables::StoreFailure;
 
 use crate::dispatch::conversation::WINDOW_DAYS;
 use crate::dispatch::{Action, Case, Desk, Heard, HeldBack, Note, Phone, RightKey, Standing, Step, Terms, Text};

@@ -5,169 +5,30 @@
 //! suffix of epochs a crash takes from it is told again from the journal. Its chain of changes must then come out as it was.
 
 use super::checkpoints::checkpoints;
+use super::families;
+use super::tables::{FORMAT, Said, StoreFailure, TABLES, hex, other_format};
 use super::{Effects, Ledger, Message, right_of};
 use crate::beside::Beside;
 use crate::dispatch::{Case, Consent, Conversation, Note, RightKey, Terms};
+use crate::engine::Engine;
 use crate::journal::Own;
 use crate::packages::{fingerprint, title};
 use crate::sources::Quarantined;
 use crate::views::Writer;
-use dataflows::model::{Change, ChangeKind, Date, Epoch, Ignored};
+use dataflows::model::{Change, ChangeKind, Date, Epoch, Ignored, Move, Rejudged};
 use dataflows::policy::Policy;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use serde::Serialize;
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use xxhash_rust::xxh3::xxh3_128;
 
 /// How long the file may not know of epochs that bring nothing to write.
 const BEHIND_MAX: Duration = Duration::from_millis(100);
 
-/// The form of the tables; another one is another program's.
-const FORMAT: i64 = 5;
-
-const TABLES: &str = "
-    CREATE TABLE IF NOT EXISTS meta(
-        format INTEGER NOT NULL, frontier INTEGER NOT NULL, date TEXT, live INTEGER NOT NULL, chain TEXT NOT NULL, policy TEXT NOT NULL,
-        package TEXT NOT NULL);
-    CREATE TABLE IF NOT EXISTS policies(epoch INTEGER PRIMARY KEY, date TEXT, policy TEXT NOT NULL, package TEXT NOT NULL);
-    CREATE TABLE IF NOT EXISTS epochs(
-        epoch INTEGER PRIMARY KEY, date TEXT, duplicates INTEGER, superseded INTEGER, expired INTEGER, changed INTEGER);
-    CREATE TABLE IF NOT EXISTS decisions(
-        person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, decision TEXT, household TEXT, outcome TEXT, amount INTEGER,
-        \"from\" TEXT, until TEXT, reasons TEXT, silent TEXT, epoch INTEGER, PRIMARY KEY(person, benefit, ground, period)) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS changes(
-        change INTEGER PRIMARY KEY, epoch INTEGER, date TEXT, decision TEXT, person TEXT, benefit TEXT, kind TEXT,
-        chain TEXT);
-    CREATE INDEX IF NOT EXISTS changes_by_person ON changes(person);
-    CREATE TABLE IF NOT EXISTS outbox(
-        message TEXT PRIMARY KEY, epoch INTEGER, date TEXT, person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, round INTEGER,
-        kind TEXT, phone TEXT, status TEXT, text TEXT) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS offers(
-        person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, round INTEGER, stage TEXT, since TEXT, lost TEXT, quiet_until TEXT,
-        phone TEXT, refusal TEXT, silent TEXT, epoch INTEGER, PRIMARY KEY(person, benefit, ground, period)) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS consents(
-        person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, round INTEGER, date TEXT, policy TEXT, reply TEXT, epoch INTEGER,
-        PRIMARY KEY(person, benefit, ground, period, round)) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS cases(
-        number INTEGER PRIMARY KEY, epoch INTEGER, date TEXT, \"case\" TEXT, change TEXT, person TEXT, benefit TEXT, ground TEXT, period TEXT,
-        round INTEGER, amount INTEGER, \"from\" TEXT, until TEXT, consented TEXT);
-    CREATE TABLE IF NOT EXISTS notes(
-        number INTEGER PRIMARY KEY, epoch INTEGER, date TEXT, kind TEXT, person TEXT, benefit TEXT, ground TEXT, period TEXT, phone TEXT);
-    CREATE TABLE IF NOT EXISTS quarantine(
-        number INTEGER PRIMARY KEY, epoch INTEGER, feed TEXT, line INTEGER, field TEXT, reason TEXT, raw BLOB, state TEXT NOT NULL);
-";
-
-/// What must not be found: rights about which neither anything was said nor anything says why not, texts without a conversation, conversations in
-/// which something was said and no text, yeses to nothing, and what was said twice.
-const ACCOUNTS: [(&str, &str); 6] = [
-    (
-        "outbox: the same was written twice",
-        "SELECT min(message) FROM outbox GROUP BY person, benefit, ground, period, round, kind HAVING count(*) > 1 LIMIT 1",
-    ),
-    (
-        "outbox: a message is about no right that there is a conversation about",
-        "SELECT message FROM outbox WHERE NOT EXISTS (SELECT 1 FROM offers WHERE offers.person = outbox.person AND offers.benefit = outbox.benefit
-         AND offers.ground = outbox.ground AND offers.period = outbox.period AND offers.round >= outbox.round) LIMIT 1",
-    ),
-    (
-        "offers: somebody was written to, and there is no message",
-        "SELECT person || ' ' || benefit FROM offers WHERE phone IS NOT NULL AND stage IN ('noticed', 'sent1', 'sent2', 'no_answer', 'declined', 'consented', 'wait_account',
-         'no_account', 'case', 'assigned', 'rejected', 'paid') AND NOT EXISTS (SELECT 1 FROM outbox WHERE offers.person = outbox.person
-         AND offers.benefit = outbox.benefit AND offers.ground = outbox.ground AND offers.period = outbox.period AND offers.round = outbox.round) LIMIT 1",
-    ),
-    (
-        "cases: a case is opened without a yes",
-        "SELECT \"case\" FROM cases WHERE change = 'opened' AND NOT EXISTS (SELECT 1 FROM consents WHERE consents.person = cases.person
-         AND consents.benefit = cases.benefit AND consents.ground = cases.ground AND consents.period = cases.period
-         AND consents.round = cases.round) LIMIT 1",
-    ),
-    (
-        "consents: a yes is to nothing that was offered",
-        "SELECT person || ' ' || benefit FROM consents WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE consents.person = outbox.person
-         AND consents.benefit = outbox.benefit AND consents.ground = outbox.ground AND consents.period = outbox.period
-         AND consents.round = outbox.round) LIMIT 1",
-    ),
-    (
-        "decisions: nobody was written to about a right, and nothing says why",
-        "SELECT person || ' ' || benefit FROM decisions WHERE silent IS NULL AND NOT EXISTS (SELECT 1 FROM offers WHERE offers.person = decisions.person
-         AND offers.benefit = decisions.benefit AND offers.ground = decisions.ground AND offers.period = decisions.period AND (offers.silent IS NOT NULL
-         OR EXISTS (SELECT 1 FROM outbox WHERE offers.person = outbox.person AND offers.benefit = outbox.benefit AND offers.ground = outbox.ground
-         AND offers.period = outbox.period AND offers.round = outbox.round))) LIMIT 1",
-    ),
-];
-
-/// Why the ledger's file cannot be used.
-#[derive(Debug)]
-pub enum StoreFailure {
-    Sql(rusqlite::Error),
-    /// It was written by a program that keeps other tables.
-    Format(i64),
-    /// Such a file cannot be put aside.
-    Aside(io::Error),
-    /// The journal tells another story than the one that is written here.
-    Parted {
-        epoch: Epoch,
-        written: String,
-        told: String,
-    },
-    /// What is written here ends before the base of the journal.
-    Behind {
-        written: Epoch,
-        base: Epoch,
-    },
-    /// The journal ends before what is written here.
-    Ahead {
-        written: Epoch,
-        journal: Epoch,
-    },
-}
-
-impl fmt::Display for StoreFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StoreFailure::Sql(error) => write!(f, "ledger: {error}"),
-            StoreFailure::Format(format) => {
-                write!(
-                    f,
-                    "ledger: of format {format}, this program keeps format {FORMAT}; the journal was compacted, so that it cannot be written anew"
-                )
-            }
-            StoreFailure::Aside(error) => write!(f, "ledger: of another format, and cannot be put aside: {error}"),
-            StoreFailure::Ahead { written, journal } => {
-                write!(f, "ledger: holds epoch {written}, but the journal ends with {journal}: part of the journal is missing")
-            }
-            StoreFailure::Behind { written, base } => {
-                write!(
-                    f,
-                    "ledger: ends with epoch {written}, but the journal begins with {}: what is missing must come from a backup",
-                    base + 1
-                )
-            }
-            StoreFailure::Parted { epoch, written, told } => {
-                write!(
-                    f,
-                    "ledger: at epoch {epoch} its chain of changes is {written}, but the journal leads to {told}: one of them was altered"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for StoreFailure {}
-
-impl From<rusqlite::Error> for StoreFailure {
-    fn from(error: rusqlite::Error) -> Self {
-        StoreFailure::Sql(error)
-    }
-}
+/// Statements that stay prepared: more than there are here.
+const STATEMENTS_MAX: usize = 64;
 
 /// The file, open for one writer.
 pub struct Store {
@@ -207,6 +68,10 @@ pub struct Page<'a> {
     pub changes: &'a [Change],
     /// The same as the ledger calls what they are about.
     pub in_ledger: &'a [Change],
+    pub moves: &'a [Move],
+    pub rejudged: &'a [Rejudged],
+    /// Whether families are to be written as they stand, since all of them are other than before.
+    pub families_anew: bool,
     pub texts: &'a [Message],
     /// Rights whose conversations began or went on.
     pub offers: &'a BTreeSet<RightKey>,
@@ -224,7 +89,8 @@ impl Page<'_> {
     fn rows(&self) -> usize {
         let told = self.ended.len() + self.changes.len() + self.refused.len() + self.texts.len() + self.offers.len() + self.own.len();
         let done = self.effects.cases_opened.len() + self.effects.cases_withdrawn.len() + self.effects.notes.len();
-        told + done + usize::from(self.ignored != Ignored::default() || self.expired > 0)
+        let families = self.moves.len() + self.rejudged.len() + usize::from(self.families_anew);
+        told + done + families + usize::from(self.ignored != Ignored::default() || self.expired > 0)
     }
 }
 
@@ -235,6 +101,7 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         if let Some(format) = other_format(&connection)? {
             return Err(StoreFailure::Format(format));
         }
@@ -307,8 +174,9 @@ impl Store {
         }
     }
 
-    /// Writes what an epoch brought, once; of one that is written already it checks that the journal tells the same.
-    pub fn write(&mut self, ledger: &Ledger, page: &Page<'_>) -> Result<(), StoreFailure> {
+    /// Writes what an epoch brought, once; of one that is written already it checks that the journal tells the same. The engine is asked
+    /// where families are written anew.
+    pub fn write(&mut self, ledger: &Ledger, page: &Page<'_>, engine: &mut Engine) -> Result<(), StoreFailure> {
         let told = hex(ledger.chain());
         if page.epoch <= self.frontier {
             self.rows_before = None;
@@ -332,6 +200,13 @@ impl Store {
         write_cases(&transaction, ledger.desk().terms(), page)?;
         write_notes(&transaction, ledger.desk().terms(), page)?;
         write_refused(&transaction, page)?;
+        match page.families_anew {
+            true => families::write_all(&transaction, rows, page.epoch, engine)?,
+            false => {
+                families::write_moves(&transaction, rows, page.epoch, page.moves)?;
+                families::write_rejudged(&transaction, rows, page.epoch, page.rejudged)?;
+            }
+        }
         let changed = page.ended.iter().chain(page.changes).filter(|change| change.is_of_decision()).count();
         let Ignored { duplicates, superseded } = page.ignored;
         transaction.prepare_cached("INSERT INTO epochs VALUES (?, ?, ?, ?, ?, ?)")?.execute(params![
@@ -379,14 +254,6 @@ fn write_passed(connection: &Connection, Passed { epoch, date, live, chain }: &P
         fingerprint(policy)
     ])?;
     Ok(())
-}
-
-/// The form of the tables of a file that another program wrote.
-fn other_format(connection: &Connection) -> rusqlite::Result<Option<i64>> {
-    let begun: bool = connection.query_row("SELECT count(*) > 0 FROM sqlite_master WHERE name = 'meta'", [], |row| row.get(0))?;
-    let format = || connection.query_row("SELECT format FROM meta", [], |row| row.get(0)).optional();
-    let format: Option<i64> = if begun { format()? } else { None };
-    Ok(format.filter(|format| *format != FORMAT))
 }
 
 /// Changes, each with the reason why there is no conversation about the right, if there is none.
@@ -471,7 +338,7 @@ fn write_texts(transaction: &Transaction<'_>, terms: &Terms, texts: &[Message]) 
 /// Where conversations are, and the yeses among them: to texts of which package, and what was replied, by its hash.
 fn write_offers(transaction: &Transaction<'_>, ledger: &Ledger, policy: &str, page: &Page<'_>) -> Result<(), StoreFailure> {
     let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO offers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
-    let mut agree = transaction.prepare_cached("INSERT OR IGNORE INTO consents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut agree = transaction.prepare_cached("INSERT OR IGNORE INTO consents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     let day = |date: Date| (date != Date::NEVER && date != Date::BEFORE_ALL).then(|| date.to_string());
     // What a social worker is told is written to nobody.
     let to_worker = |right: &RightKey| ledger.desk().terms().benefit(right.benefit).to_worker.then_some("to_worker");
@@ -494,9 +361,9 @@ fn write_offers(transaction: &Transaction<'_>, ledger: &Ledger, policy: &str, pa
             ledger.held_back(right).map_or_else(|| to_worker(right), |reason| Some(reason.name())),
             page.epoch
         ])?;
-        if let Some(Consent { on, reply_hash }) = consent {
+        if let Some(Consent { on, at, reply_hash }) = consent {
             let reply = format!("{reply_hash:016x}");
-            agree.execute(params![person, benefit, ground, period, round, day(*on), policy, reply, page.epoch])?;
+            agree.execute(params![person, benefit, ground, period, round, day(*on), at.map(time), policy, reply, page.epoch])?;
         }
     }
     Ok(())
@@ -543,6 +410,12 @@ fn names_of(terms: &Terms, right: &RightKey) -> [String; 4] {
     [terms.person.format(right.person), terms.benefit(right.benefit).id.clone(), terms.ground(&right.ground), period]
 }
 
+/// A time of the clock, given in seconds since the beginning of 1970.
+fn time(seconds: u64) -> String {
+    let (day, second) = (Date((seconds / 86_400) as i32), seconds % 86_400);
+    format!("{day}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
 fn write_refused(transaction: &Transaction<'_>, page: &Page<'_>) -> Result<(), StoreFailure> {
     let mut enter = transaction
         .prepare_cached("INSERT INTO quarantine(epoch, feed, line, field, reason, raw, state) VALUES (?, ?, ?, ?, ?, ?, 'waiting')")?;
@@ -558,210 +431,4 @@ fn write_refused(transaction: &Transaction<'_>, page: &Page<'_>) -> Result<(), S
         }
     }
     Ok(())
-}
-
-/// What a row of changes says.
-struct Said<'a> {
-    epoch: Epoch,
-    date: &'a str,
-    decision: &'a str,
-    person: &'a str,
-    benefit: &'a str,
-    kind: &'a str,
-}
-
-impl Said<'_> {
-    /// Its link in the chain, after the one before.
-    fn link(&self, before: &str) -> String {
-        let Said { epoch, date, decision, person, benefit, kind } = self;
-        let text = format!("{before}|{epoch}|{date}|{decision}|{person}|{benefit}|{kind}");
-        Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-fn hex(number: u128) -> String {
-    format!("{number:032x}")
-}
-
-/// A refused line that waits for somebody, or did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    pub number: u64,
-    pub row: Quarantined,
-    pub state: String,
-}
-
-/// What an epoch brought: records that changed nothing because of what was held, those that had expired when they came, and how many decisions
-/// changed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Brought {
-    pub duplicates: u64,
-    pub superseded: u64,
-    pub expired: u64,
-    pub changed: u64,
-}
-
-/// What a ledger's file holds, and the last link of its chain.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verified {
-    pub changes: u64,
-    pub decisions: u64,
-    pub texts: u64,
-    pub link: String,
-}
-
-/// The file as others read it, beside its writer.
-pub struct Reader(Connection);
-
-impl Reader {
-    pub fn open(path: &Path) -> Result<Reader, StoreFailure> {
-        Ok(Reader(Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?))
-    }
-
-    pub(super) fn connection(&self) -> &Connection {
-        &self.0
-    }
-
-    /// The last epoch that is written.
-    pub fn frontier(&self) -> Result<Epoch, StoreFailure> {
-        Ok(self.0.query_row("SELECT frontier FROM meta", [], |row| row.get(0))?)
-    }
-
-    /// Copies the file, as of one epoch.
-    pub fn copy_to(&self, path: &Path) -> Result<(), StoreFailure> {
-        self.0.execute("VACUUM INTO ?", [path.to_string_lossy()])?;
-        Ok(())
-    }
-
-    /// Of each table that tells what was decided and said, the sum of its rows' hashes.
-    pub fn digests(&self) -> Result<BTreeMap<String, String>, StoreFailure> {
-        let mut digests = BTreeMap::new();
-        for table in ["policies", "decisions", "changes", "outbox", "offers", "consents", "cases", "notes", "quarantine"] {
-            let mut query = self.0.prepare(&format!("SELECT * FROM {table}"))?;
-            let columns = query.column_count();
-            let (mut rows, mut digest) = (query.query([])?, 0_u128);
-            while let Some(row) = rows.next()? {
-                let values = (0..columns).map(|column| Ok(format!("{:?}", row.get_ref(column)?)));
-                let row = values.collect::<rusqlite::Result<Vec<String>>>()?.join("|");
-                digest = digest.wrapping_add(xxh3_128(row.as_bytes()));
-            }
-            digests.insert(table.to_owned(), hex(digest));
-        }
-        Ok(digests)
-    }
-
-    /// All decisions in force, as rows of the view `decisions`.
-    pub fn decisions(&self, mut each: impl FnMut(Value) -> bool) -> Result<(), StoreFailure> {
-        let mut query = self.0.prepare("SELECT decisions.*, policy FROM decisions, meta")?;
-        let mut rows = query.query([])?;
-        while let Some(row) = rows.next()? {
-            let text = |name: &str| row.get::<_, Option<String>>(name);
-            let reasons = text("reasons")?.and_then(|reasons| serde_json::from_str::<Value>(&reasons).ok());
-            let goes_on = each(json!({
-                "decision": text("decision")?, "person": text("person")?, "household": text("household")?, "benefit": text("benefit")?,
-                "ground": text("ground")?, "period": text("period")?.filter(|period| !period.is_empty()), "outcome": text("outcome")?,
-                "amount": row.get::<_, i64>("amount")?, "from": text("from")?, "until": text("until")?, "reasons": reasons,
-                "policy": text("policy")?,
-            }));
-            if !goes_on {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Changes after the one of this number, as rows of the view `changes`, each with its number as `token`; at most so many.
-    pub fn changes(&self, after: i64, limit: usize) -> Result<Vec<Value>, StoreFailure> {
-        let mut query = self
-            .0
-            .prepare_cached("SELECT change, date, decision, person, benefit, kind FROM changes WHERE change > ? ORDER BY change LIMIT ?")?;
-        let row = |row: &rusqlite::Row<'_>| {
-            let text = |at: usize| row.get::<_, String>(at);
-            Ok(
-                json!({ "token": row.get::<_, i64>(0)?, "date": text(1)?, "decision": text(2)?, "person": text(3)?, "benefit": text(4)?, "change": text(5)? }),
-            )
-        };
-        Ok(query.query_map(params![after, limit as i64], row)?.collect::<Result<_, _>>()?)
-    }
-
-    /// Cases opened and withdrawn after the one of this number, each with its number as `token`; at most so many. An agency that is told of one twice
-    /// knows it by its `case`.
-    pub fn cases(&self, after: i64, limit: usize) -> Result<Vec<Value>, StoreFailure> {
-        let mut query = self.0.prepare_cached("SELECT * FROM cases WHERE number > ? ORDER BY number LIMIT ?")?;
-        let row = |row: &rusqlite::Row<'_>| {
-            let text = |name: &str| row.get::<_, Option<String>>(name);
-            Ok(json!({
-                "token": row.get::<_, i64>("number")?, "case": text("case")?, "change": text("change")?, "date": text("date")?, "person": text("person")?,
-                "benefit": text("benefit")?, "ground": text("ground")?, "period": text("period")?.filter(|period| !period.is_empty()),
-                "amount": row.get::<_, i64>("amount")?, "from": text("from")?, "until": text("until")?, "consented": text("consented")?,
-            }))
-        };
-        Ok(query.query_map(params![after, limit as i64], row)?.collect::<Result<_, _>>()?)
-    }
-
-    /// Checks the chain of changes from its beginning, and that every text is about a right that was gained or changed before. The error
-    /// of the answer names the first row that does not fit.
-    pub fn verify(&self) -> Result<Result<Verified, String>, StoreFailure> {
-        let mut query =
-            self.0.prepare("SELECT change, epoch, date, decision, person, benefit, kind, chain FROM changes ORDER BY change")?;
-        let (mut rows, mut link, mut verified) = (query.query([])?, String::new(), Verified::default());
-        while let Some(row) = rows.next()? {
-            let text = |at: usize| row.get_ref(at).map(|text| text.as_str().unwrap_or_default());
-            let (number, chain): (u64, String) = (row.get(0)?, row.get(7)?);
-            let said = Said { epoch: row.get(1)?, date: text(2)?, decision: text(3)?, person: text(4)?, benefit: text(5)?, kind: text(6)? };
-            link = said.link(&link);
-            verified.changes += 1;
-            if link != chain || number != verified.changes {
-                return Ok(Err(format!("changes: the chain breaks at change {number}")));
-            }
-        }
-        for (what, query) in ACCOUNTS {
-            if let Some(row) = self.0.query_row(query, [], |row| row.get::<_, String>(0)).optional()? {
-                return Ok(Err(format!("{what} ({row})")));
-            }
-        }
-        let stray = "SELECT message FROM outbox WHERE NOT EXISTS (SELECT 1 FROM changes WHERE changes.person = outbox.person
-            AND changes.benefit = outbox.benefit AND changes.epoch <= outbox.epoch AND changes.kind IN ('gained', 'amount')) LIMIT 1";
-        if let Some(message) = self.0.query_row(stray, [], |row| row.get::<_, String>(0)).optional()? {
-            return Ok(Err(format!("outbox: message {message} is about no right that was ever gained")));
-        }
-        let count = |table: &str| self.0.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
-        (verified.decisions, verified.texts, verified.link) = (count("decisions")?, count("outbox")?, link);
-        Ok(Ok(verified))
-    }
-
-    /// How many texts are in which status.
-    pub fn texts_by_status(&self) -> Result<BTreeMap<String, u64>, StoreFailure> {
-        let mut query = self.0.prepare("SELECT status, count(*) FROM outbox GROUP BY status")?;
-        Ok(query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
-    }
-
-    /// Refused lines, oldest first.
-    pub fn refused(&self) -> Result<Vec<Refused>, StoreFailure> {
-        let mut query = self.0.prepare("SELECT number, feed, line, field, reason, raw, state FROM quarantine ORDER BY number")?;
-        let read = |row: &rusqlite::Row<'_>| {
-            let file: String = row.get(1)?;
-            let quarantined =
-                Quarantined { file: file.into(), line: row.get(2)?, field: row.get(3)?, reason: row.get(4)?, raw: row.get(5)? };
-            Ok(Refused { number: row.get(0)?, row: quarantined, state: row.get(6)? })
-        };
-        Ok(query.query_map([], read)?.collect::<Result<_, _>>()?)
-    }
-
-    /// How many refused lines wait for somebody.
-    pub fn waiting(&self) -> Result<u64, StoreFailure> {
-        Ok(self.0.query_row("SELECT count(*) FROM quarantine WHERE state = 'waiting'", [], |row| row.get(0))?)
-    }
-
-    /// What an epoch brought.
-    pub fn brought(&self, epoch: Epoch) -> Result<Brought, StoreFailure> {
-        let read = |row: &rusqlite::Row<'_>| {
-            Ok(Brought { duplicates: row.get(0)?, superseded: row.get(1)?, expired: row.get(2)?, changed: row.get(3)? })
-        };
-        Ok(self
-            .0
-            .query_row("SELECT duplicates, superseded, expired, changed FROM epochs WHERE epoch = ?", [epoch], read)
-            .optional()?
-            .unwrap_or_default())
-    }
 }

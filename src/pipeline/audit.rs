@@ -1,28 +1,26 @@
 //! The audit: families picked at random are computed once more, by the twin, from what is known of them now, and compared.
 //!
-//! A copy of the process picks them, and writes what the engine concluded of them beside the records of everybody on whom that may rest:
-//! their relatives, who is registered where they are, and so on. The twin (`fixtures/src/twin`) is told these records and nothing else. What it
-//! says of the families must be the same. With several workers no copy has everything, and nothing is audited.
+//! They are picked at a moment that is held still; what the engine concluded of them is asked there, and the records of everybody on whom that
+//! may rest: their relatives, who is registered where they are, and so on. The twin (`fixtures/src/twin`) is told these records and nothing
+//! else. What it says of the families must be the same.
 
 use super::Failure;
 use super::metrics::Metrics;
+use super::moment::Moment;
 use super::questions::Questions;
 use crate::beside::Beside;
 use crate::packages::{Packages, fingerprint};
-use crate::snapshot::in_a_copy;
-use dataflows::House;
 use dataflows::decisions::{ground_text, standing};
-use dataflows::model::{Date, HouseholdKey, Membership, Outcome, PersonId, Role};
+use dataflows::model::{Date, HouseholdKey, Outcome, PersonId, Role};
 use dataflows::persons::address;
 use dataflows::policy::file::{self, ABSENT, Record};
-use dataflows::policy::{Evaluator, FieldType, Judgement, Policy};
-use dataflows::records::Circumstances;
+use dataflows::policy::{Environment, Evaluator, FieldType, Judgement, Policy};
 use fixtures::twin::{Twin, World};
 use hashbrown::{HashMap, HashSet};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -49,35 +47,19 @@ impl Questions {
     /// Audits so many families, which `seed` picks.
     pub fn audit(&self, packages: &Packages, families: usize, seed: u64) -> Result<Audited, Failure> {
         let at = |error| Failure::Folder { path: self.data.clone(), error };
-        let path = self.place();
-        let asked = self.ask({
-            let path = path.clone();
-            move |engine, _| {
-                let (policy, now, several) = (engine.policy().clone(), engine.circumstances(), engine.of_several_numbers());
-                let heard: Vec<(u16, Date)> = engine.heard().collect();
-                let workers = engine.workers();
-                let package = fingerprint(&policy);
-                let copy = (workers == 1).then(|| {
-                    engine.with_houses(move |_, house| {
-                        in_a_copy(|| {
-                            let sample = Sample { house, policy: policy.clone(), now: &now, heard: &heard, several: &several };
-                            let mut out = BufWriter::new(File::create(&path)?);
-                            sample.write(families, seed, &mut out)?;
-                            out.flush()
-                        })
-                    })
-                });
-                (package, copy)
+        let sample = Sample::take(self.moment()?, families, seed).map_err(at)?;
+        let package = packages.load(&sample.package).map_err(at)?;
+        let mut audited = Audited { families: sample.families.len(), ..Audited::default() };
+        for (engine, lines) in sample.families {
+            let mut twin = Twin::new(&package.texts);
+            let told = lines.iter().try_for_each(|line| twin.feed(line.to_string().as_bytes()));
+            told.map_err(|what| at(io::Error::other(what)))?;
+            let by_twin = by_twin(&twin.evaluate(), engine["household"].as_str().unwrap_or_default());
+            if by_twin != engine {
+                audited.differing.push(json!({ "engine": engine, "twin": by_twin }));
             }
-        });
-        let Some((package, Some(copies))) = asked else { return Ok(Audited::default()) };
-        for copy in copies {
-            copy.and_then(crate::snapshot::Copy::wait).map_err(at)?;
         }
-        let package = packages.load(&package).map_err(at)?;
-        let audited = compare(&package.texts, BufReader::new(File::open(&path).map_err(at)?)).map_err(at);
-        fs::remove_file(path).map_err(at)?;
-        audited
+        Ok(audited)
     }
 }
 
@@ -93,7 +75,7 @@ pub(super) fn auditor(questions: Questions, packages: Packages, metrics: Arc<Met
                 Ok(audited) => tell(&questions, &metrics, &audited),
                 Err(failure) => tracing::error!(%failure, "no audit"),
             }
-            // The copy looks at everybody: of a whole country not every minute.
+            // Copies look at everybody: of a whole country not every minute.
             pause = PAUSE.max(REST * begun.elapsed().as_secs() as u32);
         }
     })
@@ -118,14 +100,12 @@ fn tell(questions: &Questions, metrics: &Metrics, audited: &Audited) {
     }
 }
 
-/// What is known of everybody, in a copy of the process.
-struct Sample<'h> {
-    house: &'h House,
-    policy: Arc<Policy>,
-    now: &'h Circumstances,
-    heard: &'h [(u16, Date)],
-    /// Numbers of people who have several: what is known of them is kept elsewhere.
-    several: &'h BTreeSet<PersonId>,
+/// What is to be compared.
+struct Sample {
+    /// The fingerprint of the package in force.
+    package: String,
+    /// Of each family what the engine concluded, and what is known of everybody on whom that may rest, as agencies would say it.
+    families: Vec<(Value, Vec<Value>)>,
 }
 
 /// A family that was picked, and everybody on whom what is concluded of it may rest.
@@ -135,29 +115,37 @@ struct Family {
     concerned: BTreeSet<PersonId>,
 }
 
-impl Sample<'_> {
-    /// For each family a line with what is concluded of it, then the records, then an empty line.
-    fn write(&self, families: usize, seed: u64, out: &mut impl Write) -> io::Result<()> {
-        let mut families = self.pick(families, seed);
+/// What is known of whom at a moment, as far as it was asked.
+struct Known {
+    moment: Moment,
+    policy: Arc<Policy>,
+    environment: Environment,
+    /// Nothing of those of whom nothing is known.
+    files: HashMap<PersonId, Option<Box<[u8]>>>,
+}
+
+impl Sample {
+    fn take(moment: Moment, families: usize, seed: u64) -> io::Result<Sample> {
+        let policy = moment.policy.clone();
+        let environment = policy.environment(moment.now.today, &moment.now.feeds);
+        let mut known = Known { moment, policy, environment, files: HashMap::new() };
+        let mut families = known.pick(families, seed)?;
         for _ in 0..STEPS {
-            self.reach_further(&mut families);
+            known.reach_further(&mut families)?;
             families.retain(|family| family.concerned.len() <= PEOPLE_MAX);
         }
-        for family in families.iter().filter(|family| family.concerned.is_disjoint(self.several)) {
-            writeln!(out, "{}", self.concluded(family.household, &family.members))?;
-            for line in self.lines(&family.concerned) {
-                writeln!(out, "{line}")?;
-            }
-            writeln!(out)?;
-        }
-        Ok(())
+        known.learn(&families)?;
+        let package = fingerprint(&known.policy);
+        let families = families.iter().filter(|family| family.concerned.is_disjoint(&known.moment.several)).collect::<Vec<_>>();
+        let told = families.into_iter().map(|family| Ok((known.concluded(family)?, known.lines(&family.concerned))));
+        Ok(Sample { package, families: told.collect::<io::Result<_>>()? })
     }
+}
 
+impl Known {
     /// Families of people who are picked by their place among all who have a family.
-    fn pick(&self, families: usize, seed: u64) -> Vec<Family> {
-        let is_housed = |place: Membership| place.household != HouseholdKey::NONE && !place.household.is_excluded();
-        let mut housed = 0;
-        self.house.files(|_, _, place| housed += usize::from(is_housed(place)));
+    fn pick(&mut self, families: usize, seed: u64) -> io::Result<Vec<Family>> {
+        let housed = self.moment.housed()?;
         let mut state = seed;
         let places: BTreeSet<usize> = (0..families.min(housed))
             .map(|_| {
@@ -166,47 +154,52 @@ impl Sample<'_> {
                 (state >> 33) as usize % housed
             })
             .collect();
-        let (mut members, mut at) = (BTreeMap::<HouseholdKey, BTreeMap<PersonId, Role>>::new(), 0);
-        self.house.files(|_, _, place| {
-            if is_housed(place) {
-                if places.contains(&at) {
-                    members.entry(place.household).or_default();
-                }
-                at += 1;
-            }
-        });
-        self.house.files(|person, _, place| {
-            if let Some(members) = members.get_mut(&place.household) {
-                members.insert(person, place.role);
-            }
-        });
+        let households = self.moment.households(&places)?;
+        let mut members: BTreeMap<HouseholdKey, BTreeMap<PersonId, Role>> = BTreeMap::new();
+        for (person, place) in self.moment.members(&households)? {
+            members.entry(place.household).or_default().insert(person, place.role);
+        }
         let family = |(household, members): (HouseholdKey, BTreeMap<PersonId, Role>)| Family {
             household,
             concerned: members.keys().copied().collect(),
             members,
         };
-        members.into_iter().map(family).collect()
+        Ok(members.into_iter().map(family).collect())
+    }
+
+    /// Asks for the files of everybody concerned.
+    fn learn(&mut self, families: &[Family]) -> io::Result<()> {
+        let concerned = families.iter().flat_map(|family| &family.concerned);
+        let new: BTreeSet<PersonId> = concerned.copied().filter(|person| !self.files.contains_key(person)).collect();
+        let mut files = self.moment.files(new.clone())?;
+        self.files.extend(new.into_iter().map(|person| (person, files.remove(&person).map(|(file, _)| file))));
+        Ok(())
+    }
+
+    fn file(&self, person: PersonId) -> Option<&[u8]> {
+        self.files.get(&person)?.as_deref()
     }
 
     /// Adds everybody whom a record of somebody concerned names, and who is registered where one of them is.
-    fn reach_further(&self, families: &mut [Family]) {
-        let environment = self.policy.environment(self.now.today, &self.now.feeds);
-        let (mut homes, mut fields) = (HashMap::<u64, BTreeSet<usize>>::new(), Vec::new());
+    fn reach_further(&mut self, families: &mut [Family]) -> io::Result<()> {
+        self.learn(families)?;
+        let (mut homes, mut fields) = (BTreeMap::<u64, BTreeSet<usize>>::new(), Vec::new());
         for (index, family) in families.iter_mut().enumerate() {
             let mut named = Vec::new();
             for person in &family.concerned {
-                let Some((file, _)) = self.house.file(*person) else { continue };
-                homes.entry(address(&self.policy, &environment, *person, &file, &mut fields)).or_default().insert(index);
-                let records = file::records(&file).filter(|record| record.register != self.policy.kin_register);
+                let Some(file) = self.file(*person) else { continue };
+                homes.entry(address(&self.policy, &self.environment, *person, file, &mut fields)).or_default().insert(index);
+                let records = file::records(file).filter(|record| record.register != self.policy.kin_register);
                 named.extend(records.flat_map(|record| self.named(&record)));
             }
             family.concerned.extend(named);
         }
-        self.house.files(|person, file, _| {
-            for index in homes.get(&address(&self.policy, &environment, person, file, &mut fields)).into_iter().flatten() {
+        for (address, person) in self.moment.residents(homes.keys().copied().collect())? {
+            for index in &homes[&address] {
                 families[*index].concerned.insert(person);
             }
-        });
+        }
+        Ok(())
     }
 
     fn values(&self, record: &Record<'_>) -> Vec<i64> {
@@ -225,19 +218,18 @@ impl Sample<'_> {
         named.map(|position| values[position].unsigned_abs()).collect()
     }
 
-    /// What the engine concluded of a household.
-    fn concluded(&self, household: HouseholdKey, members: &BTreeMap<PersonId, Role>) -> Value {
-        let policy = &self.policy;
-        let environment = policy.environment(self.now.today, &self.now.feeds);
+    /// What the engine concluded of a family.
+    fn concluded(&mut self, Family { household, members, .. }: &Family) -> io::Result<Value> {
+        let (policy, household) = (self.policy.clone(), *household);
         let mut judgement = Judgement::default();
-        if let Some(row) = self.house.row(household) {
-            Evaluator::new(policy.clone()).judge_with_values(&environment, &row, household, &mut judgement);
+        if let Some(row) = self.moment.row(household)? {
+            Evaluator::new(policy.clone()).judge_with_values(&self.environment, &row, household, &mut judgement);
         }
-        let rights = standing(policy, self.house.rights_of(self.now, |of| of == household));
+        let rights = standing(&policy, self.moment.rights(household)?);
         let person = |person: PersonId| policy.person.format(person);
         let decisions = rights.iter().filter(|decision| decision.outcome != Outcome::InDoubt).map(|decision| {
             let period = if decision.period == Date::NEVER { String::new() } else { decision.period.to_string() };
-            let ground = ground_text(policy, &decision.ground);
+            let ground = ground_text(&policy, &decision.ground);
             json!([
                 person(decision.person),
                 policy.benefits[usize::from(decision.benefit)].id,
@@ -251,24 +243,28 @@ impl Sample<'_> {
             policy.criteria.iter().zip(&judgement.points).map(|(criterion, points)| (criterion.id.clone(), (*points).into())).collect();
         let level = policy.level_letters.get(usize::from(judgement.level)).cloned().unwrap_or_default();
         let roles: Vec<Value> = members.iter().map(|(member, role)| json!([person(*member), role.name()])).collect();
-        said(
+        Ok(said(
             &household.format(policy.person),
             roles,
             points.into(),
             json!([judgement.score, judgement.category, level]),
             decisions.collect(),
-        )
+        ))
     }
 
     /// Everything that is known of these people, as agencies would say it.
     fn lines(&self, concerned: &BTreeSet<PersonId>) -> Vec<Value> {
         let policy = &self.policy;
         let announced = |register: &str, key: &str, date: Date| json!({ "register": register, "key": key, "seq": 1, "op": "upsert", "data": { "date": date.to_string() } });
-        let mut lines: Vec<Value> =
-            self.heard.iter().map(|(register, date)| announced("heartbeat", &policy.registers[usize::from(*register)].id, *date)).collect();
+        let mut lines: Vec<Value> = self
+            .moment
+            .heard
+            .iter()
+            .map(|(register, date)| announced("heartbeat", &policy.registers[usize::from(*register)].id, *date))
+            .collect();
         let mut acts = HashSet::new();
-        for (person, file) in concerned.iter().filter_map(|person| Some((*person, self.house.file(*person)?.0))) {
-            for record in file::records(&file).filter(|record| record.register != policy.kin_register && !record.deleted()) {
+        for (person, file) in concerned.iter().filter_map(|person| Some((*person, self.file(*person)?))) {
+            for record in file::records(file).filter(|record| record.register != policy.kin_register && !record.deleted()) {
                 let register = &policy.registers[usize::from(record.register)];
                 let key = record.key(&register.packing);
                 if register.global && !acts.insert((record.register, key.clone())) {
@@ -280,14 +276,14 @@ impl Sample<'_> {
                     data.insert(field.name.clone(), self.shown(&field.kind, value));
                 }
                 let mut line = json!({ "register": register.id, "key": key, "seq": 1, "op": "upsert", "data": data });
-                line["event_date"] = record.event_date().unwrap_or(self.now.today).to_string().into();
+                line["event_date"] = record.event_date().unwrap_or(self.moment.now.today).to_string().into();
                 if !register.global {
                     line["person"] = policy.person.format(person).into();
                 }
                 lines.push(line);
             }
         }
-        lines.push(announced("calendar", "today", self.now.today));
+        lines.push(announced("calendar", "today", self.moment.now.today));
         lines
     }
 
@@ -309,27 +305,6 @@ impl Sample<'_> {
 fn said(household: &str, mut roles: Vec<Value>, points: Value, scores: Value, mut decisions: Vec<Value>) -> Value {
     [&mut roles, &mut decisions].into_iter().for_each(|rows| rows.sort_by_key(Value::to_string));
     json!({ "household": household, "members": roles, "points": points, "scores": scores, "decisions": decisions })
-}
-
-/// Has the twin say what it thinks of each family.
-fn compare(texts: &[(String, String)], sample: impl BufRead) -> io::Result<Audited> {
-    let (mut audited, mut engine, mut twin) = (Audited::default(), Value::Null, Twin::new(texts));
-    for line in sample.lines() {
-        let line = line?;
-        if line.is_empty() {
-            let by_twin = by_twin(&twin.evaluate(), engine["household"].as_str().unwrap_or_default());
-            audited.families += 1;
-            if by_twin != engine {
-                audited.differing.push(json!({ "engine": engine, "twin": by_twin }));
-            }
-            (engine, twin) = (Value::Null, Twin::new(texts));
-        } else if engine.is_null() {
-            engine = serde_json::from_str(&line)?;
-        } else {
-            twin.feed(line.as_bytes()).map_err(io::Error::other)?;
-        }
-    }
-    Ok(audited)
 }
 
 fn by_twin(world: &World, household: &str) -> Value {

@@ -256,6 +256,7 @@ impl Conductor {
         heard.extend(told);
         let mut output = self.engine.commit();
         debug_assert_eq!(output.epoch, epoch, "an epoch of the journal is an epoch of the engine");
+        let families_anew = output.is_first || before.is_some();
         let (mut ended, mut ended_for_ledger) = (Vec::new(), Vec::new());
         if let Some(Former { regime, outcome }) = before {
             let comparison = compare(outcome, self.engine.outcome(), &self.engine.secret());
@@ -279,6 +280,9 @@ impl Conductor {
             ended: &ended,
             changes: &output.changes,
             in_ledger: &changes,
+            moves: &output.moves,
+            rejudged: &output.rejudged,
+            families_anew,
             texts: &texts,
             offers: &offers,
             effects: &effects,
@@ -327,7 +331,7 @@ impl Conductor {
 
     fn write(&mut self, page: &Page<'_>, scribe: Option<&Scribe>) -> Result<(), Failure> {
         let epoch = page.epoch;
-        while let Err(failure) = self.store.write(&self.ledger, page) {
+        while let Err(failure) = self.store.write(&self.ledger, page, &mut self.engine) {
             let may_pass = matches!(failure, StoreFailure::Sql(_)) && scribe.is_some_and(|scribe| !scribe.is_closed());
             if !may_pass {
                 return Err(failure.into());
@@ -606,7 +610,7 @@ fn hand(texts: Option<&Texts>, message: Message) {
 fn news(own: &Own) -> Option<Heard> {
     match own {
         Own::Receipt { message, delivered } => Some(Heard::Receipt { message: *message, delivered: *delivered }),
-        Own::Reply { id, phone, text } => Some(Heard::Reply { id: *id, phone: *phone, text: text.as_str().into() }),
+        Own::Reply { id, phone, text, at } => Some(Heard::Reply { id: *id, phone: *phone, text: text.as_str().into(), at: *at }),
         Own::Live | Own::Intents(_) | Own::Paused { .. } | Own::Activated { .. } | Own::Settled { .. } => None,
         Own::Taken { .. } | Own::Uncertain { .. } | Own::Delivery { .. } => None,
     }

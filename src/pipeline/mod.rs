@@ -18,6 +18,7 @@ mod conductor;
 mod keeper;
 mod leave;
 pub mod metrics;
+mod moment;
 mod policies;
 mod progress;
 mod questions;
@@ -33,7 +34,7 @@ pub use keeper::compact_now;
 pub use leave::Leave;
 pub use policies::{Difference, propose};
 pub use progress::{Progress, Standing};
-pub use questions::{Export, Questions, View};
+pub use questions::Questions;
 pub use safekeeping::{Kept, copy_data, drill};
 pub use scribe::{Acknowledgement, Answer, Scribe, Unavailable};
 pub use submission::{Reading, Submission};
@@ -120,10 +121,6 @@ pub fn snapshots_folder(data: &Path) -> PathBuf {
 
 fn policies_folder(data: &Path) -> PathBuf {
     data.join("policies")
-}
-
-fn exports_folder(data: &Path) -> PathBuf {
-    data.join("exports")
 }
 
 pub fn ledger_file(data: &Path) -> PathBuf {
@@ -223,9 +220,7 @@ impl Pipeline {
         let journal = Journal::open(disk, Schema::from(&*in_force).dictionary(), setup.segment_bytes, conductor.epoch_reached())?;
 
         let (work, works) = sync_channel(EPOCHS_AHEAD);
-        let path = exports_folder(&setup.data);
-        let questions =
-            Questions::open(work.clone(), &path, setup.data.clone(), progress.clone()).map_err(|error| Failure::Folder { path, error })?;
+        let questions = Questions { work: work.clone(), progress: progress.clone(), data: setup.data.clone() };
         let (scribe, scribe_thread) = Scribe::start(journal, work.clone(), metrics.clone());
         let leaving = Arc::new(AtomicBool::new(false));
         let (texts, network_threads) = network::start(setup.network, scribe.clone(), leaving.clone());

@@ -1,20 +1,19 @@
 //! Another policy: proposed, compared with the one in force on everybody as they are now, and activated.
 
 use super::conductor::Work;
-use super::questions::{Questions, copies, written};
+use super::moment::Moment;
+use super::questions::Questions;
 use super::understudy::{Told, Understudy};
 use super::{Failure, Pipeline, Scribe, Submission};
-use crate::engine::outcome::{Comparison, Conclusions, Outcome, compare};
-use crate::engine::{Engine, conclusions};
+use crate::engine::Engine;
+use crate::engine::outcome::{Comparison, Outcome, compare};
 use crate::journal::Own;
 use crate::packages::{Package, Packages, fingerprint, title};
 use dataflows::decisions::ground_text;
 use dataflows::model::{Change, ChangeKind, Date, Epoch, PersonId};
 use dataflows::policy::{Environment, Evaluator, Policy, ValueKind};
 use serde_json::{Value, json};
-use std::fs::{self, File};
-use std::io::{self, BufReader};
-use std::path::Path;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -69,18 +68,15 @@ impl Questions {
                 std::thread::sleep(LOOK);
             }
         }
-        let path = self.place();
         let asked = self.ask(move |engine, _| {
             understudy.stop_after(engine.epoch());
-            let write = |house: &dataflows::House, now: &_, out: &mut dyn io::Write| {
-                bincode::serialize_into(out, &conclusions(house, now)).map_err(io::Error::other)
-            };
-            (engine.epoch(), engine.policy().clone(), engine.secret(), copies(engine, &path, write), understudy)
+            (Moment::of(engine), understudy)
         });
-        let (epoch, in_force, secret, copies, understudy) = asked.ok_or_else(ended)?;
-        let parts = written(Some(copies)).map_err(at)?;
-        let before = parts.iter().map(|part| read(part)).collect::<io::Result<Vec<_>>>().map_err(at)?;
-        let before = Outcome::new(in_force.clone(), before, &secret);
+        let (moment, understudy) = asked.ok_or_else(ended)?;
+        let mut moment = moment.map_err(at)?;
+        let before = Outcome::new(moment.policy.clone(), moment.conclusions().map_err(at)?, &moment.secret);
+        let (epoch, in_force) = (moment.epoch, moment.policy.clone());
+        drop(moment);
         let engine = understudy.engine()?;
         let comparison = compare(before, engine.outcome(), &engine.secret());
         let rows = rows(&engine, &in_force, &comparison);
@@ -115,13 +111,6 @@ impl Pipeline {
     pub fn activate(&self, package: &str, from: Date) -> Result<Epoch, Failure> {
         self.questions.activate(&self.scribe, package, from)
     }
-}
-
-/// What a copy of the process wrote, and will not be needed again.
-fn read(part: &Path) -> io::Result<Conclusions> {
-    let conclusions = bincode::deserialize_from(BufReader::new(File::open(part)?)).map_err(io::Error::other);
-    fs::remove_file(part)?;
-    conclusions
 }
 
 fn rows(engine: &Engine, in_force: &Policy, comparison: &Comparison) -> Vec<Value> {

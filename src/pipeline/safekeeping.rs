@@ -2,7 +2,7 @@
 
 use super::{BrakeTerms, Failure, Leave, Network, Pipeline, Setup, journal_folder, ledger_file, policies_folder, snapshots_folder};
 use crate::journal::{Folder, SEGMENT_BYTES, base, read_epochs};
-use crate::ledger::Reader;
+use crate::ledger::{Reader, View};
 use crate::snapshot::Snapshots;
 use crate::views::Writer;
 use dataflows::model::Epoch;
@@ -141,7 +141,19 @@ pub fn drill(data: &Path, scratch: &Path, allow_assumed: bool) -> Result<Value, 
         let unaccounted = || io::Error::new(io::ErrorKind::InvalidData, "a right in force was not written about, and nothing says why");
         let (told, silences) = accounted.and_then(Result::ok).ok_or_else(unaccounted).map_err(at)?;
         let mut views = views.map_err(at)?;
-        views.extend(Reader::open(&ledger_file(folder))?.digests()?);
+        let ledger = Reader::open(&ledger_file(folder))?;
+        for (name, view) in [("households", View::Households), ("categories", View::Categories)] {
+            let mut digest = 0;
+            ledger.view(view, |row| {
+                add(&mut digest, &row);
+                true
+            })?;
+            if views.get(name) != Some(&hex(digest)) {
+                let what = format!("the ledger's file has other {name} than what follows from the journal");
+                return Err(at(io::Error::new(io::ErrorKind::InvalidData, what)));
+            }
+        }
+        views.extend(ledger.digests()?);
         let silences: BTreeMap<&str, usize> = silences.into_iter().map(|(reason, rights)| (reason.name(), rights)).collect();
         Ok::<_, Failure>((views, json!({ "written_about": told, "silent": silences })))
     });
@@ -163,11 +175,9 @@ fn digests(pipeline: &Pipeline) -> io::Result<BTreeMap<String, String>> {
     let digests = pipeline.questions.ask(|engine, _| {
         let writer = Writer::new(engine.policy().clone());
         let mut digests: BTreeMap<String, u128> = BTreeMap::new();
-        let mut add = |view: &str, row: &Value| {
-            let digest = digests.entry(view.to_owned()).or_default();
-            *digest = digest.wrapping_add(xxh3_128(row.to_string().as_bytes()));
-        };
-        engine.members().for_each(|(household, person, role)| add("households", &json!([household.0, person, role as u8])));
+        let mut add = |view: &str, row: &Value| add(digests.entry(view.to_owned()).or_default(), row);
+        engine.members().for_each(|(household, person, role)| add("members", &json!([household.0, person, role as u8])));
+        engine.households().for_each(|(household, members)| add("households", &writer.household(household, &members)));
         for (household, row, judgement) in engine.judgements() {
             add("rows", &json!([household.0, row.values, row.unknown]));
             add("criteria", &writer.criteria(household, &judgement));
@@ -177,5 +187,13 @@ fn digests(pipeline: &Pipeline) -> io::Result<BTreeMap<String, String>> {
         digests
     });
     let digests = digests.ok_or_else(|| io::Error::other("the pipeline ended"))?;
-    Ok(digests.into_iter().map(|(view, digest)| (view, format!("{digest:032x}"))).collect())
+    Ok(digests.into_iter().map(|(view, digest)| (view, hex(digest))).collect())
+}
+
+fn add(digest: &mut u128, row: &Value) {
+    *digest = digest.wrapping_add(xxh3_128(row.to_string().as_bytes()));
+}
+
+fn hex(digest: u128) -> String {
+    format!("{digest:032x}")
 }

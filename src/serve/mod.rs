@@ -15,10 +15,10 @@ use crate::commands::{available_bytes, rss_bytes};
 use crate::dispatch::conversation::Stage;
 use crate::intake::did_you_mean;
 use crate::journal::{Own, Pausable, Settlement};
-use crate::ledger::{Brought, Reader, StoreFailure};
+use crate::ledger::{Brought, Reader, StoreFailure, View};
 use crate::packages::{Packages, fingerprint, title};
 use crate::pipeline::metrics::{AtStage, Metrics, OfRegister};
-use crate::pipeline::{Pipeline, Progress, Questions, Scribe, Submission, Unavailable, View};
+use crate::pipeline::{Pipeline, Progress, Questions, Scribe, Submission, Unavailable};
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -29,7 +29,6 @@ use dataflows::model::Date;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::convert::Infallible;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -105,7 +104,7 @@ pub fn router(doors: Arc<Doors>) -> Router {
         .route("/v1/completion/{token}", get(completion))
         .route("/v1/changes", get(changes))
         .route("/v1/cases", get(cases))
-        .route("/v1/export/decisions", get(export_decisions))
+        .route("/v1/export/decisions", get(|doors: Shared| export(doors, View::Decisions)))
         .route("/v1/export/households", get(|doors: Shared| export(doors, View::Households)))
         .route("/v1/export/categories", get(|doors: Shared| export(doors, View::Categories)))
         .route("/v1/status", get(status))
@@ -212,14 +211,14 @@ async fn rows(
     .await
 }
 
-/// The rows of the view `decisions`, of one moment of the ledger.
-async fn export_decisions(State(doors): Shared) -> Result<Response, Refusal> {
+/// The rows of a view, of one moment of the ledger.
+async fn export(State(doors): Shared, view: View) -> Result<Response, Refusal> {
     let file = doors.inner()?.ledger_file.clone();
     let reader = aside(move || Ok(Reader::open(&file)?)).await?;
     let (rows, chunks) = channel::<Result<Vec<u8>, Infallible>>(EXPORT_CHUNKS_AHEAD);
     tokio::task::spawn_blocking(move || {
         let mut chunk = Vec::with_capacity(EXPORT_CHUNK_BYTES);
-        let read = reader.decisions(|row: Value| {
+        let read = reader.view(view, |row: Value| {
             chunk.extend_from_slice(row.to_string().as_bytes());
             chunk.push(b'\n');
             chunk.len() < EXPORT_CHUNK_BYTES || rows.blocking_send(Ok(std::mem::take(&mut chunk))).is_ok()
@@ -227,28 +226,6 @@ async fn export_decisions(State(doors): Shared) -> Result<Response, Refusal> {
         if read.is_ok() {
             // Whoever asked may have gone.
             let _ = rows.blocking_send(Ok(chunk));
-        }
-    });
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(ReceiverStream::new(chunks))).into_response())
-}
-
-/// The rows of a view of the engine, of one epoch.
-async fn export(State(doors): Shared, view: View) -> Result<Response, Refusal> {
-    let failed = |error: std::io::Error| Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
-    let mut rows = aside(move || doors.inner()?.questions.export(view).map_err(failed)).await?;
-    let (chunks_in, chunks) = channel::<std::io::Result<Vec<u8>>>(EXPORT_CHUNKS_AHEAD);
-    tokio::task::spawn_blocking(move || {
-        loop {
-            let mut chunk = vec![0; EXPORT_CHUNK_BYTES];
-            let read = rows.read(&mut chunk).map(|length| {
-                chunk.truncate(length);
-                chunk
-            });
-            let last = read.as_ref().map_or(true, Vec::is_empty);
-            // Whoever asked may have gone.
-            if chunks_in.blocking_send(read).is_err() || last {
-                return;
-            }
         }
     });
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(ReceiverStream::new(chunks))).into_response())
@@ -280,7 +257,7 @@ async fn reply(State(doors): Shared, Json(Incoming { id, phone, text }): Json<In
     let id = u128::from_str_radix(&id, 16).map_err(|_| bad("id"))?;
     let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
     let phone = digits.parse().map_err(|_| bad("phone"))?;
-    submit(doors, Own::Reply { id, phone, text }).await
+    submit(doors, Own::reply(id, phone, text)).await
 }
 
 /// From here on people are written to.

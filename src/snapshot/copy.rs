@@ -5,7 +5,15 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
-use std::io;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+/// Where a copy finds the socket over which it is asked: the one place that it keeps of the process that was copied.
+const STDIN: RawFd = 0;
 
 /// A copy that takes longer is ended: what it waits for will not come.
 const SECONDS_MAX: u32 = 3600;
@@ -31,14 +39,62 @@ impl Copy {
     }
 }
 
+/// A copy that answers questions about everything as it was when it began, until nobody asks any more.
+pub struct Answering {
+    socket: BufReader<UnixStream>,
+    copy: Option<Copy>,
+}
+
+impl Answering {
+    /// Asks; the answer is there to be read once it is known.
+    pub fn ask(&mut self, question: &impl Serialize) -> io::Result<()> {
+        let question = bincode::serialize(question).map_err(io::Error::other)?;
+        self.socket.get_mut().write_all(&question)
+    }
+
+    /// What it answers to the question asked last.
+    pub fn answer<A: DeserializeOwned>(&mut self) -> io::Result<A> {
+        bincode::deserialize_from(&mut self.socket).map_err(io::Error::other)
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        // It ends when nobody listens, and there is nothing to say about how.
+        let _ = self.socket.get_ref().shutdown(Shutdown::Both);
+        drop(self.copy.take().map(Copy::wait));
+    }
+}
+
+/// Begins a copy of this process in which `answer` writes what is answered to each question. Like all copies it must not wait for other
+/// threads.
+pub fn answering<Q: DeserializeOwned>(mut answer: impl FnMut(Q, &mut dyn Write) -> io::Result<()>) -> io::Result<Answering> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let copy = copy(Some(&theirs), || {
+        // SAFETY: that is the socket, and belongs to nobody else here.
+        let socket = unsafe { UnixStream::from_raw_fd(STDIN) };
+        let (mut questions, mut answers) = (BufReader::new(socket.try_clone()?), BufWriter::new(socket));
+        while !questions.fill_buf()?.is_empty() {
+            answer(bincode::deserialize_from(&mut questions).map_err(io::Error::other)?, &mut answers)?;
+            answers.flush()?;
+        }
+        Ok(())
+    })?;
+    Ok(Answering { socket: BufReader::new(ours), copy: Some(copy) })
+}
+
 /// Does `work` in a copy of this process, which has this thread alone and everything as it is now. It must not wait for other threads.
 pub fn in_a_copy(work: impl FnOnce() -> io::Result<()>) -> io::Result<Copy> {
+    copy(None, work)
+}
+
+fn copy(input: Option<&UnixStream>, work: impl FnOnce() -> io::Result<()>) -> io::Result<Copy> {
     // SAFETY: the copy touches what this thread owns and files that it opens itself, takes no lock of this program, and ends without
     // running destructors or exit handlers. Should it wait for a lock of the allocator that another thread held, its alarm ends it.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => Ok(Copy(child)),
         ForkResult::Child => {
-            let done = detach().and_then(|()| work());
+            let done = detach(input).and_then(|()| work());
             let code = done.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EIO), |()| 0);
             // SAFETY: ends the copy at once.
             unsafe { libc::_exit(code) }
@@ -47,7 +103,7 @@ pub fn in_a_copy(work: impl FnOnce() -> io::Result<()>) -> io::Result<Copy> {
 }
 
 /// Lets go of everything that belongs to the process that was copied: its end ends the copy, and its locks end with it.
-fn detach() -> io::Result<()> {
+fn detach(input: Option<&UnixStream>) -> io::Result<()> {
     // SAFETY: plain calls of the system. Signals are for the process that was copied; whose handlers write to files that are closed here.
     unsafe {
         libc::signal(libc::SIGINT, libc::SIG_IGN);
@@ -55,6 +111,9 @@ fn detach() -> io::Result<()> {
         libc::signal(libc::SIGALRM, libc::SIG_DFL);
         libc::alarm(SECONDS_MAX);
         libc::nice(NICENESS);
+        if input.is_some_and(|input| libc::dup2(input.as_raw_fd(), STDIN) != STDIN) {
+            return Err(io::Error::last_os_error());
+        }
         if libc::close_range(3, libc::c_uint::MAX, 0) != 0 {
             return Err(io::Error::last_os_error());
         }

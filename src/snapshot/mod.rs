@@ -15,7 +15,7 @@
 mod copy;
 mod part;
 
-pub use copy::{Copy, in_a_copy};
+pub use copy::{Answering, Copy, answering, in_a_copy};
 
 use dataflows::Sizes;
 use dataflows::model::Epoch;

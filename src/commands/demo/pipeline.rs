@@ -175,7 +175,7 @@ impl Pipeline {
             Incoming::Reply { id, phone, text } => {
                 self.family.reply(self.engine.today(), phone, &text);
                 self.tally.replies += 1;
-                Heard::Reply { id, phone, text: text.into() }
+                Heard::Reply { id, phone, text: text.into(), at: None }
             }
         });
     }

@@ -445,7 +445,7 @@ impl<'l> Session<'l> {
                 (Own::Delivery { name: receipt.name, reference: receipt.reference, phone, delivered }, vec![sequence])
             }
             None => match self.replies.take(sequence, message, now) {
-                Some(reply) => (Own::Reply { id: reply.id, phone: reply.phone, text: reply.text }, reply.sequences),
+                Some(reply) => (Own::reply(reply.id, reply.phone, reply.text), reply.sequences),
                 // A part waits for the others, and is thanked for with them; what nobody can have written is thanked for at once.
                 None if self.replies.waits_for(sequence) => return,
                 None => return self.thank(&[sequence], true),

@@ -1,0 +1,264 @@
+//! The ledger's file as others read it, beside its writer: views for exports, changes to follow, and the proof that it is whole.
+
+use super::StoreFailure;
+use super::families;
+use super::tables::{Said, hex};
+use crate::sources::Quarantined;
+use dataflows::model::Epoch;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// What must not be found: rights about which neither anything was said nor anything says why not, texts without a conversation, conversations in
+/// which something was said and no text, yeses to nothing, and what was said twice.
+const ACCOUNTS: [(&str, &str); 8] = [
+    (
+        "outbox: the same was written twice",
+        "SELECT min(message) FROM outbox GROUP BY person, benefit, ground, period, round, kind HAVING count(*) > 1 LIMIT 1",
+    ),
+    (
+        "outbox: a message is about no right that there is a conversation about",
+        "SELECT message FROM outbox WHERE NOT EXISTS (SELECT 1 FROM offers WHERE offers.person = outbox.person AND offers.benefit = outbox.benefit
+         AND offers.ground = outbox.ground AND offers.period = outbox.period AND offers.round >= outbox.round) LIMIT 1",
+    ),
+    (
+        "offers: somebody was written to, and there is no message",
+        "SELECT person || ' ' || benefit FROM offers WHERE phone IS NOT NULL AND stage IN ('noticed', 'sent1', 'sent2', 'no_answer', 'declined', 'consented', 'wait_account',
+         'no_account', 'case', 'assigned', 'rejected', 'paid') AND NOT EXISTS (SELECT 1 FROM outbox WHERE offers.person = outbox.person
+         AND offers.benefit = outbox.benefit AND offers.ground = outbox.ground AND offers.period = outbox.period AND offers.round = outbox.round) LIMIT 1",
+    ),
+    (
+        "cases: a case is opened without a yes",
+        "SELECT \"case\" FROM cases WHERE change = 'opened' AND NOT EXISTS (SELECT 1 FROM consents WHERE consents.person = cases.person
+         AND consents.benefit = cases.benefit AND consents.ground = cases.ground AND consents.period = cases.period
+         AND consents.round = cases.round) LIMIT 1",
+    ),
+    (
+        "consents: a yes is to nothing that was offered",
+        "SELECT person || ' ' || benefit FROM consents WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE consents.person = outbox.person
+         AND consents.benefit = outbox.benefit AND consents.ground = outbox.ground AND consents.period = outbox.period
+         AND consents.round = outbox.round) LIMIT 1",
+    ),
+    (
+        "decisions: nobody was written to about a right, and nothing says why",
+        "SELECT person || ' ' || benefit FROM decisions WHERE silent IS NULL AND NOT EXISTS (SELECT 1 FROM offers WHERE offers.person = decisions.person
+         AND offers.benefit = decisions.benefit AND offers.ground = decisions.ground AND offers.period = decisions.period AND (offers.silent IS NOT NULL
+         OR EXISTS (SELECT 1 FROM outbox WHERE offers.person = outbox.person AND offers.benefit = outbox.benefit AND offers.ground = outbox.ground
+         AND offers.period = outbox.period AND offers.round = outbox.round))) LIMIT 1",
+    ),
+    (
+        "decisions: somebody has a right in a household that is not there",
+        "SELECT person || ' ' || household FROM decisions WHERE household != '' AND NOT EXISTS (SELECT 1 FROM households
+         WHERE households.household = decisions.household) LIMIT 1",
+    ),
+    (
+        "categories: a household is judged that is not there",
+        "SELECT household FROM categories WHERE NOT EXISTS (SELECT 1 FROM households WHERE households.household = categories.household) LIMIT 1",
+    ),
+];
+
+/// A refused line that waits for somebody, or did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub number: u64,
+    pub row: Quarantined,
+    pub state: String,
+}
+
+/// What an epoch brought: records that changed nothing because of what was held, those that had expired when they came, and how many decisions
+/// changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Brought {
+    pub duplicates: u64,
+    pub superseded: u64,
+    pub expired: u64,
+    pub changed: u64,
+}
+
+/// What a ledger's file holds, and the last link of its chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    pub changes: u64,
+    pub decisions: u64,
+    pub texts: u64,
+    pub link: String,
+}
+
+/// A view that is exported, with the rows that `batch` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    Decisions,
+    Households,
+    Categories,
+}
+
+/// The file as others read it, beside its writer.
+pub struct Reader(Connection);
+
+impl Reader {
+    pub fn open(path: &Path) -> Result<Reader, StoreFailure> {
+        Ok(Reader(Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?))
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.0
+    }
+
+    /// The last epoch that is written.
+    pub fn frontier(&self) -> Result<Epoch, StoreFailure> {
+        Ok(self.0.query_row("SELECT frontier FROM meta", [], |row| row.get(0))?)
+    }
+
+    /// Copies the file, as of one epoch.
+    pub fn copy_to(&self, path: &Path) -> Result<(), StoreFailure> {
+        self.0.execute("VACUUM INTO ?", [path.to_string_lossy()])?;
+        Ok(())
+    }
+
+    /// Of each table that tells what was decided and said, the sum of its rows' hashes.
+    pub fn digests(&self) -> Result<BTreeMap<String, String>, StoreFailure> {
+        let mut digests = BTreeMap::new();
+        for table in ["policies", "decisions", "changes", "outbox", "offers", "consents", "cases", "notes", "quarantine"] {
+            let mut query = self.0.prepare(&format!("SELECT * FROM {table}"))?;
+            let columns = query.column_count();
+            let (mut rows, mut digest) = (query.query([])?, 0_u128);
+            while let Some(row) = rows.next()? {
+                let values = (0..columns).map(|column| Ok(format!("{:?}", row.get_ref(column)?)));
+                let row = values.collect::<rusqlite::Result<Vec<String>>>()?.join("|");
+                digest = digest.wrapping_add(xxh3_128(row.as_bytes()));
+            }
+            digests.insert(table.to_owned(), hex(digest));
+        }
+        Ok(digests)
+    }
+
+    /// The rows of a view as they stand, until `each` wants no more.
+    pub fn view(&self, view: View, mut each: impl FnMut(Value) -> bool) -> Result<(), StoreFailure> {
+        let mut query = self.0.prepare(match view {
+            View::Decisions => "SELECT decisions.*, policy FROM decisions, meta",
+            View::Households => "SELECT * FROM households",
+            View::Categories => "SELECT * FROM categories",
+        })?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let row = match view {
+                View::Decisions => decision(row)?,
+                View::Households => families::household(row)?,
+                View::Categories => families::category(row)?,
+            };
+            if !each(row) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes after the one of this number, as rows of the view `changes`, each with its number as `token`; at most so many.
+    pub fn changes(&self, after: i64, limit: usize) -> Result<Vec<Value>, StoreFailure> {
+        let mut query = self
+            .0
+            .prepare_cached("SELECT change, date, decision, person, benefit, kind FROM changes WHERE change > ? ORDER BY change LIMIT ?")?;
+        let row = |row: &rusqlite::Row<'_>| {
+            let text = |at: usize| row.get::<_, String>(at);
+            Ok(
+                json!({ "token": row.get::<_, i64>(0)?, "date": text(1)?, "decision": text(2)?, "person": text(3)?, "benefit": text(4)?, "change": text(5)? }),
+            )
+        };
+        Ok(query.query_map(params![after, limit as i64], row)?.collect::<Result<_, _>>()?)
+    }
+
+    /// Cases opened and withdrawn after the one of this number, each with its number as `token`; at most so many. An agency that is told of one twice
+    /// knows it by its `case`.
+    pub fn cases(&self, after: i64, limit: usize) -> Result<Vec<Value>, StoreFailure> {
+        let mut query = self.0.prepare_cached("SELECT * FROM cases WHERE number > ? ORDER BY number LIMIT ?")?;
+        let row = |row: &rusqlite::Row<'_>| {
+            let text = |name: &str| row.get::<_, Option<String>>(name);
+            Ok(json!({
+                "token": row.get::<_, i64>("number")?, "case": text("case")?, "change": text("change")?, "date": text("date")?, "person": text("person")?,
+                "benefit": text("benefit")?, "ground": text("ground")?, "period": text("period")?.filter(|period| !period.is_empty()),
+                "amount": row.get::<_, i64>("amount")?, "from": text("from")?, "until": text("until")?, "consented": text("consented")?,
+            }))
+        };
+        Ok(query.query_map(params![after, limit as i64], row)?.collect::<Result<_, _>>()?)
+    }
+
+    /// Checks the chain of changes from its beginning, and that every text is about a right that was gained or changed before. The error
+    /// of the answer names the first row that does not fit.
+    pub fn verify(&self) -> Result<Result<Verified, String>, StoreFailure> {
+        let mut query =
+            self.0.prepare("SELECT change, epoch, date, decision, person, benefit, kind, chain FROM changes ORDER BY change")?;
+        let (mut rows, mut link, mut verified) = (query.query([])?, String::new(), Verified::default());
+        while let Some(row) = rows.next()? {
+            let text = |at: usize| row.get_ref(at).map(|text| text.as_str().unwrap_or_default());
+            let (number, chain): (u64, String) = (row.get(0)?, row.get(7)?);
+            let said = Said { epoch: row.get(1)?, date: text(2)?, decision: text(3)?, person: text(4)?, benefit: text(5)?, kind: text(6)? };
+            link = said.link(&link);
+            verified.changes += 1;
+            if link != chain || number != verified.changes {
+                return Ok(Err(format!("changes: the chain breaks at change {number}")));
+            }
+        }
+        for (what, query) in ACCOUNTS {
+            if let Some(row) = self.0.query_row(query, [], |row| row.get::<_, String>(0)).optional()? {
+                return Ok(Err(format!("{what} ({row})")));
+            }
+        }
+        let stray = "SELECT message FROM outbox WHERE NOT EXISTS (SELECT 1 FROM changes WHERE changes.person = outbox.person
+            AND changes.benefit = outbox.benefit AND changes.epoch <= outbox.epoch AND changes.kind IN ('gained', 'amount')) LIMIT 1";
+        if let Some(message) = self.0.query_row(stray, [], |row| row.get::<_, String>(0)).optional()? {
+            return Ok(Err(format!("outbox: message {message} is about no right that was ever gained")));
+        }
+        let count = |table: &str| self.0.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
+        (verified.decisions, verified.texts, verified.link) = (count("decisions")?, count("outbox")?, link);
+        Ok(Ok(verified))
+    }
+
+    /// How many texts are in which status.
+    pub fn texts_by_status(&self) -> Result<BTreeMap<String, u64>, StoreFailure> {
+        let mut query = self.0.prepare("SELECT status, count(*) FROM outbox GROUP BY status")?;
+        Ok(query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
+    }
+
+    /// Refused lines, oldest first.
+    pub fn refused(&self) -> Result<Vec<Refused>, StoreFailure> {
+        let mut query = self.0.prepare("SELECT number, feed, line, field, reason, raw, state FROM quarantine ORDER BY number")?;
+        let read = |row: &rusqlite::Row<'_>| {
+            let file: String = row.get(1)?;
+            let quarantined =
+                Quarantined { file: file.into(), line: row.get(2)?, field: row.get(3)?, reason: row.get(4)?, raw: row.get(5)? };
+            Ok(Refused { number: row.get(0)?, row: quarantined, state: row.get(6)? })
+        };
+        Ok(query.query_map([], read)?.collect::<Result<_, _>>()?)
+    }
+
+    /// How many refused lines wait for somebody.
+    pub fn waiting(&self) -> Result<u64, StoreFailure> {
+        Ok(self.0.query_row("SELECT count(*) FROM quarantine WHERE state = 'waiting'", [], |row| row.get(0))?)
+    }
+
+    /// What an epoch brought.
+    pub fn brought(&self, epoch: Epoch) -> Result<Brought, StoreFailure> {
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok(Brought { duplicates: row.get(0)?, superseded: row.get(1)?, expired: row.get(2)?, changed: row.get(3)? })
+        };
+        Ok(self
+            .0
+            .query_row("SELECT duplicates, superseded, expired, changed FROM epochs WHERE epoch = ?", [epoch], read)
+            .optional()?
+            .unwrap_or_default())
+    }
+}
+
+fn decision(row: &rusqlite::Row<'_>) -> rusqlite::Result<Value> {
+    let text = |name: &str| row.get::<_, Option<String>>(name);
+    let reasons = text("reasons")?.and_then(|reasons| serde_json::from_str::<Value>(&reasons).ok());
+    Ok(json!({
+        "decision": text("decision")?, "person": text("person")?, "household": text("household")?, "benefit": text("benefit")?,
+        "ground": text("ground")?, "period": text("period")?.filter(|period| !period.is_empty()), "outcome": text("outcome")?,
+        "amount": row.get::<_, i64>("amount")?, "from": text("from")?, "until": text("until")?, "reasons": reasons,
+        "policy": text("policy")?,
+    }))
+}
