@@ -34,7 +34,7 @@ use policy::file::{self, Record};
 use policy::{Contribution, Evaluator, Judgement, Policy, Right, Row};
 use records::{ActEvent, Circumstances, FileEvent, Files, Held, SharedActs, SharedFiles};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::AddAssign;
 use std::rc::Rc;
@@ -239,6 +239,34 @@ impl House {
             rows.read(household, &mut row);
             evaluator.judge(&environment, &row, household, &mut judgement);
             rights.extend(judgement.entitlements.iter().map(|entitlement| right(household, entitlement)));
+        }
+        rights
+    }
+
+    /// What these people have by themselves, of those whom this worker keeps, and the households in which they are.
+    pub fn own_rights(&self, circumstances: &Circumstances, people: &BTreeSet<PersonId>) -> (Vec<Right>, BTreeSet<HouseholdKey>) {
+        let environment = self.policy.environment(circumstances.today, &circumstances.feeds);
+        let mut evaluator = Evaluator::new(self.policy.clone());
+        let (mut rights, mut households, mut contribution) = (Vec::new(), BTreeSet::new(), Contribution::default());
+        for (person, (file, place)) in people.iter().filter_map(|person| Some((*person, self.file(*person)?))) {
+            measure_one(&mut evaluator, &environment, person, &file, place, &mut contribution);
+            rights.extend(contribution.entitlements.iter().map(|entitlement| right(place.household, entitlement)));
+            households.insert(place.household);
+        }
+        (rights, households)
+    }
+
+    /// What follows from these households' rows, of those that this worker keeps.
+    pub fn household_rights(&self, circumstances: &Circumstances, households: &BTreeSet<HouseholdKey>) -> Vec<Right> {
+        let environment = self.policy.environment(circumstances.today, &circumstances.feeds);
+        let mut evaluator = Evaluator::new(self.policy.clone());
+        let (rows, mut row, mut judgement, mut rights) = (self.rows.borrow(), Row::default(), Judgement::default(), Vec::new());
+        for household in households {
+            if !rows.read(*household, &mut row) {
+                continue;
+            }
+            evaluator.judge(&environment, &row, *household, &mut judgement);
+            rights.extend(judgement.entitlements.iter().map(|entitlement| right(*household, entitlement)));
         }
         rights
     }

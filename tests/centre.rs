@@ -14,6 +14,7 @@ use shanyraq::pipeline::ledger_file;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 use tokio_util::bytes::BytesMut;
@@ -76,42 +77,47 @@ fn replies_come_by_the_centre() {
     assert!(told("queue").iter().all(|row| row["status"] == "taken"), "receipts alone may be missing: {:?}", told("queue"));
 }
 
-/// A message centre that others wrote reads every text as it was meant, from whom and how long it is to be tried; its receipts and the replies of its phones are
-/// understood. It refuses whoever it does not know, and texts wait.
-#[test]
-fn a_centre_of_others_understands_everything() {
-    let folder = Folder::new("independent");
-    let log = folder.0.join("understood.log");
-    let mut command = Command::new("node");
-    command.arg(repository("fixtures/independent_centre.js")).arg(&log).env("NODE_PATH", repository("target/node/node_modules"));
-    let mut process = Process(command.stdout(Stdio::piped()).spawn().unwrap());
-    let mut address = String::new();
-    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut address).unwrap();
-    let data = folder.0.join("data");
-    let story = talkative_story(300, 4);
+/// A message centre that others wrote.
+struct Independent {
+    _process: Process,
+    address: String,
+    log: PathBuf,
+}
 
-    let stranger = Running::start(&folder.0.join("stranger"), &format!("smpp://stranger:secret@{}", address.trim()));
-    story[..2].iter().for_each(|(path, body)| drop(stranger.insist("POST", path, body).unwrap()));
-    let begun = Instant::now();
-    while !stranger.said.lock().unwrap().iter().any(|line| line.contains("bind: EsmeRbindfail")) {
-        assert!(begun.elapsed() < PATIENCE, "{:?}", stranger.said);
+impl Independent {
+    /// With these files of a key and its certificate, under TLS.
+    fn start(folder: &Folder, identity: &[PathBuf]) -> Independent {
+        let log = folder.0.join("understood.log");
+        let mut command = Command::new("node");
+        command.arg(repository("fixtures/independent_centre.js")).arg(&log).args(identity);
+        command.env("NODE_PATH", repository("target/node/node_modules"));
+        let mut process = Process(command.stdout(Stdio::piped()).spawn().unwrap());
+        let mut address = String::new();
+        BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        Independent { _process: process, address: address.trim().to_owned(), log }
     }
-    stranger.stop();
 
-    let running = Running::start(&data, &format!("smpp://card:secret@{}?window=50&rate=2000", address.trim()));
-    story.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
-    running.stop();
-    let mut understood: BTreeMap<(u64, u64), BTreeMap<u64, String>> = BTreeMap::new();
-    for line in std::fs::read_to_string(&log).unwrap().lines() {
-        let line: Value = serde_json::from_str(line).unwrap();
-        assert_eq!((&line["source"], &line["hours"], &line["registered_delivery"]), (&json!("1414"), &json!(48), &json!(1)), "{line}");
-        let header: Option<Vec<u64>> = serde_json::from_value(line["header"].clone()).unwrap();
-        let (part, class) = header.map_or((1, 0), |header| (header[4], 0x40));
-        assert_eq!(line["esm_class"], json!(class), "{line}");
-        let parts = understood.entry((line["phone"].as_str().unwrap().parse().unwrap(), line["reference"].as_u64().unwrap())).or_default();
-        assert!(parts.insert(part, line["text"].as_str().unwrap().to_owned()).is_none(), "{line} comes twice");
+    /// What it has read, by number and reference and in the order of parts, from whom and how long each is to be tried; whether as one message or in parts.
+    fn understood(&self, payload: bool) -> BTreeMap<(u64, u64), BTreeMap<u64, String>> {
+        let mut understood: BTreeMap<(u64, u64), BTreeMap<u64, String>> = BTreeMap::new();
+        for line in std::fs::read_to_string(&self.log).unwrap().lines() {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let said = ["source", "hours", "registered_delivery", "payload"].map(|name| line[name].clone());
+            assert_eq!(said, [json!("1414"), json!(48), json!(1), json!(payload)], "{line}");
+            let header: Option<Vec<u64>> = serde_json::from_value(line["header"].clone()).unwrap();
+            let (part, class) = header.map_or((1, 0), |header| (header[4], 0x40));
+            assert_eq!(line["esm_class"], json!(class), "{line}");
+            let name = (line["phone"].as_str().unwrap().parse().unwrap(), line["reference"].as_u64().unwrap());
+            let text = line["text"].as_str().unwrap().to_owned();
+            assert!(understood.entry(name).or_default().insert(part, text).is_none(), "{line} comes twice");
+        }
+        understood
     }
-    let sql = rusqlite::Connection::open(ledger_file(&data)).unwrap();
+}
+
+/// All that was delivered was read as it was meant; how many texts that are, and how many people agreed.
+fn compare(data: &Path, mut understood: BTreeMap<(u64, u64), BTreeMap<u64, String>>) -> (usize, usize) {
+    let sql = rusqlite::Connection::open(ledger_file(data)).unwrap();
     let mut query = sql.prepare("SELECT message, phone, text FROM outbox WHERE status = 'delivered'").unwrap();
     let mut delivered = 0;
     let mut rows = query.query([]).unwrap();
@@ -122,8 +128,79 @@ fn a_centre_of_others_understands_everything() {
         assert_eq!(parts.into_values().collect::<String>(), text);
         delivered += 1;
     }
-    let yeses: usize = sql.query_row("SELECT count(*) FROM consents", [], |row| row.get(0)).unwrap();
-    assert!(delivered > 100 && yeses > 20 && understood.is_empty(), "{delivered} delivered, {yeses} yeses, {understood:?}");
+    assert!(understood.is_empty(), "{understood:?}");
+    (delivered, sql.query_row("SELECT count(*) FROM consents", [], |row| row.get(0)).unwrap())
+}
+
+/// A message centre that others wrote reads every text as it was meant; its receipts and the replies of its phones are understood. It refuses whoever it does
+/// not know, and texts wait.
+#[test]
+fn a_centre_of_others_understands_everything() {
+    let folder = Folder::new("independent");
+    let centre = Independent::start(&folder, &[]);
+    let data = folder.0.join("data");
+    let story = talkative_story(300, 4);
+
+    let stranger = Running::start(&folder.0.join("stranger"), &format!("smpp://stranger:secret@{}", centre.address));
+    story[..2].iter().for_each(|(path, body)| drop(stranger.insist("POST", path, body).unwrap()));
+    wait_until(&stranger, |line| line.contains("bind: EsmeRbindfail"));
+    stranger.stop();
+
+    let running = Running::start(&data, &format!("smpp://card:secret@{}?window=50&rate=2000", centre.address));
+    story.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
+    running.stop();
+    let (delivered, yeses) = compare(&data, centre.understood(false));
+    assert!(delivered > 100 && yeses > 20, "{delivered} delivered, {yeses} yeses");
+}
+
+fn wait_until(running: &Running, said: impl Fn(&String) -> bool) {
+    let begun = Instant::now();
+    while !running.said.lock().unwrap().iter().any(&said) {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", running.said);
+    }
+}
+
+/// The same under TLS, and with texts as one message each; a centre that cannot prove who it is gets none.
+#[test]
+fn a_centre_of_others_is_trusted_by_its_certificate() {
+    let folder = Folder::new("certified");
+    let [key, certificate] = ["key.pem", "certificate.pem"].map(|name| folder.0.join(name));
+    let mut command = Command::new("openssl");
+    command.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=centre",
+    ]);
+    command
+        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate);
+    let made = command.output().expect("openssl is there: tests/install");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let centre = Independent::start(&folder, &[key, certificate.clone()]);
+    let story = talkative_story(100, 2);
+
+    let doubter = Running::start(&folder.0.join("doubter"), &format!("smpps://card:secret@{}", centre.address));
+    story[..2].iter().for_each(|(path, body)| drop(doubter.insist("POST", path, body).unwrap()));
+    wait_until(&doubter, |line| line.contains("tls: invalid peer certificate"));
+    doubter.stop();
+
+    let data = folder.0.join("data");
+    let link = format!("smpps://card:secret@{}?payload=true&authorities={}&rate=2000", centre.address, certificate.display());
+    let running = Running::start(&data, &link);
+    story.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
+    running.stop();
+    let (delivered, _) = compare(&data, centre.understood(true));
+    assert!(delivered > 30, "{delivered} delivered");
 }
 
 fn bytes_of(pdu: impl Into<Pdu>) -> Vec<u8> {

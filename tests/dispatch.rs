@@ -859,6 +859,7 @@ enum Happening {
     Contact { person: u64, phone: Option<u64> },
     Account { person: u64 },
     Reply { phone: u64, text: usize, tag_of: Option<u16> },
+    Block { phone: u64, blocked: bool },
     ReplyAgain { back: usize },
     Receipt { row: usize, delivered: bool },
     Assign { person: u64, benefit: u16, days: Option<i32> },
@@ -882,7 +883,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         8 => prop_oneof![8 => 1..4i32, 2 => 4..12i32, 1 => 30..100i32].prop_map(Happening::Days),
         3 => (person.clone(), prop::option::weighted(0.8, phone.clone())).prop_map(|(person, phone)| Happening::Contact { person, phone }),
         2 => person.clone().prop_map(|person| Happening::Account { person }),
-        8 => (phone, 0..5usize, prop::option::of(benefit.clone())).prop_map(|(phone, text, tag_of)| Happening::Reply { phone, text, tag_of }),
+        1 => (phone.clone(), prop::bool::weighted(0.3)).prop_map(|(phone, blocked)| Happening::Block { phone, blocked }),
+        8 => (phone, prop_oneof![10 => 0..5usize, 1 => 5..7usize], prop::option::of(benefit.clone())).prop_map(|(phone, text, tag_of)| Happening::Reply { phone, text, tag_of }),
         2 => (0..4usize).prop_map(|back| Happening::ReplyAgain { back }),
         2 => (0..30usize, any::<bool>()).prop_map(|(row, delivered)| Happening::Receipt { row, delivered }),
         2 => (two.clone(), prop::option::of(0..20i32)).prop_map(|((person, benefit), days)| Happening::Assign { person, benefit, days }),
@@ -902,6 +904,9 @@ struct Life {
     /// With the day on which each came first.
     replies: Vec<(Date, Heard)>,
     yes_replies: BTreeSet<u128>,
+    /// Numbers that want no texts, and such as are not to have any.
+    opted_out: BTreeSet<Phone>,
+    blocked: BTreeSet<Phone>,
     last_epoch: (Vec<Change>, Vec<Heard>),
     /// Rows of the outbox that have been checked.
     checked: usize,
@@ -914,6 +919,8 @@ fn live(happenings: &[Happening], live_from: usize) -> Result<(String, u128), Te
         world: World::new(),
         replies: Vec::new(),
         yes_replies: BTreeSet::new(),
+        opted_out: BTreeSet::new(),
+        blocked: BTreeSet::new(),
         last_epoch: Default::default(),
         checked: 0,
         assigned: BTreeMap::new(),
@@ -950,7 +957,15 @@ impl Life {
             }
             Happening::Contact { person, phone } => world.contact(person, phone, [None, Some(0), Some(1)][person as usize % 3]),
             Happening::Account { person } => world.heard.push(Heard::Account { person }),
-            Happening::Reply { phone, text, tag_of } => self.reply(phone, ["1", "да", "2", "HET", "мм"][text], tag_of),
+            Happening::Reply { phone, text, tag_of } => self.reply(phone, ["1", "да", "2", "HET", "мм", "стоп", "START"][text], tag_of),
+            Happening::Block { phone, blocked } => {
+                if blocked {
+                    self.blocked.insert(phone)
+                } else {
+                    self.blocked.remove(&phone)
+                };
+                world.heard.push(Heard::Blocked { phone, blocked });
+            }
             Happening::ReplyAgain { back } => {
                 // Gateways deliver again within days, and the desk remembers for a month.
                 let known = self.replies.iter().rev().nth(back).filter(|(came, _)| self.world.today.0 < came.0 + 30);
@@ -990,7 +1005,13 @@ impl Life {
     fn reply(&mut self, phone: Phone, text: &str, tag_of: Option<u16>) {
         let desk = self.world.ledger.desk();
         let tag = tag_of.and_then(|benefit| desk.conversations().find(|(right, _)| right.benefit == benefit)).map(|(_, known)| known.tag);
-        let text = tag.map_or_else(|| text.to_string(), |tag| format!("{text} {tag}"));
+        let about_all = ["стоп", "START"].contains(&text);
+        let text = tag.filter(|_| !about_all).map_or_else(|| text.to_string(), |tag| format!("{text} {tag}"));
+        match text.as_str() {
+            "стоп" => drop(self.opted_out.insert(phone)),
+            "START" => drop(self.opted_out.remove(&phone)),
+            _ => {}
+        }
         self.world.reply(phone, &text);
         if text.starts_with('1') || text.starts_with("да") {
             self.yes_replies.insert(self.world.replies);
@@ -1037,6 +1058,8 @@ impl Life {
             if text.kind.is_unasked() {
                 prop_assert_eq!(world.phones.get(&text.addressee).copied().flatten(), Some(text.phone), "written to another's number");
                 prop_assert_eq!(decision.map(|decision| decision.addressee), Some(text.addressee));
+                let silenced = self.opted_out.contains(&text.phone);
+                prop_assert!(!silenced && !self.blocked.contains(&text.phone), "they want no texts, or are not to have any: {row:?}");
             }
             if text.kind == Kind::Offer {
                 let desk = world.ledger.desk();
@@ -1069,7 +1092,8 @@ impl Life {
                 Some(HeldBack::Automatic) => right.benefit == SILENT,
                 Some(HeldBack::InDoubt) => decision.outcome == Outcome::Undetermined,
                 Some(HeldBack::NoAddressee) => decision.addressee == 0,
-                Some(HeldBack::NoPhone) => phone.is_none(),
+                Some(HeldBack::NoPhone) => phone.is_none_or(|phone| self.blocked.contains(&phone)),
+                Some(HeldBack::OptedOut) => phone.is_some_and(|phone| self.opted_out.contains(&phone)),
                 Some(HeldBack::Debounce) => right.benefit == INCOME,
                 Some(HeldBack::CoolOff) => {
                     let quiet_until = conversation.map_or(Date::BEFORE_ALL, |conversation| conversation.quiet_until);

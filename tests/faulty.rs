@@ -12,8 +12,8 @@ use std::process::{Command, Stdio};
 /// The pretend message centre, and the log of what its phones showed.
 pub struct Centre {
     _process: Process,
-    address: String,
-    log: PathBuf,
+    pub address: String,
+    pub log: PathBuf,
 }
 
 impl Centre {
@@ -32,14 +32,19 @@ impl Centre {
 
     /// The parts that were shown: by phone and our reference, each with its octets.
     pub fn shown(&self) -> Vec<(u64, u16, String)> {
-        let text = std::fs::read_to_string(&self.log).unwrap();
-        let part = |line: &str| {
-            let line: Value = serde_json::from_str(line).unwrap();
-            let phone = line["phone"].as_str().unwrap().parse().unwrap();
-            (phone, line["reference"].as_u64().unwrap() as u16, line["octets"].as_str().unwrap().to_owned())
-        };
-        text.lines().map(part).collect()
+        shown(&self.log)
     }
+}
+
+/// The same, from a centre's log.
+pub fn shown(log: &Path) -> Vec<(u64, u16, String)> {
+    let text = std::fs::read_to_string(log).unwrap();
+    let part = |line: &str| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let phone = line["phone"].as_str().unwrap().parse().unwrap();
+        (phone, line["reference"].as_u64().unwrap() as u16, line["octets"].as_str().unwrap().to_owned())
+    };
+    text.lines().map(part).collect()
 }
 
 /// The outbox of a ledger: phone, reference and status of each text.

@@ -78,6 +78,12 @@ mod faulty;
 /// Texts by message centres: nothing is shown twice, whatever goes wrong.
 mod centre;
 
+/// Who is written to, and when: quiet hours, trials, the brake, waves, those who want no texts.
+mod sending;
+
+/// Texts by a gateway over HTTP that others made.
+mod kannel;
+
 /// What comes in by the doors: lines, tables, full dumps, files, and who may.
 mod doors;
 

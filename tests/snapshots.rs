@@ -8,9 +8,8 @@ use rusqlite::types::ValueRef;
 use shanyraq::commands::load_package;
 use shanyraq::intake::Intake;
 use shanyraq::journal::{Own, SEGMENT_BYTES, base};
-use shanyraq::network::Network;
 use shanyraq::packages::Package;
-use shanyraq::pipeline::{BrakeTerms, Leave, Pipeline, Setup, Submission, copy_data, drill, journal_folder, ledger_file, snapshots_folder};
+use shanyraq::pipeline::{Pipeline, Setup, Submission, copy_data, drill, journal_folder, ledger_file, snapshots_folder};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,19 +20,14 @@ pub const SELDOM: Duration = Duration::from_secs(3600);
 pub fn setup(data: &Path, workers: usize, snapshot_every: Duration) -> Setup {
     let often = snapshot_every == OFTEN;
     Setup {
-        data: data.to_owned(),
         workers,
-        network: Network::Nowhere,
-        leave: Leave::default(),
-        brake: BrakeTerms { percent: 0, at_least: 0, days: 1 },
         allow_assumed: true,
         segment_bytes: if often { 20_000 } else { SEGMENT_BYTES },
         snapshot_every,
         snapshots_kept: 3,
-        snapshots_kept_for: Duration::MAX,
-        audited_families: 0,
         compact_after_segments: if often { 2 } else { 0 },
         archive: Some(data.join("archive")),
+        ..Setup::quiet(data)
     }
 }
 

@@ -6,6 +6,7 @@ use super::evaluate::{CategoryProgram, Layout, Machine, Programs};
 use super::file::{ABSENT, Packing};
 use super::graph::{Block, Code, FIELD_COUNT, Plan};
 use super::load::{ROUNDINGS, braces, described, read_expression, texts};
+use super::parts::parts;
 use super::program::{Bins, Op, Reg};
 use super::source::{Entry, Node, Place, Value as Toml};
 use super::{
@@ -18,6 +19,10 @@ const COMPOSITION: [&str; 7] = ["exists", "female", "alive", "minor", "student",
 const MESSAGES: [&str; 8] = ["offer", "repeat", "account", "assigned", "rejected", "lapsed", "unclear", "declined"];
 /// Instead of `assigned`, where there is nothing to pay.
 const ASSIGNED_IN_KIND: &str = "assigned_in_kind";
+/// Parts that a text may take where a package says nothing.
+const TEXT_PARTS: usize = 3;
+/// Letters of a reason that an agency gives.
+const REASON: usize = 40;
 const PLACEHOLDERS: [&str; 6] = ["benefit", "amount", "from", "date", "reason", "tag"];
 
 /// Compiles the parts of a package in the order in which they rest on each other.
@@ -551,6 +556,23 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         messages
     }
 
+    /// `text_parts`, and that no message takes more, whatever it is about. Of what an agency writes [`REASON`] letters are counted.
+    pub fn text_parts(&mut self, policy: &Node, entries: &[Entry], benefits: &[Benefit]) -> usize {
+        let most = self.compiler.problems.integer(policy, "text_parts").map_or(TEXT_PARTS, |parts| parts.max(1) as usize);
+        for entry in entries {
+            for text in entry.node.entries() {
+                let Toml::Text(template) = &text.node.value else { continue };
+                let (parts, about) = longest(template, &text.name, &entry.name, benefits);
+                if parts > most {
+                    let message =
+                        format!("about `{about}` it takes {parts} parts of a short message; the package allows {most} (`text_parts`)");
+                    self.compiler.problems.report_with_hint(text.node.place, message, "say it in fewer words");
+                }
+            }
+        }
+        most
+    }
+
     /// Turns what was compiled into what runs.
     pub fn finish_plans(&mut self, benefits: &[Benefit]) {
         let compiler = &mut self.compiler;
@@ -626,4 +648,19 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             totals,
         );
     }
+}
+
+/// The most parts that a message takes in a language, and about which benefit.
+pub fn longest<'b>(template: &str, language: &str, message: &str, benefits: &'b [Benefit]) -> (usize, &'b str) {
+    let is_meant = |benefit: &&Benefit| match message {
+        ASSIGNED_IN_KIND => benefit.kind == BenefitKind::InKind,
+        _ => benefit.id == message || MESSAGES.contains(&message) && benefit.kind != BenefitKind::Notice,
+    };
+    let told = |benefit: &'b Benefit| {
+        let title = benefit.title.get(language).unwrap_or(&benefit.id);
+        let text = template.replace("{benefit}", title).replace("{amount}", "9 999 999").replace("{from}", "31.12.2026");
+        let text = text.replace("{date}", "31.12.2026").replace("{reason}", &"ж".repeat(REASON)).replace("{tag}", " 99");
+        (parts(&text), benefit.id.as_str())
+    };
+    benefits.iter().filter(|benefit| !benefit.to_worker).filter(is_meant).map(told).max().unwrap_or((0, ""))
 }

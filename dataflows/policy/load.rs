@@ -174,6 +174,7 @@ fn build<'p>(package: &Package, problems: &mut Problems<'p>, warnings: &mut Prob
     let region = builder.region(&package.policy, &indicators);
     builder.story(&package.policy);
     let messages = builder.messages(&package.messages, &benefits);
+    let text_parts = builder.text_parts(&package.policy, &package.messages, &benefits);
     for register in &mut builder.compiler.registers {
         register.packing = Packing::new(register, head.person);
     }
@@ -207,6 +208,7 @@ fn build<'p>(package: &Package, problems: &mut Problems<'p>, warnings: &mut Prob
         assignment,
         contact,
         region,
+        text_parts,
         story_people: Vec::new(),
         slots,
         dwelling_slots,
@@ -241,6 +243,7 @@ impl Head {
                 "languages",
                 "coverage",
                 "region",
+                "text_parts",
                 "title",
                 "source",
                 "composition",

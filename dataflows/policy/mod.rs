@@ -20,6 +20,7 @@ mod graph;
 mod key;
 mod lists;
 mod load;
+pub mod parts;
 mod program;
 mod proposal;
 mod ranges;
@@ -538,6 +539,8 @@ pub struct Policy {
     pub contact: Option<Contact>,
     /// Index of the person indicator that tells where somebody lives: comparisons of policies are told by it.
     pub region: Option<usize>,
+    /// Parts of a short message that a text in one language takes at most.
+    pub text_parts: usize,
     pub story_people: Vec<toml::Table>,
     /// Length of [`Row::values`]: 0 counts members, 1 is the head's number.
     pub slots: usize,
@@ -551,6 +554,11 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The most parts that a message takes in a language, whatever it is about, and about which benefit it does.
+    pub fn longest_text(&self, message: &str, language: &str) -> Option<(usize, &str)> {
+        Some(builder::longest(self.messages.get(message)?.get(language)?, language, message, &self.benefits))
+    }
+
     /// Reads a package: `(path relative to the package, text)` of each of its files.
     pub fn load(files: &[(String, String)]) -> Result<Policy, Vec<Problem>> {
         load::load(files)

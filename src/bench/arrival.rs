@@ -5,11 +5,9 @@ use super::{UPDATES_PER_PERSON_DAY, made_of_population, poisson, rss_bytes};
 use crate::commands::feeds::parse_date;
 use crate::commands::{Failure, load_package};
 use crate::intake::{Intake, Schema};
-use crate::journal::SEGMENT_BYTES;
 use crate::ledger::sync_ledger;
-use crate::network::Network;
 use crate::packages::Package;
-use crate::pipeline::{Answer, BrakeTerms, Leave, Pipeline, Setup, Submission, snapshots_folder};
+use crate::pipeline::{Answer, Pipeline, Setup, Submission, snapshots_folder};
 use crate::snapshot::{Snapshot, Snapshots};
 use clap::Args;
 use dataflows::model::{Date, Epoch};
@@ -137,21 +135,7 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn begin(package: &Package, data: &Path, snapshot_every: Duration) -> Result<Pipeline, Failure> {
-    let setup = Setup {
-        data: data.to_owned(),
-        workers: 1,
-        network: Network::Nowhere,
-        leave: Leave::default(),
-        brake: BrakeTerms { percent: 0, at_least: 0, days: 1 },
-        allow_assumed: false,
-        segment_bytes: SEGMENT_BYTES,
-        snapshot_every,
-        snapshots_kept: 1,
-        snapshots_kept_for: Duration::MAX,
-        audited_families: 0,
-        compact_after_segments: 0,
-        archive: None,
-    };
+    let setup = Setup { snapshot_every, ..Setup::quiet(data) };
     Pipeline::start(Some(package.clone()), setup).map_err(|failure| Failure::failed(failure.to_string()))
 }
 

@@ -6,11 +6,11 @@ use crate::commands::feeds::parse_date;
 use crate::commands::{Failure, load_package};
 use crate::dispatch::Kind;
 use crate::intake::{Intake, Schema};
-use crate::journal::{Own, Pausable, SEGMENT_BYTES};
+use crate::journal::{Own, Pausable};
 use crate::ledger::Reader;
-use crate::network::Network;
 use crate::network::smpp::LinkTerms;
-use crate::pipeline::{BrakeTerms, Leave, Pipeline, Setup, Submission};
+use crate::network::{Network, Routes};
+use crate::pipeline::{Pipeline, Sending, Setup, Submission};
 use clap::Args;
 use dataflows::model::Date;
 use fixtures::country::Country;
@@ -53,19 +53,9 @@ pub fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
     let package = load_package(policy)?;
     let schema = Arc::new(Schema::from(&*package.policy));
     let setup = Setup {
-        data: data.clone(),
-        workers: 1,
-        network: Network::Centres(links),
-        leave: Leave::default(),
-        brake: BrakeTerms { percent: 0, at_least: 0, days: 1 },
+        sending: Sending { network: Network::Routes(Routes { links, gateway: None }), ..Sending::default() },
         allow_assumed: true,
-        segment_bytes: SEGMENT_BYTES,
-        snapshot_every: FOR_EVER,
-        snapshots_kept: 1,
-        snapshots_kept_for: Duration::MAX,
-        audited_families: 0,
-        compact_after_segments: 0,
-        archive: None,
+        ..Setup::quiet(data)
     };
     let pipeline = Pipeline::start(Some(package), setup).map_err(|failure| Failure::failed(failure.to_string()))?;
     let submit = |submission| pipeline.scribe.submit(submission).map_err(|reason| Failure::failed(reason.to_string()));

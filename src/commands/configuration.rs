@@ -3,11 +3,12 @@
 use super::Failure;
 use crate::intake::did_you_mean;
 use crate::journal::SEGMENT_BYTES;
-use crate::network::Network;
 use crate::network::smpp::LinkTerms;
-use crate::pipeline::{BrakeTerms, Leave};
+use crate::network::{GatewayTerms, Network, Routes};
+use crate::pipeline::{BrakeTerms, Leave, PaceTerms, Sending};
 use crate::serve::Tokens;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -26,8 +27,14 @@ pub struct Configuration {
     /// With numbers it is a trial.
     pub trial: Vec<u64>,
     pub brake: BrakeTerms,
+    /// How fast texts leave.
+    pub pace: PaceTerms,
+    /// Benefits of which it is better to be told twice than not at all.
+    pub at_least_once: BTreeSet<String>,
     /// Links to message centres, in full.
     pub links: Vec<LinkTerms>,
+    /// A gateway of others: the only route, or the second one.
+    pub gateway: GatewayTerms,
     pub workers: u16,
     pub allow_assumed: bool,
     pub segment_bytes: u64,
@@ -47,7 +54,7 @@ pub struct Configuration {
 }
 
 /// What a configuration may say.
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 24] = [
     "data",
     "policy",
     "listen",
@@ -56,6 +63,9 @@ const KEYS: [&str; 21] = [
     "holidays",
     "trial",
     "brake",
+    "pace",
+    "at_least_once",
+    "gateway",
     "workers",
     "allow_assumed",
     "segment_bytes",
@@ -86,7 +96,10 @@ impl Default for Configuration {
             holidays: HOLIDAYS.map(str::to_owned).to_vec(),
             trial: Vec::new(),
             brake: BrakeTerms { percent: 20, at_least: 1000, days: 7 },
+            pace: PaceTerms::default(),
+            at_least_once: BTreeSet::new(),
             links: Vec::new(),
+            gateway: GatewayTerms::default(),
             workers: 1,
             allow_assumed: false,
             segment_bytes: SEGMENT_BYTES,
@@ -119,13 +132,8 @@ impl Configuration {
         toml::from_str(text).map_err(|error| error.to_string())
     }
 
-    /// When texts may leave, and to whom.
-    pub fn leave(&self) -> Result<Leave, Failure> {
-        Leave::new(&self.quiet_hours, &self.holidays, &self.trial).map_err(Failure::usage)
-    }
-
-    /// What a configuration alone can prove wrong.
-    pub fn check(&self) -> Result<Network, Failure> {
+    /// Who takes texts, and when they leave. The error is what a configuration alone can prove wrong.
+    pub fn check(&self) -> Result<Sending, Failure> {
         self.tokens.check().map_err(|what| Failure::usage(format!("tokens: {what}")))?;
         if !self.listen.ip().is_loopback() && (self.tokens.feeds.is_empty() || self.tokens.readers.is_empty()) {
             return Err(Failure::usage(format!("listen: {} is no loopback address, and feeds and readers have no tokens", self.listen)));
@@ -133,14 +141,28 @@ impl Configuration {
         if !(1..=WORKERS_MAX).contains(&self.workers) {
             return Err(Failure::usage(format!("workers: {} is not in 1..={WORKERS_MAX}", self.workers)));
         }
-        self.leave()?;
-        let mut links = self.links.clone();
+        self.pace.check().map_err(|what| Failure::usage(format!("pace: {what}")))?;
+        Ok(Sending {
+            network: self.network()?,
+            leave: Leave::new(&self.quiet_hours, &self.holidays, &self.trial).map_err(Failure::usage)?,
+            pace: self.pace.clone(),
+            brake: self.brake,
+            at_least_once: self.at_least_once.clone(),
+        })
+    }
+
+    fn network(&self) -> Result<Network, Failure> {
+        let (mut links, mut gateway) = (self.links.clone(), self.gateway.clone());
+        let is_http = |url: &str| url.starts_with("http://") || url.starts_with("https://");
         match self.smsc.as_str() {
             "none" => {}
-            "pretend" if links.is_empty() => return Ok(Network::Pretend),
-            url if url.starts_with("http://") && links.is_empty() => return Ok(Network::Gateway(url.to_owned())),
-            url if url.starts_with("http://") => return Err(Failure::usage("smsc: a gateway, and links beside it".to_owned())),
-            url if url.starts_with("smpp://") => links.push(LinkTerms::parse(url).map_err(|what| Failure::usage(format!("smsc: {what}")))?),
+            "pretend" if links.is_empty() && gateway.url.is_empty() => return Ok(Network::Pretend),
+            url if GatewayTerms::is_template(url) && gateway.url.is_empty() => gateway.url = url.to_owned(),
+            url if is_http(url) && links.is_empty() && gateway.url.is_empty() => return Ok(Network::Named(url.to_owned())),
+            url if is_http(url) => return Err(Failure::usage("smsc: a gateway, and others beside it".to_owned())),
+            url if url.starts_with("smpp://") || url.starts_with("smpps://") => {
+                links.push(LinkTerms::parse(url).map_err(|what| Failure::usage(format!("smsc: {what}")))?);
+            }
             other => {
                 return Err(Failure::usage(format!(
                     "smsc: `{other}` is neither `none` nor `pretend` nor the address of a gateway, http://… or smpp://…"
@@ -150,7 +172,11 @@ impl Configuration {
         for terms in &links {
             terms.check().map_err(|what| Failure::usage(format!("links: {}: {what}", terms.address)))?;
         }
-        Ok(if links.is_empty() { Network::Nowhere } else { Network::Centres(links) })
+        let gateway = (!gateway.url.is_empty())
+            .then_some(gateway)
+            .map(|gateway| gateway.check().map(|()| gateway).map_err(|what| Failure::usage(format!("gateway: {what}"))));
+        let routes = Routes { links, gateway: gateway.transpose()? };
+        Ok(if routes == Routes::default() { Network::Nowhere } else { Network::Routes(routes) })
     }
 }
 
@@ -187,6 +213,8 @@ mod tests {
         );
         let abroad = wrong(|it| it.listen = SocketAddr::from(([0, 0, 0, 0], 80)));
         assert_eq!(abroad, "listen: 0.0.0.0:80 is no loopback address, and feeds and readers have no tokens");
+        assert_eq!(wrong(|it| it.gateway.url = "http://host/{phone}".to_owned()), "gateway: a template has {phone} and {text}");
+        assert!(wrong(|it| it.pace.templates = [("ofer".to_owned(), 1)].into()).starts_with("pace: there is no template `ofer`"));
         let plain = wrong(|it| drop(it.tokens.feeds.insert("zags".to_owned(), "secret".to_owned())));
         assert_eq!(plain, "tokens: zags: not a SHA-256 in 64 hexadecimal digits (printf %s TOKEN | sha256sum)");
     }

@@ -2,7 +2,7 @@
 
 use super::configuration::Configuration;
 use super::{Failure, load_package};
-use crate::intake::Schema;
+use crate::intake::{Schema, did_you_mean};
 use crate::packages::{Package, title};
 use crate::pipeline::{Pipeline, Setup, journal_folder};
 use crate::serve::{Doors, router};
@@ -39,7 +39,7 @@ pub struct RunArguments {
     /// The address of the doors [default: 127.0.0.1:7117].
     #[arg(long)]
     pub listen: Option<SocketAddr>,
-    /// Where texts go: the address of a gateway (http://…) or of a message centre (smpp://system_id:password@host:port?window=100&rate=500), pretend (each arrives, nowhere), or none [default: none].
+    /// Where texts go: the address of a gateway (http://…, or a template with {phone} and {text}) or of a message centre (smpp://system_id:password@host:port?window=100&rate=500), pretend (each arrives, nowhere), or none [default: none].
     #[arg(long)]
     pub smsc: Option<String>,
     /// Hours in which no text leaves, in UTC+5, like 21:00-09:00 or none [default: 21:00-09:00].
@@ -61,23 +61,10 @@ impl RunArguments {
             policy: self.policy.clone().unwrap_or(said.policy),
             listen: self.listen.unwrap_or(said.listen),
             smsc: self.smsc.clone().unwrap_or(said.smsc),
-            links: said.links,
             quiet_hours: self.quiet_hours.clone().unwrap_or(said.quiet_hours),
-            holidays: said.holidays,
-            trial: said.trial,
-            brake: said.brake,
             workers: self.workers.unwrap_or(said.workers),
             allow_assumed: self.allow_assumed || said.allow_assumed,
-            segment_bytes: said.segment_bytes,
-            watch: said.watch,
-            maps: said.maps,
-            tokens: said.tokens,
-            snapshot_seconds: said.snapshot_seconds,
-            snapshots_kept: said.snapshots_kept,
-            snapshots_kept_days: said.snapshots_kept_days,
-            audited_families: said.audited_families,
-            compact_after_segments: said.compact_after_segments,
-            archive: said.archive,
+            ..said
         })
     }
 }
@@ -85,7 +72,7 @@ impl RunArguments {
 /// Runs until it is asked to stop.
 pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let configuration = arguments.configuration()?;
-    let network = configuration.check()?;
+    let sending = configuration.check()?;
     let package = match configuration.policy.as_str() {
         "" if journal_folder(&configuration.data).exists() => None,
         "" => Some(load_package(DEFAULT_PACKAGE)?),
@@ -93,6 +80,12 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     };
     if let Some(Package { policy, .. }) = package.as_ref().filter(|_| !configuration.maps.is_empty()) {
         load(&Schema::from(&**policy), &configuration.maps).map_err(|what| Failure::usage(format!("maps: {what}")))?;
+    }
+    if let Some(Package { policy, .. }) = &package
+        && let Some(unknown) = sending.at_least_once.iter().find(|benefit| policy.benefit(benefit).is_none())
+    {
+        let hint = did_you_mean(unknown, policy.benefits.iter().map(|benefit| benefit.id.as_str()));
+        return Err(Failure::usage(format!("at_least_once: there is no benefit `{unknown}`{hint}")));
     }
     if arguments.check {
         let said = package.map(|Package { policy, .. }| format!("{}: {} benefits", title(&policy), policy.benefits.len()));
@@ -102,16 +95,13 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     // One JSON object a line: names of files and epochs, never of people.
     tracing_subscriber::fmt().json().flatten_event(true).with_target(false).with_writer(std::io::stderr).init();
     let Configuration { listen, watch, maps, tokens, .. } = configuration.clone();
-    let leave = configuration.leave()?;
-    let setup = Setup {
+    let mut setup = Setup {
         archive: Some(&configuration.archive)
             .filter(|archive| !archive.as_os_str().is_empty())
             .map(|archive| configuration.data.join(archive)),
         data: configuration.data,
         workers: usize::from(configuration.workers),
-        network,
-        leave,
-        brake: configuration.brake,
+        sending,
         allow_assumed: configuration.allow_assumed,
         segment_bytes: configuration.segment_bytes,
         snapshot_every: Duration::from_secs(configuration.snapshot_seconds),
@@ -129,7 +119,9 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         let mut signals = Signals::heard().map_err(|error| Failure::failed(format!("no signals: {error}")))?;
         let problem = |error: std::io::Error| Failure::failed(format!("{listen}: {error}"));
         let listener = TcpListener::bind(listen).await.map_err(problem)?;
-        tracing::info!(url = format!("http://{}", listener.local_addr().map_err(problem)?), "listening");
+        let address = listener.local_addr().map_err(problem)?;
+        setup.sending.network.found_at(address);
+        tracing::info!(url = format!("http://{address}"), "listening");
         let doors = Doors::closed(tokens);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let serving = tokio::spawn({

@@ -190,6 +190,14 @@ impl Kind {
     pub fn is_unasked(self) -> bool {
         matches!(self, Kind::Offer | Kind::Repeat | Kind::Notice)
     }
+    /// What goes first where not everything may leave: answers, then what is waited for, then what begins.
+    pub fn class(self) -> u8 {
+        match self {
+            Kind::Offer | Kind::Notice => 2,
+            Kind::Repeat | Kind::AccountRepeat => 1,
+            _ => 0,
+        }
+    }
     /// Asks the person to do something for a right: checked once more before it leaves.
     pub fn needs_right(self) -> bool {
         self.is_unasked() || matches!(self, Kind::Account | Kind::AccountRepeat)
@@ -280,6 +288,8 @@ pub enum HeldBack {
     Automatic,
     /// Whoever has the right or would be written to is said to have two numbers: which of their records are theirs is open.
     TwoNumbers,
+    /// Whoever would be written to wants no texts.
+    OptedOut,
     InDoubt,
     NoAddressee,
     NoPhone,
@@ -303,6 +313,7 @@ impl HeldBack {
             HeldBack::Assumed => "assumed",
             HeldBack::Automatic => "automatic",
             HeldBack::TwoNumbers => "two_numbers",
+            HeldBack::OptedOut => "opted_out",
             HeldBack::InDoubt => "in_doubt",
             HeldBack::NoAddressee => "no_addressee",
             HeldBack::NoPhone => "no_phone",
@@ -339,6 +350,8 @@ pub struct Context<'a> {
     pub assigned: bool,
     /// Somebody concerned is said to have two numbers.
     pub two_numbers: bool,
+    /// The addressee has said that they want no texts.
+    pub opted_out: bool,
     /// Where the addressee can be reached, and whether they have had no unasked text today.
     pub phone: Option<Phone>,
     pub day_free: bool,
@@ -402,6 +415,8 @@ impl Conversation {
             Err(HeldBack::Automatic)
         } else if context.two_numbers {
             Err(HeldBack::TwoNumbers)
+        } else if context.opted_out {
+            Err(HeldBack::OptedOut)
         } else if context.today < self.debounced(context.terms) {
             Err(HeldBack::Debounce)
         } else if context.today < self.quiet_until {
@@ -583,6 +598,11 @@ fn tick(conversation: &mut Conversation, context: &Context) -> Vec<Act> {
 fn repeat(conversation: &mut Conversation, context: &Context) -> Vec<Act> {
     match context.phone {
         None => unreachable(conversation),
+        // Asked at another number, before they wrote from this one that they want no texts.
+        Some(_) if context.opted_out => {
+            conversation.close(Stage::NoAnswer, context.today, SILENT_DAYS);
+            Vec::new()
+        }
         Some(_) if !context.day_free || context.two_numbers => Vec::new(),
         Some(phone) => {
             conversation.phone = Some(phone);

@@ -79,6 +79,11 @@ pub enum Heard {
         text: Box<str>,
         at: Option<u64>,
     },
+    /// Nobody is to be written to at this number, or again.
+    Blocked {
+        phone: Phone,
+        blocked: bool,
+    },
     /// The network says whether a text arrived.
     Receipt {
         message: u128,
@@ -171,6 +176,9 @@ pub struct Desk {
     former: BTreeMap<PersonId, BTreeSet<PersonId>>,
     /// People who are said to have two numbers.
     doubtful: HashSet<PersonId>,
+    /// Numbers from which somebody wrote that they want no texts, and such as an operator has blocked.
+    opted_out: HashSet<Phone>,
+    blocked: HashSet<Phone>,
     /// The day of a person's last unasked text.
     last_unasked: HashMap<PersonId, Date>,
     replies: HashSet<u128>,
@@ -199,6 +207,8 @@ impl Desk {
             given_up: HashMap::new(),
             former: BTreeMap::new(),
             doubtful: HashSet::new(),
+            opted_out: HashSet::new(),
+            blocked: HashSet::new(),
             last_unasked: HashMap::new(),
             replies: HashSet::new(),
             replies_by_day: BTreeSet::new(),
@@ -326,8 +336,27 @@ impl Desk {
                 Vec::new()
             }
             Heard::Reply { id, phone, text, at } => self.reply(*id, *phone, text, *at),
+            Heard::Blocked { phone, blocked } => {
+                if *blocked {
+                    self.blocked.insert(*phone)
+                } else {
+                    self.blocked.remove(phone)
+                };
+                self.tell_all(self.reached_at(*phone), if *blocked { &Event::Tick } else { &Event::Reachable })
+            }
             Heard::Receipt { .. } => Vec::new(),
         }
+    }
+
+    /// Whether nothing is to be sent to a number, and no offers.
+    pub fn is_blocked(&self, phone: Phone) -> bool {
+        self.blocked.contains(&phone)
+    }
+
+    /// Rights about which somebody is written to at this number.
+    fn reached_at(&self, phone: Phone) -> BTreeSet<RightKey> {
+        let people = self.contacts.iter().filter(|(_, contact)| contact.phone == Some(phone)).map(|(person, _)| self.kept(*person));
+        people.flat_map(|person| self.written_to(person)).collect()
     }
 
     fn contact(&mut self, person: PersonId, contact: Contact) -> Vec<Action> {
@@ -401,6 +430,16 @@ impl Desk {
             Reply::Account(_) if !accounts.is_empty() => return self.account_written(accounts),
             Reply::Yes(tag) => (Event::Yes(consent), tag),
             Reply::No(tag) => (Event::No, tag),
+            // What was asked is declined with it.
+            Reply::Stop => {
+                self.opted_out.insert(phone);
+                return self.tell_all(asked, &Event::No);
+            }
+            Reply::Start => {
+                self.opted_out.remove(&phone);
+                self.due.extend(self.reached_at(phone));
+                return Vec::new();
+            }
             Reply::Account(_) | Reply::Unclear => (Event::Unclear, None),
         };
         if asked.is_empty() {
@@ -571,6 +610,7 @@ impl Desk {
             allow_assumed: self.terms.allow_assumed,
             tellable: self.terms.messages.contains_key(&terms.id),
             account_known: self.numbers(addressee).chain(self.numbers(right.person)).any(|number| self.accounts.contains(&number)),
+            opted_out: self.phone(addressee).is_some_and(|phone| self.opted_out.contains(&phone)),
             two_numbers: self.doubtful.contains(&addressee) || self.doubtful.contains(&right.person),
             assigned: self.assigned_until(right).is_some(),
             phone: self.phone(addressee),
@@ -579,7 +619,13 @@ impl Desk {
     }
 
     fn phone(&self, person: PersonId) -> Option<Phone> {
-        self.numbers(person).find_map(|number| self.contacts.get(&number)?.phone)
+        self.numbers(person).find_map(|number| self.contacts.get(&number)?.phone).filter(|phone| !self.blocked.contains(phone))
+    }
+
+    /// The language in which somebody is written to, if it is known.
+    pub fn language(&self, person: PersonId) -> Option<&str> {
+        let language = self.numbers(person).find_map(|number| self.contacts.get(&number)?.language)?;
+        self.terms.languages.get(language).map(String::as_str)
     }
 
     fn day_free(&self, addressee: PersonId) -> bool {

@@ -8,10 +8,15 @@ pub enum Reply {
     No(Option<u8>),
     /// The number of a bank account whose check digits agree.
     Account(String),
+    /// No texts any more, and texts again.
+    Stop,
+    Start,
     Unclear,
 }
 
 const YES: [&str; 6] = ["1", "ИӘ", "ИЯ", "ДА", "YES", "R 1"];
+const STOP: [&str; 6] = ["СТОП", "STOP", "ТОҚТАТУ", "ТОҚТА", "ОТПИСАТЬСЯ", "UNSUBSCRIBE"];
+const START: [&str; 6] = ["СТАРТ", "START", "БАСТАУ", "БАСТА", "ПОДПИСАТЬСЯ", "SUBSCRIBE"];
 const NO: [&str; 6] = ["2", "ЖОҚ", "ЖОК", "НЕТ", "NO", "R 2"];
 
 /// Reads a reply as domain.md 6.2 has it: trimmed, upper-cased, look-alikes folded; a two-digit tag may follow the answer.
@@ -26,10 +31,12 @@ pub fn parse(text: &str) -> Reply {
         _ => (words.join(" "), None),
     };
     let means = |list: [&str; 6]| list.iter().any(|word| fold(word) == answer);
-    match (means(YES), means(NO)) {
-        (true, _) => Reply::Yes(tag),
-        (_, true) => Reply::No(tag),
-        _ => Reply::Unclear,
+    match () {
+        () if means(YES) => Reply::Yes(tag),
+        () if means(NO) => Reply::No(tag),
+        () if means(STOP) && tag.is_none() => Reply::Stop,
+        () if means(START) && tag.is_none() => Reply::Start,
+        () => Reply::Unclear,
     }
 }
 
@@ -79,6 +86,15 @@ mod tests {
         for unclear in ["", "?", "3", "12", "1 2 3", "да нет", "1 7", "1 100", "27"] {
             assert_eq!(parse(unclear), Reply::Unclear, "{unclear}");
         }
+    }
+
+    #[test]
+    fn who_wants_no_texts_says_so() {
+        for (word, reply) in [("стоп", Reply::Stop), ("Stop!", Reply::Stop), ("тоқтату", Reply::Stop), ("ТОКТАТУ", Reply::Stop)]
+        {
+            assert_eq!(parse(word), reply, "{word}");
+        }
+        assert_eq!((parse("старт"), parse("бастау"), parse("стоп 27")), (Reply::Start, Reply::Start, Reply::Unclear));
     }
 
     #[test]

@@ -5,15 +5,17 @@
 
 mod numbers;
 pub mod outcome;
+pub mod regions;
 
 use dataflows::aliases::Aliases;
+use dataflows::decisions::standing;
 use dataflows::model::{
-    Change, ChangeKind, Date, Epoch, EpochAnswer, Fault, HouseholdKey, Ignored, Membership, Move, PersonId, Rejudged, Renumbering,
-    Restanding, Role, Standing, Update,
+    Change, ChangeKind, Date, Decision, Epoch, EpochAnswer, Fault, HouseholdKey, Ignored, Membership, Move, PersonId, Rejudged,
+    Renumbering, Restanding, Role, Standing, Update,
 };
 use dataflows::operators::{Restorer, Saver};
 use dataflows::policy::file::Record;
-use dataflows::policy::{FeedState, Judgement, Policy, Row};
+use dataflows::policy::{FeedState, Judgement, Policy, Right, Row};
 use dataflows::records::{Circumstances, FileEvent, Held};
 use dataflows::{House, Sizes};
 use numbers::{Act, Numbers, Settled};
@@ -318,6 +320,22 @@ impl Engine {
     /// The packed file and the place of a person.
     pub fn file(&self, person: PersonId) -> Option<(Box<[u8]>, Membership)> {
         file(&self.workers, person)
+    }
+
+    /// What stands of these people's rights, those in doubt among them; nothing of a number given up in secret.
+    pub fn decisions_of(&self, people: &BTreeSet<PersonId>) -> Vec<Decision> {
+        let now = self.circumstances();
+        let own = self.with_houses({
+            let (now, people) = (now.clone(), people.clone());
+            move |_, house| house.own_rights(&now, &people)
+        });
+        let (own, households): (Vec<Vec<Right>>, Vec<BTreeSet<HouseholdKey>>) = own.into_iter().unzip();
+        let households: BTreeSet<HouseholdKey> = households.into_iter().flatten().collect();
+        let of_households = self.with_houses(move |_, house| house.household_rights(&now, &households));
+        let rights = own.into_iter().chain(of_households).flatten();
+        let secret = self.secret();
+        let rights = rights.filter(|right| people.contains(&right.decision.person) && !secret.contains(&right.decision.person));
+        standing(&self.policy, rights.collect())
     }
 
     /// The row of a household.

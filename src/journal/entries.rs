@@ -103,6 +103,12 @@ pub enum Own {
     Live,
     /// These texts are about to be handed to the network.
     Intents(Vec<u128>),
+    /// A text is to be handed over again: it is known that it was not taken, or its benefit is one of which it is better to be told twice.
+    Again { message: u128 },
+    /// Nobody is to be written to at this number, or again.
+    Blocked { phone: u64, blocked: bool },
+    /// These rights of the baseline are written about from now on.
+    Released { rights: Vec<ReleasedRight> },
     /// Whether a text arrived.
     Receipt { message: u128, delivered: bool },
     /// A message centre has taken all parts of a text: its names for them.
@@ -126,6 +132,16 @@ pub enum Own {
     Activated { package: String, from: Date },
     /// These rows of the quarantine need nobody's attention any more.
     Settled { rows: Vec<u64>, how: Settlement },
+}
+
+/// A right by the names that it has outside.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ReleasedRight {
+    pub person: String,
+    pub benefit: String,
+    pub ground: String,
+    /// Empty where the right has none.
+    pub period: String,
 }
 
 impl Own {

@@ -16,7 +16,7 @@ pub mod entries;
 mod segment;
 
 pub use disk::{Disk, DiskFile, Folder};
-pub use entries::{Dictionary, Entry, Own, Pausable, Settlement, Written};
+pub use entries::{Dictionary, Entry, Own, Pausable, ReleasedRight, Settlement, Written};
 
 use segment::{
     BEGINNING_BYTES, Frame, HEADER_BYTES, Kind, MARKED_BYTES, PAYLOAD_MAX, check_header, continues, first_frame_bytes, header,

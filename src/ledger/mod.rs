@@ -185,8 +185,8 @@ impl Ledger {
         self.hand_over(&waiting)
     }
 
-    /// The oldest texts that wait for nothing but to be handed over, of those that may be.
-    pub fn waiting(&self, limit: usize, may_leave: impl Fn(&Text) -> bool) -> Vec<u128> {
+    /// The first texts that wait for nothing but to be handed over, of those that may be.
+    pub fn waiting(&self, limit: usize, mut may_leave: impl FnMut(&Text) -> bool) -> Vec<u128> {
         let is_paused = |text: &Text| {
             let benefit = &self.desk.terms().benefits[usize::from(text.right.benefit)].id;
             self.paused.iter().any(|what| match what {
@@ -221,7 +221,8 @@ impl Ledger {
         for &id in texts.iter().filter(|id| self.outbox.is_waiting(**id)).collect::<Vec<_>>() {
             let (right, kind) = self.outbox.subject(id);
             let holds = self.desk.conversation(&right).is_some_and(|conversation| conversation.holds());
-            if holds || !kind.needs_right() {
+            let may_go = self.outbox.message(id).is_some_and(|message| !self.desk.is_blocked(message.text.phone));
+            if may_go && (holds || !kind.needs_right()) {
                 handed.push(self.outbox.submit(id, self.today).clone());
             } else {
                 self.outbox.suppress(id);
@@ -239,6 +240,16 @@ impl Ledger {
     /// Whether a text was taken nobody knows.
     pub fn doubt(&mut self, message: u128) {
         self.outbox.doubt(message);
+    }
+
+    /// A text waits to be handed over again.
+    pub fn hand_again(&mut self, message: u128) {
+        self.outbox.again(message);
+    }
+
+    /// From now on this right is not of the baseline any more: what is said of it next begins a conversation. Whether it was.
+    pub fn release(&mut self, right: &RightKey) -> bool {
+        self.live && self.baseline.remove(&name_of(right))
     }
 
     /// A centre says whether a part of a text arrived.

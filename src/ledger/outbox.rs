@@ -69,9 +69,11 @@ fn spellings(name: &str) -> Vec<Box<str>> {
 pub struct Outbox {
     rows: Vec<Message>,
     by_id: HashMap<u128, usize>,
-    waiting: BTreeSet<usize>,
+    /// By what goes first, and then by age.
+    waiting: BTreeSet<(u8, usize)>,
     /// Handed over, and not answered for.
     submitted: BTreeSet<usize>,
+    uncertain: BTreeSet<usize>,
     /// By phone and a centre's name the parts of texts that it has taken; and of each such text what became of its parts.
     taken: HashMap<(Phone, Box<str>), (usize, usize)>,
     parts: HashMap<usize, Vec<Option<bool>>>,
@@ -107,16 +109,26 @@ impl Outbox {
         if self.by_id.contains_key(&id) {
             return false;
         }
-        self.by_id.insert(id, self.rows.len());
-        self.waiting.insert(self.rows.len());
-        self.changed.insert(self.rows.len());
+        let row = self.rows.len();
+        self.by_id.insert(id, row);
+        self.waiting.insert((text.kind.class(), row));
+        self.changed.insert(row);
         self.rows.push(Message { id, epoch, date, text, status: Status::Waiting });
         true
     }
 
-    /// The texts that wait, the oldest first.
+    /// The texts that wait: answers first, then what is waited for, then what begins, each the oldest first.
     pub fn waiting(&self) -> impl Iterator<Item = &Message> {
-        self.waiting.iter().map(|row| &self.rows[*row])
+        self.waiting.iter().map(|(_, row)| &self.rows[*row])
+    }
+
+    /// The texts of which nobody knows whether they were taken.
+    pub fn uncertain(&self) -> impl Iterator<Item = &Message> {
+        self.uncertain.iter().map(|row| &self.rows[*row])
+    }
+
+    pub fn message(&self, id: u128) -> Option<&Message> {
+        self.by_id.get(&id).map(|row| &self.rows[*row])
     }
 
     /// The texts that were handed over, and of which nobody has said whether they arrived.
@@ -134,7 +146,7 @@ impl Outbox {
     }
 
     pub(super) fn is_waiting(&self, id: u128) -> bool {
-        self.by_id.get(&id).is_some_and(|row| self.waiting.contains(row))
+        self.message(id).is_some_and(|message| message.status == Status::Waiting)
     }
 
     pub(super) fn take_changed(&mut self) -> Vec<Message> {
@@ -148,22 +160,29 @@ impl Outbox {
     }
 
     pub(super) fn submit(&mut self, id: u128, today: Date) -> &Message {
-        self.submitted.insert(self.by_id[&id]);
-        self.leave(id, Status::Submitted(today))
+        let row = self.by_id[&id];
+        self.set(row, Status::Submitted(today));
+        &self.rows[row]
     }
 
     pub(super) fn suppress(&mut self, id: u128) {
-        self.leave(id, Status::Suppressed);
+        self.set(self.by_id[&id], Status::Suppressed);
+    }
+
+    /// What was handed over waits to be handed over again.
+    pub(super) fn again(&mut self, id: u128) {
+        if let Some(&row) = self.by_id.get(&id)
+            && matches!(self.rows[row].status, Status::Submitted(_) | Status::Uncertain)
+        {
+            self.set(row, Status::Waiting);
+        }
     }
 
     /// What the network says of a text that it was given. The last word counts; of one never given it has none.
     pub(super) fn receipt(&mut self, id: u128, delivered: bool) {
-        let Some(row) = self.by_id.get(&id) else { return };
-        let status = &mut self.rows[*row].status;
-        if !matches!(status, Status::Waiting | Status::Suppressed) {
-            *status = if delivered { Status::Delivered } else { Status::Failed };
-            self.submitted.remove(row);
-            self.changed.insert(*row);
+        let Some(&row) = self.by_id.get(&id) else { return };
+        if !matches!(self.rows[row].status, Status::Waiting | Status::Suppressed) {
+            self.set(row, arrived(delivered));
         }
     }
 
@@ -174,8 +193,10 @@ impl Outbox {
             return;
         }
         let phone = self.rows[row].text.phone;
-        self.answer(row, Status::Taken);
-        self.parts.insert(row, vec![None; names.len()]);
+        self.set(row, Status::Taken);
+        if !names.is_empty() {
+            self.parts.insert(row, vec![None; names.len()]);
+        }
         for (part, name) in names.iter().enumerate() {
             let early = spellings(name).into_iter().find_map(|name| self.early.remove(&(phone, name)));
             self.taken.insert((phone, name.as_str().into()), (row, part));
@@ -190,7 +211,7 @@ impl Outbox {
         if let Some(&row) = self.by_id.get(&id)
             && matches!(self.rows[row].status, Status::Submitted(_))
         {
-            self.answer(row, Status::Uncertain);
+            self.set(row, Status::Uncertain);
         }
     }
 
@@ -200,11 +221,13 @@ impl Outbox {
         if let Some((row, part)) = known {
             return self.part_arrived(row, part, delivered);
         }
-        let is_meant =
-            |row: &&Message| row.status == Status::Uncertain && row.text.phone == phone && reference == Some(reference_of(row.id));
-        let mut meant = self.rows.iter().filter(is_meant).map(|row| row.id);
+        let is_meant = |row: &&usize| {
+            let message = &self.rows[**row];
+            message.text.phone == phone && reference == Some(reference_of(message.id))
+        };
+        let mut meant = self.uncertain.iter().filter(is_meant).copied();
         match (meant.next(), meant.next()) {
-            (Some(id), None) => self.answer(self.by_id[&id], if delivered { Status::Delivered } else { Status::Failed }),
+            (Some(row), None) => self.set(row, arrived(delivered)),
             _ if self.early.len() < EARLY_MAX => drop(self.early.insert((phone, name.into()), delivered)),
             _ => {}
         }
@@ -214,24 +237,32 @@ impl Outbox {
     fn part_arrived(&mut self, row: usize, part: usize, delivered: bool) {
         let Some(parts) = self.parts.get_mut(&row) else { return };
         parts[part] = Some(delivered);
-        let arrived = parts.iter().try_fold(true, |arrived, part| part.map(|part| arrived && part));
-        if !delivered || arrived == Some(true) {
+        let all = parts.iter().try_fold(true, |all, part| part.map(|part| all && part));
+        if !delivered || all == Some(true) {
             self.parts.remove(&row);
-            self.answer(row, if delivered { Status::Delivered } else { Status::Failed });
+            self.set(row, arrived(delivered));
         }
     }
 
-    fn answer(&mut self, row: usize, status: Status) {
-        self.submitted.remove(&row);
-        self.rows[row].status = status;
+    fn set(&mut self, row: usize, status: Status) {
+        let message = &mut self.rows[row];
+        let class = message.text.kind.class();
+        match std::mem::replace(&mut message.status, status) {
+            Status::Waiting => drop(self.waiting.remove(&(class, row))),
+            Status::Submitted(_) => drop(self.submitted.remove(&row)),
+            Status::Uncertain => drop(self.uncertain.remove(&row)),
+            _ => {}
+        }
+        match status {
+            Status::Waiting => drop(self.waiting.insert((class, row))),
+            Status::Submitted(_) => drop(self.submitted.insert(row)),
+            Status::Uncertain => drop(self.uncertain.insert(row)),
+            _ => {}
+        }
         self.changed.insert(row);
     }
+}
 
-    fn leave(&mut self, id: u128, status: Status) -> &Message {
-        let row = self.by_id[&id];
-        self.waiting.remove(&row);
-        self.changed.insert(row);
-        self.rows[row].status = status;
-        &self.rows[row]
-    }
+fn arrived(delivered: bool) -> Status {
+    if delivered { Status::Delivered } else { Status::Failed }
 }

@@ -3,6 +3,7 @@
 use super::StoreFailure;
 use super::families;
 use super::tables::{Said, hex};
+use crate::journal::ReleasedRight;
 use crate::sources::Quarantined;
 use dataflows::model::Epoch;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -154,6 +155,18 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Rights of a benefit that were there before anybody was written to, in the order in which they came to be.
+    pub fn baseline(&self, benefit: &str) -> Result<Vec<ReleasedRight>, StoreFailure> {
+        let mut query = self.0.prepare(
+            "SELECT person, benefit, ground, period FROM decisions WHERE benefit = ? AND silent = 'baseline' AND outcome IN ('eligible', 'notice')
+             ORDER BY epoch, person, ground, period",
+        )?;
+        let right = |row: &rusqlite::Row<'_>| {
+            Ok(ReleasedRight { person: row.get(0)?, benefit: row.get(1)?, ground: row.get(2)?, period: row.get(3)? })
+        };
+        Ok(query.query_map([benefit], right)?.collect::<Result<_, _>>()?)
     }
 
     /// Changes after the one of this number, as rows of the view `changes`, each with its number as `token`; at most so many.

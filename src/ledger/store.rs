@@ -11,12 +11,14 @@ use super::{Effects, Ledger, Message, right_of};
 use crate::beside::Beside;
 use crate::dispatch::{Case, Consent, Conversation, Note, RightKey, Terms};
 use crate::engine::Engine;
+use crate::engine::regions::Regions;
 use crate::journal::Own;
 use crate::packages::{fingerprint, title};
 use crate::sources::Quarantined;
 use crate::views::Writer;
 use dataflows::model::{Change, ChangeKind, Date, Epoch, Ignored, Move, Rejudged};
 use dataflows::policy::Policy;
+use dataflows::policy::parts::parts;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -195,8 +197,8 @@ impl Store {
         }
         let silent = page.in_ledger.iter().map(|change| ledger.silence(&right_of(&change.decision)));
         write_changes(&transaction, rows, page, page.changes.iter().zip(silent), &mut link)?;
-        write_texts(&transaction, ledger.desk().terms(), page.texts)?;
-        write_offers(&transaction, ledger, &title(&self.policy), page)?;
+        write_texts(&transaction, ledger.desk().terms(), &title(&self.policy), page.texts)?;
+        write_offers(&transaction, (ledger, engine), &title(&self.policy), page)?;
         write_cases(&transaction, ledger.desk().terms(), page)?;
         write_notes(&transaction, ledger.desk().terms(), page)?;
         write_refused(&transaction, page)?;
@@ -312,8 +314,11 @@ fn write_changes<'c>(
     Ok(())
 }
 
-fn write_texts(transaction: &Transaction<'_>, terms: &Terms, texts: &[Message]) -> Result<(), StoreFailure> {
-    let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+/// Texts, each with the package under which it was written.
+fn write_texts(transaction: &Transaction<'_>, terms: &Terms, policy: &str, texts: &[Message]) -> Result<(), StoreFailure> {
+    let mut enter = transaction.prepare_cached(
+        "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message) DO UPDATE SET status = excluded.status",
+    )?;
     for Message { id, epoch, date, text, status } in texts {
         let [person, benefit, ground, period] = names_of(terms, &text.right);
         let (kind, phone) = (text.kind.name(), text.phone.to_string());
@@ -329,15 +334,30 @@ fn write_texts(transaction: &Transaction<'_>, terms: &Terms, texts: &[Message]) 
             kind,
             phone,
             status.name(),
-            text.body
+            text.body,
+            parts(&text.body),
+            policy
         ])?;
     }
     Ok(())
 }
 
 /// Where conversations are, and the yeses among them: to texts of which package, and what was replied, by its hash.
-fn write_offers(transaction: &Transaction<'_>, ledger: &Ledger, policy: &str, page: &Page<'_>) -> Result<(), StoreFailure> {
-    let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO offers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+fn write_offers(
+    transaction: &Transaction<'_>,
+    (ledger, engine): (&Ledger, &Engine),
+    policy: &str,
+    page: &Page<'_>,
+) -> Result<(), StoreFailure> {
+    if page.offers.is_empty() {
+        return Ok(());
+    }
+    let mut regions = Regions::new(engine.policy(), &engine.circumstances());
+    let mut region_of = |person| {
+        let (file, place) = engine.file(person)?;
+        regions.read(person, &file, place.role).map(str::to_owned)
+    };
+    let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO offers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     let mut agree = transaction.prepare_cached("INSERT OR IGNORE INTO consents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     let day = |date: Date| (date != Date::NEVER && date != Date::BEFORE_ALL).then(|| date.to_string());
     // What a social worker is told is written to nobody.
@@ -359,6 +379,8 @@ fn write_offers(transaction: &Transaction<'_>, ledger: &Ledger, policy: &str, pa
             phone.map(|phone| phone.to_string()),
             refusal.as_deref(),
             ledger.held_back(right).map_or_else(|| to_worker(right), |reason| Some(reason.name())),
+            region_of(right.person),
+            ledger.desk().language(conversation.standing.addressee),
             page.epoch
         ])?;
         if let Some(Consent { on, at, reply_hash }) = consent {

@@ -25,10 +25,10 @@ pub(super) const TABLES: &str = "
     CREATE INDEX IF NOT EXISTS changes_by_person ON changes(person);
     CREATE TABLE IF NOT EXISTS outbox(
         message TEXT PRIMARY KEY, epoch INTEGER, date TEXT, person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, round INTEGER,
-        kind TEXT, phone TEXT, status TEXT, text TEXT) WITHOUT ROWID;
+        kind TEXT, phone TEXT, status TEXT, text TEXT, parts INTEGER, policy TEXT) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS offers(
         person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, round INTEGER, stage TEXT, since TEXT, lost TEXT, quiet_until TEXT,
-        phone TEXT, refusal TEXT, silent TEXT, epoch INTEGER, PRIMARY KEY(person, benefit, ground, period)) WITHOUT ROWID;
+        phone TEXT, refusal TEXT, silent TEXT, region TEXT, language TEXT, epoch INTEGER, PRIMARY KEY(person, benefit, ground, period)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS consents(
         person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, round INTEGER, date TEXT, time TEXT, policy TEXT, reply TEXT, epoch INTEGER,
         PRIMARY KEY(person, benefit, ground, period, round)) WITHOUT ROWID;

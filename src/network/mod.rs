@@ -5,16 +5,24 @@
 //!  scribe ◄──── hearing: what the network says, journalled before it is thanked for ◄─┘
 //! ```
 //!
-//! A gateway over HTTP knows each text by a name of ours and takes it once however often it is given it, so that it may be given again. A short
-//! message centre knows nothing: a text of which nobody has said whether it was taken is *uncertain*, and is never given again.
+//! A gateway of our own kind knows each text by a name of ours and takes it once however often it is given it, so that it may be given again. Short
+//! message centres and the gateways of others know nothing: a text of which nobody has said whether it was taken is *uncertain*, and is never given
+//! again.
 
 mod gateway;
+mod governor;
+mod named;
+mod queue;
 pub mod smpp;
+
+pub use gateway::GatewayTerms;
 
 use crate::journal::Own;
 use crate::ledger::Message;
 use crate::pipeline::{Scribe, Submission};
+use queue::{Queue, Work};
 use smpp::LinkTerms;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -22,6 +30,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 /// Between attempts to have something journalled, while the journal cannot be written.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -31,31 +40,50 @@ const TEXTS_ON_THE_WAY: usize = 64;
 const HEARD_TOGETHER: usize = 1024;
 
 /// Where texts go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Network {
     /// They stay in the outbox.
+    #[default]
     Nowhere,
     /// Each arrives, nowhere: for trials.
     Pretend,
     /// A gateway that takes `{"message", "phone", "text"}` by POST, and takes the same message once however often it is given it.
-    Gateway(String),
-    /// Short message centres: any of the links takes what comes next.
-    Centres(Vec<LinkTerms>),
+    Named(String),
+    /// Short message centres and a gateway of others.
+    Routes(Routes),
+}
+
+/// Any of the links takes what comes next; the gateway takes it where there are no links, or none has been bound for a while.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routes {
+    pub links: Vec<LinkTerms>,
+    pub gateway: Option<GatewayTerms>,
 }
 
 impl Network {
-    /// Whether a text that was handed over and not answered for may be handed over again.
-    pub fn knows_names(&self) -> bool {
-        !matches!(self, Network::Centres(_))
+    /// Says where a gateway finds our doors, if nobody has.
+    pub fn found_at(&mut self, address: SocketAddr) {
+        if let Network::Routes(Routes { gateway: Some(gateway), .. }) = self
+            && gateway.callback.is_empty()
+        {
+            gateway.callback = format!("http://{address}");
+        }
     }
 
-    /// How many texts may be handed over and not answered for: of a centre as many as the windows of its links have room for, so that no more can
-    /// become uncertain at once.
+    /// Whether a text that was handed over and not answered for may be handed over again.
+    pub fn knows_names(&self) -> bool {
+        !matches!(self, Network::Routes(_))
+    }
+
+    /// How many texts may be handed over and not answered for: no more than the windows of routes have room for, so that no more can become
+    /// uncertain at once.
     pub fn on_the_way(&self) -> usize {
         match self {
             Network::Nowhere => 0,
-            Network::Pretend | Network::Gateway(_) => TEXTS_ON_THE_WAY,
-            Network::Centres(links) => links.iter().map(|link| link.window).sum(),
+            Network::Pretend | Network::Named(_) => TEXTS_ON_THE_WAY,
+            Network::Routes(Routes { links, gateway }) => {
+                links.iter().map(|link| link.window).chain(gateway.iter().map(|gateway| gateway.window)).sum()
+            }
         }
     }
 }
@@ -107,8 +135,31 @@ fn hand(network: Network, leaving: &AtomicBool, mut texts: UnboundedReceiver<Mes
                 hearing.note(Own::Receipt { message: message.id, delivered: true });
             }
         }
-        Network::Gateway(url) => gateway::run(&url, leaving, texts, hearing),
-        Network::Centres(links) => smpp::run(links, texts, hearing),
+        Network::Named(url) => named::run(&url, leaving, texts, hearing),
+        Network::Routes(routes) => routes.run(texts, hearing),
+    }
+}
+
+impl Routes {
+    /// Hands over texts by whichever route has room, until no more come and all that were handed over are answered for.
+    fn run(self, mut texts: UnboundedReceiver<Message>, hearing: &Hearing) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+        runtime.block_on(async {
+            let (queue, mut running) = (Arc::new(Queue::new()), JoinSet::new());
+            self.links.iter().for_each(|terms| smpp::begin(terms, &queue, hearing, &mut running));
+            if let Some(terms) = self.gateway {
+                gateway::begin(terms, !self.links.is_empty(), &queue, hearing, &mut running);
+            }
+            while let Some(message) = texts.recv().await {
+                queue.put(message.into());
+            }
+            queue.close();
+            running.join_all().await;
+            while let Some(work) = queue.next_if(Work::is_whole) {
+                // It was not handed over, which is known.
+                hearing.note(Own::Again { message: work.message });
+            }
+        });
     }
 }
 

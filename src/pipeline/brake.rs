@@ -9,8 +9,8 @@ use hashbrown::HashMap;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// When to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// When to stop; never, where nothing else is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BrakeTerms {
     /// Of those who hold a benefit, gained and lost together; 0: never.

@@ -1,50 +1,40 @@
 //! The conductor: takes durable epochs through the engine and the ledger, one at a time, and says how far that has come.
 
-use super::brake::Brake;
 use super::keeper::Keeper;
-use super::leave::Leave;
 use super::metrics::{InState, Metrics, TextState};
 use super::progress::Progress;
-use super::regime::{Recall, Regime, Taken, date_of};
-use super::scribe::{Answer, Scribe};
+use super::regime::{Regime, Taken, date_of};
+use super::retelling::retell;
+use super::scribe::Scribe;
+use super::sender::Sender;
 use super::submission::Submission;
 use super::understudy::{self, Understudy};
 use super::{Failure, Setup, journal_folder, policies_folder, snapshots_folder};
-use crate::dispatch::{Heard, Terms, Text};
+use crate::dispatch::{Heard, Terms};
 use crate::engine::outcome::{Outcome, compare};
 use crate::engine::{Engine, EpochOutput};
-use crate::intake::Schema;
 use crate::journal::base::{self, Base};
 use crate::journal::entries::stretches;
-use crate::journal::{self, Disk, Own, Pausable, Summary, read_epochs};
-use crate::ledger::{Ledger, Message, Page, Resettled, Status, Store, StoreFailure};
-use crate::network::{Network, Texts};
+use crate::journal::{Disk, Own, Pausable, ReleasedRight};
+use crate::ledger::{Ledger, Message, Page, Resettled, Store, StoreFailure, right_of};
+use crate::network::Texts;
 use crate::packages::{Packages, fingerprint, title};
 use crate::snapshot::Snapshot;
-use dataflows::model::{Date, Epoch};
+use dataflows::model::{Change, ChangeKind, Date, Epoch, Outcome as Answered, PersonId};
 use dataflows::policy::Policy;
-use hashbrown::HashMap;
-use std::collections::BTreeMap;
-use std::io::{self, IsTerminal};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Answering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
-
-/// Between words on how far a start has come.
-const NEWS: Duration = Duration::from_secs(1);
+use std::time::{Duration, Instant};
 
 /// Entries that are read at a time where there are many.
 const STRETCH_BYTES: usize = 1 << 20;
-/// Stretches of epochs that are read before the engine takes them in.
-const STRETCHES_AHEAD: usize = 4;
 
 /// With nothing to do for so long the ledger's file hears of what brought it no rows.
 const LEDGER_REST: Duration = Duration::from_millis(100);
-
-/// Between looks at the clock, while texts wait.
-const CLOCK_REST: Duration = Duration::from_secs(1);
 
 /// Between attempts to write the ledger's file.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -59,7 +49,7 @@ pub(super) enum Work {
     /// To be answered between epochs.
     Question(Question),
     /// An engine under the package of this fingerprint is to be prepared; how far it is.
-    Understudy(String, Sender<Result<understudy::Told, Failure>>),
+    Understudy(String, Answering<Result<understudy::Told, Failure>>),
     /// No text is handed over any more.
     Farewell,
     /// Nothing more comes.
@@ -81,16 +71,7 @@ pub(super) struct Conductor {
     keeper: Keeper,
     progress: Arc<Progress>,
     metrics: Arc<Metrics>,
-    /// Who takes texts, and when they may leave.
-    network: Network,
-    leave: Leave,
-    brake: Brake,
-    /// Benefits at which it has stopped, until the journal says so.
-    braked: Vec<String>,
-    /// Intents that are on their way to the journal.
-    intending: Option<Answer>,
-    /// When that arrived which led to each text that the network has not answered for yet.
-    unanswered: HashMap<u128, Instant>,
+    sender: Sender,
 }
 
 /// The policy that was in force until now, and what was concluded under it.
@@ -123,14 +104,9 @@ impl Conductor {
             understudy: None,
             store,
             keeper,
+            sender: Sender::new(&setup.sending, metrics.clone()),
             progress,
             metrics,
-            network: setup.network.clone(),
-            leave: setup.leave.clone(),
-            brake: Brake::new(setup.brake, BTreeMap::new()),
-            braked: Vec::new(),
-            intending: None,
-            unanswered: HashMap::new(),
         }
     }
 
@@ -167,27 +143,10 @@ impl Conductor {
 
     /// Tells everything that the journal holds after an epoch, as it was told before. Nothing is handed over meanwhile.
     pub fn tell_again<D: Disk + Sync>(&mut self, disk: &D, after: Epoch) -> Result<(), Failure> {
-        let begun = Instant::now();
         self.store.check(after, &self.ledger)?;
-        let mut news = News { begun, spoken: begun, from: after, to: self.store.frontier() };
-        let schema = self.regime.schema.clone();
-        let summary = std::thread::scope(|scope| {
-            let (ahead, stretches) = sync_channel(STRETCHES_AHEAD);
-            let reading = scope.spawn(move || read_ahead(disk, after, schema, &ahead));
-            for epochs in stretches {
-                for (number, submission) in epochs {
-                    self.epoch(number, submission, None)?;
-                }
-                news.tell(self.engine.epoch());
-            }
-            reading.join().expect("a reader does not panic").map_err(Failure::from)
-        })?;
-        tracing::info!(
-            epochs = summary.last_epoch.saturating_sub(after),
-            milliseconds = begun.elapsed().as_millis() as u64,
-            "journal told again"
-        );
-        Ok(self.store.check_end(summary.last_epoch)?)
+        let (known, schema) = (self.store.frontier(), self.regime.schema.clone());
+        let last = retell(disk, after, known, schema, |number, submission| self.epoch(number, submission, None).map(drop))?;
+        Ok(self.store.check_end(last)?)
     }
 
     /// The last epoch that was told.
@@ -266,6 +225,7 @@ impl Conductor {
         }
         heard.extend(output.renumbered.iter().copied().map(Heard::Renumbered));
         heard.extend(own.iter().filter_map(news));
+        self.release(&own, &mut output.changes);
         let resettled = Resettled { standings: &output.standings, moves: &output.moves };
         let mut changes = self.regime.for_ledger(&output.changes);
         if !ended_for_ledger.is_empty() {
@@ -293,13 +253,8 @@ impl Conductor {
         };
         self.write(&page, scribe)?;
         if scribe.is_some() {
-            self.time_texts(&texts, &own, arrived.unwrap_or(begun));
-            let stops = self.brake.count(&self.regime.policy, &output.changes, output.date, self.ledger.is_live());
-            stops
-                .iter()
-                .for_each(|benefit| tracing::error!(benefit, "much of it would change: its texts are paused until somebody has looked"));
-            self.metrics.braked.inc_by(stops.len() as u64);
-            self.braked.extend(stops);
+            let changed = (output.changes.as_slice(), output.date);
+            self.sender.heed((&texts, &own), changed, &self.regime.policy, &self.ledger, arrived.unwrap_or(begun));
         }
         self.measure(&output, begun, arrived);
         self.tell_standing(epoch);
@@ -315,18 +270,43 @@ impl Conductor {
                 Own::Paused { what, paused } => {
                     self.ledger.pause(what, *paused);
                     if let (Pausable::Benefit(benefit), false) = (what, *paused) {
-                        self.brake.release(benefit);
+                        self.sender.release(benefit);
                     }
                 }
                 Own::Activated { package, from } => self.ledger.activate(package.clone(), *from),
                 Own::Intents(texts) => handed.extend(self.ledger.hand_over(texts)),
                 Own::Taken { message, names } => self.ledger.take(*message, names),
                 Own::Uncertain { message } => self.ledger.doubt(*message),
+                Own::Again { message } => self.ledger.hand_again(*message),
                 Own::Delivery { name, reference, phone, delivered } => self.ledger.deliver(name, *reference, *phone, *delivered),
-                Own::Receipt { .. } | Own::Reply { .. } | Own::Settled { .. } => {}
+                Own::Receipt { .. } | Own::Reply { .. } | Own::Settled { .. } | Own::Blocked { .. } | Own::Released { .. } => {}
             }
         }
         handed
+    }
+
+    /// Takes rights out of the baseline that are released and still stand, each as a change: what is said of them begins here.
+    fn release(&mut self, own: &[Own], changes: &mut Vec<Change>) {
+        let released = own.iter().filter_map(|own| if let Own::Released { rights } = own { Some(rights) } else { None });
+        let released: Vec<&ReleasedRight> = released.flatten().collect();
+        let person = |right: &&ReleasedRight| self.regime.policy.person.parse(&right.person).ok();
+        let people: BTreeSet<PersonId> = released.iter().filter_map(person).collect();
+        if people.is_empty() {
+            return;
+        }
+        for decision in self.engine.decisions_of(&people) {
+            let stands = matches!(decision.outcome, Answered::Eligible | Answered::Notice);
+            if !stands || !released.iter().any(|right| self.regime.is_meant(right, &decision)) {
+                continue;
+            }
+            let right = right_of(&decision);
+            let change = Change { kind: ChangeKind::Attributes, decision, before: None };
+            let in_ledger = self.regime.for_ledger(std::slice::from_ref(&change))[0].clone();
+            if self.ledger.release(&right_of(&in_ledger.decision)) && !changes.iter().any(|other| right_of(&other.decision) == right) {
+                changes.push(change);
+            }
+        }
+        changes.sort_unstable_by(|one, other| one.decision.cmp(&other.decision));
     }
 
     fn write(&mut self, page: &Page<'_>, scribe: Option<&Scribe>) -> Result<(), Failure> {
@@ -362,23 +342,6 @@ impl Conductor {
         });
     }
 
-    fn time_texts(&mut self, texts: &[Message], own: &[Own], arrived: Instant) {
-        for message in texts {
-            match message.status {
-                Status::Waiting => drop(self.unanswered.entry(message.id).or_insert(arrived)),
-                Status::Suppressed => drop(self.unanswered.remove(&message.id)),
-                _ => {}
-            }
-        }
-        for own in own {
-            if let Own::Receipt { message, .. } | Own::Taken { message, .. } = own
-                && let Some(arrived) = self.unanswered.remove(message)
-            {
-                Metrics::since(&self.metrics.answered, arrived);
-            }
-        }
-    }
-
     fn measure(&self, output: &EpochOutput, begun: Instant, arrived: Option<Instant>) {
         let (metrics, outbox) = (&self.metrics, self.ledger.outbox());
         Metrics::since(&metrics.epoch, begun);
@@ -396,13 +359,12 @@ impl Conductor {
     /// Goes on with what comes from the scribe, until it comes no more.
     pub fn start(mut self, work: Receiver<Work>, scribe: Scribe, texts: Texts) -> JoinHandle<()> {
         let conduct = move || {
-            let mut texts = Some(texts);
-            match self.store.holders() {
-                Ok(holders) => self.brake.begin(holders),
-                Err(failure) => tracing::error!(%failure, "who holds what cannot be counted"),
-            }
-            self.resume(&scribe, texts.as_ref());
-            self.intend(&scribe, false);
+            let holders = self.store.holders().unwrap_or_else(|failure| {
+                tracing::error!(%failure, "who holds what cannot be counted");
+                BTreeMap::new()
+            });
+            self.sender.begin(texts, holders, &self.ledger, &scribe);
+            self.sender.intend(&self.ledger, &scribe, false);
             loop {
                 let (epoch, submission) = match work.recv_timeout(self.rest()) {
                     Ok(Work::Epoch(epoch, submission)) => (epoch, submission),
@@ -416,19 +378,19 @@ impl Conductor {
                         continue;
                     }
                     Ok(Work::Farewell) => {
-                        texts = None;
+                        self.sender.end();
                         continue;
                     }
                     Ok(Work::End) | Err(RecvTimeoutError::Disconnected) => break,
                     Err(RecvTimeoutError::Timeout) => {
-                        self.intend(&scribe, false);
+                        self.sender.intend(&self.ledger, &scribe, false);
                         self.keep(true);
                         continue;
                     }
                 };
                 let intents = submission.own.iter().any(|own| matches!(own, Own::Intents(_)));
                 match self.epoch(epoch, submission, Some(&scribe)) {
-                    Ok(handed) => handed.into_iter().for_each(|message| hand(texts.as_ref(), message)),
+                    Ok(handed) => handed.into_iter().for_each(|message| self.sender.hand(message)),
                     Err(failure) => {
                         tracing::error!(epoch, %failure, "the pipeline gives up");
                         self.progress.change(|standing| standing.failure = Some(failure.to_string()));
@@ -436,7 +398,7 @@ impl Conductor {
                         return;
                     }
                 }
-                self.intend(&scribe, intents);
+                self.sender.intend(&self.ledger, &scribe, intents);
                 self.keep(false);
             }
             self.catch_up();
@@ -447,11 +409,10 @@ impl Conductor {
 
     /// How long may be waited for the next epoch.
     fn rest(&self) -> Duration {
-        match () {
-            () if self.store.is_behind() => LEDGER_REST,
-            // They may leave as soon as the clock says so.
-            () if self.ledger.outbox().waiting().next().is_some() => CLOCK_REST.min(self.keeper.rest()),
-            () => self.keeper.rest(),
+        match self.sender.rest(&self.ledger) {
+            _ if self.store.is_behind() => LEDGER_REST,
+            Some(rest) => rest.min(self.keeper.rest()),
+            None => self.keeper.rest(),
         }
     }
 
@@ -484,103 +445,6 @@ impl Conductor {
         self.understudy = Some(understudy);
         Ok(told)
     }
-
-    /// What was handed over when the process ended and not answered for: a network that knows names is given it again, with any other it is
-    /// uncertain.
-    fn resume(&self, scribe: &Scribe, texts: Option<&Texts>) {
-        let unanswered = self.ledger.outbox().unanswered().cloned();
-        match self.network.knows_names() {
-            true => unanswered.for_each(|message| hand(texts, message)),
-            false => {
-                let mut doubts = Submission::default();
-                unanswered.for_each(|message| doubts.append(Submission::of_own(Own::Uncertain { message: message.id })));
-                if !doubts.is_empty() {
-                    // If the pipeline ends before it is journalled the next start does it.
-                    drop(scribe.send(doubts));
-                }
-            }
-        }
-    }
-
-    /// Says in the journal which texts are handed over next.
-    fn intend(&mut self, scribe: &Scribe, intents_came: bool) {
-        while let Some(benefit) = self.braked.last() {
-            let what = Pausable::Benefit(benefit.clone());
-            if scribe.offer(Submission::of_own(Own::Paused { what, paused: true })).is_none() {
-                break;
-            }
-            self.braked.pop();
-        }
-        if intents_came || self.intending.as_ref().is_some_and(Answer::is_refusal) {
-            self.intending = None;
-        }
-        let room = self.network.on_the_way().saturating_sub(self.ledger.outbox().unanswered_count());
-        if self.intending.is_some() || room == 0 {
-            return;
-        }
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        if !self.leave.holds_at(since_1970) {
-            return;
-        }
-        let terms = self.ledger.desk().terms();
-        let may_leave = |text: &Text| self.leave.holds_for(text.phone) && !self.brake.holds_back(&terms.benefit(text.right.benefit).id);
-        let waiting = self.ledger.waiting(room, may_leave);
-        if !waiting.is_empty() {
-            // The answer is the epoch itself. Where there is no room epochs are coming, and the next one asks again.
-            self.intending = scribe.offer(Submission::of_own(Own::Intents(waiting)));
-        }
-    }
-}
-
-/// Epochs in their order.
-type Told = Vec<(Epoch, Submission)>;
-
-/// Reads epochs after one beside the engine that is told them, under the policy in force when the telling begins.
-fn read_ahead<D: Disk>(disk: &D, after: Epoch, schema: Arc<Schema>, ahead: &SyncSender<Told>) -> Result<Summary, journal::Failure> {
-    let mut recall = Recall::new(schema);
-    let (mut epochs, mut bytes) = (Vec::new(), 0);
-    let hand = |epochs: &mut Told| {
-        // Whoever was told has failed, and says why.
-        let _ = ahead.send(std::mem::take(epochs));
-    };
-    let summary = read_epochs(disk, after, Epoch::MAX, |journal::Epoch { number, dictionary, entries }| {
-        bytes += entries.len();
-        epochs.push((number, recall.recall(dictionary, entries)));
-        if bytes >= STRETCH_BYTES {
-            hand(&mut epochs);
-            bytes = 0;
-        }
-        Ok(())
-    })?;
-    hand(&mut epochs);
-    Ok(summary)
-}
-
-/// Words on how far a start has come.
-struct News {
-    begun: Instant,
-    spoken: Instant,
-    from: Epoch,
-    /// The last epoch that the ledger's file has: not many come after it.
-    to: Epoch,
-}
-
-impl News {
-    /// A bar on a terminal, else a line of the log.
-    fn tell(&mut self, epoch: Epoch) {
-        if self.spoken.elapsed() < NEWS {
-            return;
-        }
-        self.spoken = Instant::now();
-        let percent = ((epoch - self.from) * 100).checked_div(self.to.saturating_sub(self.from)).unwrap_or(100).min(100);
-        let seconds_left = self.begun.elapsed().as_secs() * (100 - percent) / percent.max(1);
-        if io::stderr().is_terminal() {
-            let bar = "█".repeat(percent as usize / 4);
-            eprint!("\rtelling the journal again  {bar:·<25} {percent:>3} %  {seconds_left} s left  ");
-        } else {
-            tracing::info!(epoch, percent, seconds_left, "telling the journal again");
-        }
-    }
 }
 
 /// Engine and ledger as they were after the epoch for which a base stands.
@@ -599,19 +463,19 @@ fn from_base(base: &Base, begin: impl Fn(&str) -> io::Result<(Engine, Ledger)>) 
     Ok((engine, ledger))
 }
 
-fn hand(texts: Option<&Texts>, message: Message) {
-    // Where nothing is handed over any more the next start does what is right.
-    if let Some(texts) = texts {
-        drop(texts.send(message));
-    }
-}
-
 /// What an entry of the pipeline's own says to the conversations.
 fn news(own: &Own) -> Option<Heard> {
     match own {
         Own::Receipt { message, delivered } => Some(Heard::Receipt { message: *message, delivered: *delivered }),
         Own::Reply { id, phone, text, at } => Some(Heard::Reply { id: *id, phone: *phone, text: text.as_str().into(), at: *at }),
-        Own::Live | Own::Intents(_) | Own::Paused { .. } | Own::Activated { .. } | Own::Settled { .. } => None,
+        Own::Blocked { phone, blocked } => Some(Heard::Blocked { phone: *phone, blocked: *blocked }),
+        Own::Again { .. }
+        | Own::Released { .. }
+        | Own::Live
+        | Own::Intents(_)
+        | Own::Paused { .. }
+        | Own::Activated { .. }
+        | Own::Settled { .. } => None,
         Own::Taken { .. } | Own::Uncertain { .. } | Own::Delivery { .. } => None,
     }
 }

@@ -18,13 +18,16 @@ mod conductor;
 mod keeper;
 mod leave;
 pub mod metrics;
-mod moment;
+pub(crate) mod moment;
+mod pace;
 mod policies;
 mod progress;
 mod questions;
 mod regime;
+mod retelling;
 mod safekeeping;
 mod scribe;
+mod sender;
 mod submission;
 mod understudy;
 
@@ -32,18 +35,20 @@ pub use audit::Audited;
 pub use brake::BrakeTerms;
 pub use keeper::compact_now;
 pub use leave::Leave;
+pub use pace::PaceTerms;
 pub use policies::{Difference, propose};
 pub use progress::{Progress, Standing};
 pub use questions::Questions;
 pub use safekeeping::{Kept, copy_data, drill};
 pub use scribe::{Acknowledgement, Answer, Scribe, Unavailable};
+pub use sender::Sending;
 pub use submission::{Reading, Submission};
 
 use crate::beside::Beside;
 use crate::intake::Schema;
-use crate::journal::{self, Folder, Journal, base};
+use crate::journal::{self, Folder, Journal, SEGMENT_BYTES, base};
 use crate::ledger::{Store, StoreFailure};
-use crate::network::{self, Network};
+use crate::network;
 use crate::packages::{Package, Packages, fingerprint, title};
 use crate::snapshot::Snapshots;
 use audit::auditor;
@@ -148,11 +153,7 @@ pub struct Pipeline {
 pub struct Setup {
     pub data: PathBuf,
     pub workers: usize,
-    pub network: Network,
-    /// When texts may leave, and to whom.
-    pub leave: Leave,
-    /// When they stop because too much changes.
-    pub brake: BrakeTerms,
+    pub sending: Sending,
     /// Amounts that the package only assumes may be offered.
     pub allow_assumed: bool,
     /// A segment of the journal is closed once it is as long.
@@ -169,6 +170,25 @@ pub struct Setup {
     pub audited_families: usize,
     /// Where those segments go, packed; nothing: they are gone.
     pub archive: Option<PathBuf>,
+}
+
+impl Setup {
+    /// Of a pipeline that hands over nothing, and takes no snapshot but its last.
+    pub fn quiet(data: &Path) -> Setup {
+        Setup {
+            data: data.to_owned(),
+            workers: 1,
+            sending: Sending::default(),
+            allow_assumed: false,
+            segment_bytes: SEGMENT_BYTES,
+            snapshot_every: Duration::from_secs(u32::MAX.into()),
+            snapshots_kept: 1,
+            snapshots_kept_for: Duration::MAX,
+            compact_after_segments: 0,
+            audited_families: 0,
+            archive: None,
+        }
+    }
 }
 
 impl Pipeline {
@@ -223,7 +243,7 @@ impl Pipeline {
         let questions = Questions { work: work.clone(), progress: progress.clone(), data: setup.data.clone() };
         let (scribe, scribe_thread) = Scribe::start(journal, work.clone(), metrics.clone());
         let leaving = Arc::new(AtomicBool::new(false));
-        let (texts, network_threads) = network::start(setup.network, scribe.clone(), leaving.clone());
+        let (texts, network_threads) = network::start(setup.sending.network, scribe.clone(), leaving.clone());
         let conductor_thread = conductor.start(works, scribe.clone(), texts);
         let auditor = auditor(questions.clone(), packages.clone(), metrics.clone(), setup.audited_families);
         Ok(Pipeline {

@@ -3,6 +3,7 @@
 use super::Failure;
 use super::questions::Questions;
 use crate::engine::outcome::Conclusions;
+use crate::engine::regions::Regions;
 use crate::engine::{Engine, conclusions};
 use crate::snapshot::{Answering, answering};
 use dataflows::House;
@@ -17,7 +18,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 /// The moment, and what is known of it without asking.
-pub(super) struct Moment {
+pub(crate) struct Moment {
     pub epoch: Epoch,
     pub policy: Arc<Policy>,
     pub now: Circumstances,
@@ -39,14 +40,15 @@ enum Question {
     Residents(BTreeSet<u64>),
     Row(HouseholdKey),
     Rights(HouseholdKey),
+    Regions(BTreeSet<PersonId>),
 }
 
 /// Packed files and places, by person.
-pub(super) type FilesOf = BTreeMap<PersonId, (Box<[u8]>, Membership)>;
+pub(crate) type FilesOf = BTreeMap<PersonId, (Box<[u8]>, Membership)>;
 
 impl Questions {
     /// The moment between two epochs; the stream stands still while the process is copied.
-    pub(super) fn moment(&self) -> Result<Moment, Failure> {
+    pub(crate) fn moment(&self) -> Result<Moment, Failure> {
         let at = |error| Failure::Folder { path: self.data.clone(), error };
         self.ask(|engine, _| Moment::of(engine)).ok_or_else(|| at(io::Error::other("the pipeline ended")))?.map_err(at)
     }
@@ -122,10 +124,15 @@ impl Moment {
     pub fn rights(&mut self, household: HouseholdKey) -> io::Result<Vec<Right>> {
         Ok(self.ask::<Vec<Right>>(&Question::Rights(household))?.concat())
     }
+
+    /// Where these people live, of those of whom it is known.
+    pub fn regions(&mut self, people: BTreeSet<PersonId>) -> io::Result<BTreeMap<PersonId, String>> {
+        Ok(self.ask::<BTreeMap<_, _>>(&Question::Regions(people))?.into_iter().flatten().collect())
+    }
 }
 
 /// Writes what a worker answers.
-fn answer(house: &House, policy: &Policy, now: &Circumstances, question: &Question, out: &mut dyn Write) -> io::Result<()> {
+fn answer(house: &House, policy: &Arc<Policy>, now: &Circumstances, question: &Question, out: &mut dyn Write) -> io::Result<()> {
     match question {
         Question::Conclusions => put(out, &conclusions(house, now)),
         Question::Housed => {
@@ -160,6 +167,15 @@ fn answer(house: &House, policy: &Policy, now: &Circumstances, question: &Questi
                 residents.extend(addresses.contains(&address).then_some((address, person)));
             });
             put(out, &residents)
+        }
+        Question::Regions(people) => {
+            let mut reader = Regions::new(policy, now);
+            let mut region = |person| {
+                let (file, place) = house.file(person)?;
+                Some((person, reader.read(person, &file, place.role)?.to_owned()))
+            };
+            let regions: BTreeMap<PersonId, String> = people.iter().filter_map(|person| region(*person)).collect();
+            put(out, &regions)
         }
         Question::Row(household) => put(out, &house.row(*household)),
         Question::Rights(household) => put(out, &house.rights_of(now, |of| of == *household)),

@@ -7,11 +7,12 @@ use super::understudy::{Told, Understudy};
 use super::{Failure, Pipeline, Scribe, Submission};
 use crate::engine::Engine;
 use crate::engine::outcome::{Comparison, Outcome, compare};
+use crate::engine::regions::Regions;
 use crate::journal::Own;
 use crate::packages::{Package, Packages, fingerprint, title};
 use dataflows::decisions::ground_text;
-use dataflows::model::{Change, ChangeKind, Date, Epoch, PersonId};
-use dataflows::policy::{Environment, Evaluator, Policy, ValueKind};
+use dataflows::model::{Change, ChangeKind, Date, Epoch};
+use dataflows::policy::Policy;
 use serde_json::{Value, json};
 use std::io;
 use std::sync::Arc;
@@ -114,11 +115,15 @@ impl Pipeline {
 }
 
 fn rows(engine: &Engine, in_force: &Policy, comparison: &Comparison) -> Vec<Value> {
-    let mut regions = Regions::new(engine);
+    let mut regions = Regions::new(engine.policy(), &engine.circumstances());
+    let mut region_of = |person| {
+        let (file, place) = engine.file(person)?;
+        regions.read(person, &file, place.role).map(str::to_owned)
+    };
     let ended = comparison.ended.iter().filter_map(|change| row(in_force, change, None));
     let mut rows: Vec<Value> = ended.collect();
     for change in &comparison.changes {
-        rows.extend(row(engine.policy(), change, regions.of(change.decision.person)));
+        rows.extend(row(engine.policy(), change, region_of(change.decision.person)));
     }
     rows
 }
@@ -137,33 +142,4 @@ fn row(policy: &Policy, change: &Change, region: Option<String>) -> Option<Value
         "person": policy.person.format(decision.person), "benefit": policy.benefits[usize::from(decision.benefit)].id,
         "ground": ground_text(policy, &decision.ground), "region": region, "change": kind, "before": before, "now": now,
     }))
-}
-
-/// Where people live, as the package tells it.
-struct Regions<'e> {
-    engine: &'e Engine,
-    evaluator: Evaluator,
-    environment: Environment,
-    /// The indicator's position, and its words.
-    region: Option<(usize, Vec<String>)>,
-}
-
-impl<'e> Regions<'e> {
-    fn new(engine: &'e Engine) -> Self {
-        let policy = engine.policy();
-        let region = policy.region.map(|index| &policy.indicators[index]).map(|indicator| {
-            let words = if let ValueKind::Enum(words) = &indicator.kind { words.clone() } else { Vec::new() };
-            (indicator.position, words)
-        });
-        let now = engine.circumstances();
-        let environment = policy.environment(now.today, &now.feeds);
-        Regions { engine, evaluator: Evaluator::new(policy.clone()), environment, region }
-    }
-
-    fn of(&mut self, person: PersonId) -> Option<String> {
-        let (position, words) = self.region.as_ref()?;
-        let (file, place) = self.engine.file(person)?;
-        let (values, _) = self.evaluator.person_values(&self.environment, person, &file, place.role);
-        words.get(usize::try_from(values[*position]).ok()?).cloned()
-    }
 }

@@ -9,9 +9,10 @@ use crate::engine::outcome::Names;
 use crate::intake::{Contact, Decoded, Intake, Item, Schema, Translation};
 use crate::journal::base::Base;
 use crate::journal::entries::{Entry, entries};
-use crate::journal::{Dictionary, Own};
+use crate::journal::{Dictionary, Own, ReleasedRight};
 use crate::sources::Quarantined;
-use dataflows::model::{Change, Date, Update};
+use dataflows::decisions::ground_text;
+use dataflows::model::{Change, Date, Decision, Update};
 use dataflows::policy::Policy;
 use dataflows::policy::file::Record;
 use std::borrow::Cow;
@@ -179,6 +180,16 @@ impl Regime {
 
     pub fn contact(&self, Contact { person, seq, phone, language }: &Contact) -> Heard {
         self.listener.contact(*person, *seq, phone, language)
+    }
+
+    /// Whether a decision is the one that is meant, by the names that it has outside.
+    pub fn is_meant(&self, right: &ReleasedRight, decision: &Decision) -> bool {
+        let policy = &self.policy;
+        let period = if decision.period == Date::NEVER { String::new() } else { decision.period.to_string() };
+        policy.person.format(decision.person) == right.person
+            && policy.benefits[usize::from(decision.benefit)].id == right.benefit
+            && ground_text(policy, &decision.ground) == right.ground
+            && period == right.period
     }
 
     /// Changes as the ledger calls what they are about.

@@ -1,7 +1,7 @@
 //! Copies of a data folder: made while a pipeline works in it, brought back, and tried.
 
-use super::{BrakeTerms, Failure, Leave, Network, Pipeline, Setup, journal_folder, ledger_file, policies_folder, snapshots_folder};
-use crate::journal::{Folder, SEGMENT_BYTES, base, read_epochs};
+use super::{Failure, Pipeline, Setup, journal_folder, ledger_file, policies_folder, snapshots_folder};
+use crate::journal::{Folder, base, read_epochs};
 use crate::ledger::{Reader, View};
 use crate::snapshot::Snapshots;
 use crate::views::Writer;
@@ -11,11 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128;
-
-/// No snapshot falls into a drill.
-const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// What a copy holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,21 +115,7 @@ pub fn drill(data: &Path, scratch: &Path, allow_assumed: bool) -> Result<Value, 
     }
     copy_files(&policies_folder(&recalled), &policies_folder(&told)).map_err(at)?;
     let digests = [&recalled, &told].map(|folder| {
-        let setup = Setup {
-            data: folder.clone(),
-            workers: 1,
-            network: Network::Nowhere,
-            leave: Leave::default(),
-            brake: BrakeTerms { percent: 0, at_least: 0, days: 1 },
-            allow_assumed,
-            segment_bytes: SEGMENT_BYTES,
-            snapshot_every: NEVER,
-            snapshots_kept: 1,
-            snapshots_kept_for: NEVER,
-            audited_families: 0,
-            compact_after_segments: 0,
-            archive: None,
-        };
+        let setup = Setup { allow_assumed, ..Setup::quiet(folder) };
         let pipeline = Pipeline::start(None, setup)?;
         let views = digests(&pipeline);
         let accounted = pipeline.questions.ask(|_, ledger| ledger.account());

@@ -3,6 +3,7 @@
 //! What comes in is answered once it is durable; what goes out is read from the ledger's file, never from the engine. Bodies that are being
 //! taken in are bounded together: whoever comes when there is no room is asked to come again.
 
+mod conversation;
 mod folder;
 mod intake;
 mod policies;
@@ -108,8 +109,11 @@ pub fn router(doors: Arc<Doors>) -> Router {
         .route("/v1/export/households", get(|doors: Shared| export(doors, View::Households)))
         .route("/v1/export/categories", get(|doors: Shared| export(doors, View::Categories)))
         .route("/v1/status", get(status))
-        .route("/v1/replies", post(reply))
-        .route("/v1/dispatch/live", post(live))
+        .route("/v1/replies", post(conversation::reply).get(conversation::written_back))
+        .route("/v1/receipts", get(conversation::receipt))
+        .route("/v1/dispatch/live", post(conversation::live))
+        .route("/v1/dispatch/block", post(conversation::block))
+        .route("/v1/dispatch/release", post(conversation::release))
         .route("/v1/quarantine", post(settle))
         .route("/v1/pause", post(pause))
         .route("/v1/policies", post(policies::propose).layer(DefaultBodyLimit::max(PACKAGE_BYTES_MAX)))
@@ -241,28 +245,6 @@ async fn status(State(doors): Shared) -> Result<Json<Value>, Refusal> {
                     "failure": standing.failure, "resident_bytes": resident, "available_bytes": available, "memory": memory, "paused": standing.paused,
                     "policy": title(&standing.policy), "package": fingerprint(&standing.policy), "next_package": next }),
     ))
-}
-
-#[derive(Deserialize)]
-struct Incoming {
-    /// The network's name for the reply, the same when it delivers twice: 32 hexadecimal digits at most.
-    id: String,
-    phone: String,
-    text: String,
-}
-
-/// What somebody wrote back.
-async fn reply(State(doors): Shared, Json(Incoming { id, phone, text }): Json<Incoming>) -> Result<Json<Value>, Refusal> {
-    let bad = |field: &str| Refusal(StatusCode::BAD_REQUEST, format!("{field}: not as expected"));
-    let id = u128::from_str_radix(&id, 16).map_err(|_| bad("id"))?;
-    let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
-    let phone = digits.parse().map_err(|_| bad("phone"))?;
-    submit(doors, Own::reply(id, phone, text)).await
-}
-
-/// From here on people are written to.
-async fn live(State(doors): Shared) -> Result<Json<Value>, Refusal> {
-    submit(doors, Own::Live).await
 }
 
 #[derive(Deserialize)]

@@ -5,7 +5,7 @@
 
 use super::intake::drain;
 use super::{Doors, Refusal};
-use axum::extract::{Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -48,6 +48,11 @@ impl Tokens {
     }
 }
 
+#[derive(Deserialize)]
+struct Written {
+    token: Option<String>,
+}
+
 /// Lets a request in, or not.
 pub(super) async fn admit(State(doors): State<Arc<Doors>>, mut request: Request, next: Next) -> Response {
     match doors.tokens.admit(&mut request) {
@@ -67,13 +72,17 @@ impl Tokens {
             return Ok(());
         }
         let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-        let Some(shown) = shown else {
+        // Gateways of others can show theirs in the address alone.
+        let is_of_gateway = matches!((request.method(), path), (&Method::GET, "/v1/replies" | "/v1/receipts"));
+        let written = Query::<Written>::try_from_uri(request.uri()).ok().and_then(|Query(written)| written.token);
+        let Some(shown) = shown.or(written.as_deref().filter(|_| is_of_gateway)) else {
             return Err(Refusal(StatusCode::UNAUTHORIZED, "no token (authorization: Bearer …)".to_owned()));
         };
         let hash: String = Sha256::digest(shown.trim()).iter().map(|byte| format!("{byte:02x}")).collect();
         let [feed, reader, operator] = [&self.feeds, &self.readers, &self.operators].map(|among| Tokens::find(among, &hash));
         let admitted = match (request.method(), path) {
             (_, "/v1/updates") => feed.is_some(),
+            (&Method::GET, "/v1/replies" | "/v1/receipts") => operator.is_some(),
             (&Method::GET, path) if path.starts_with("/v1/completion/") => feed.or(reader).or(operator).is_some(),
             (&Method::GET, _) => reader.or(operator).is_some(),
             _ => operator.is_some(),

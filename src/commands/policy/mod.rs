@@ -7,6 +7,7 @@ mod propose;
 mod schema;
 mod show;
 mod test;
+mod texts;
 
 use super::Failure;
 use clap::Subcommand;
@@ -38,6 +39,8 @@ pub enum Command {
         /// A package's folder, or the name of a built-in package.
         policy: String,
     },
+    /// How long each message is at its longest, in each language: parts of a short message, and what they cost.
+    Texts(texts::Arguments),
     /// Write the skeleton of a register, an indicator or a benefit.
     New {
         #[arg(value_enum)]
@@ -71,6 +74,7 @@ pub fn run(command: &Command) -> Result<(), Failure> {
         Command::Check { policy, costs, .. } => check::check(policy, *costs),
         Command::Test(arguments) => test::run(arguments),
         Command::Show { id, policy } => show::show(id, policy),
+        Command::Texts(arguments) => texts::texts(arguments),
         Command::New { skeleton, id, policy } => new::write(*skeleton, id, policy),
         Command::Propose(place) => activation::propose(place),
         Command::Diff(arguments) => activation::diff(arguments),

@@ -150,6 +150,7 @@ fn policy() -> Value {
             "person": one_of(&["iin", "integer"]),
             "currency": text(),
             "region": text(),
+            "text_parts": { "type": "integer", "minimum": 1 },
             "languages": { "type": "array", "items": { "type": "string", "pattern": "^[a-z]{2,3}$" }, "minItems": 1 },
             "coverage": text(),
             "composition": object(&[], Value::Object(composition)),

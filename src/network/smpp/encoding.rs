@@ -1,11 +1,14 @@
 //! A text as the parts that a short message has room for, and what somebody wrote back as a text: seven bits a letter where the alphabet has all of
 //! them, else sixteen.
 
+use dataflows::policy::parts::LETTERS;
 use rusmpp::extra::concatenation::SubmitSmMultipartExt;
 use rusmpp::extra::encoding::gsm7bit::Gsm7BitUnpacked;
 use rusmpp::extra::encoding::ucs2::Ucs2;
 use rusmpp::pdus::SubmitSm;
-use rusmpp::values::DataCoding;
+use rusmpp::tlvs::MessageSubmissionRequestTlvValue;
+use rusmpp::types::AnyOctetString;
+use rusmpp::values::{DataCoding, MessagePayload};
 
 /// Letters of seven bits that a single message has room for, and with the header of a part (six octets: seven of them) each part.
 const SEPTETS: usize = 160;
@@ -14,8 +17,17 @@ const SEPTETS_OF_PART: usize = 153;
 const OCTETS: usize = 140;
 const HEADER: usize = 6;
 
-/// The letters of the alphabet of seven bits (3GPP TS 23.038, 6.2.1).
-const LETTERS: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà^{}\\[~]|€";
+/// A text as one message, of whatever length, which the centre cuts itself.
+pub fn whole(mut message: SubmitSm, text: &str) -> Vec<SubmitSm> {
+    let (coding, bytes) = match Gsm7BitUnpacked::new().encode_to_vec(text) {
+        Ok(letters) => (DataCoding::McSpecific, letters),
+        Err(_) => (DataCoding::Ucs2, text.encode_utf16().flat_map(u16::to_be_bytes).collect()),
+    };
+    let payload = AnyOctetString::from_slice(&bytes);
+    message.data_coding = coding;
+    message.push_tlv(MessageSubmissionRequestTlvValue::MessagePayload(MessagePayload::new(payload)));
+    vec![message]
+}
 
 /// The parts of a text, made of a message that has everything but the text; where there are several each has a header that says so. The error says
 /// why the text has none.
@@ -76,6 +88,10 @@ mod tests {
         assert_eq!(lengths(&"ә".repeat(70)), [140]);
         assert_eq!(lengths(text), [140, 6 + 2 * (letters - 67)]);
         assert_eq!(&of(text)[1].short_message()[..6], [5, 0, 3, 7, 2, 2]);
+        // As many as the check of packages counts.
+        for text in ["a".repeat(500), format!("{}ә", "a".repeat(300)), "€[".repeat(120), "ә€".repeat(90), text.to_owned()] {
+            assert_eq!(of(&text).len(), dataflows::policy::parts::parts(&text), "{text}");
+        }
     }
 
     #[test]

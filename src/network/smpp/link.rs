@@ -4,14 +4,15 @@
 //! A part that was refused was not taken, and may be handed over again. One that is unanswered when the link breaks, or for too long, may have been:
 //! its text is uncertain, and never handed over again.
 
-use super::encoding::parts;
-use super::governor::Governor;
-use super::queue::{Queue, Work};
+use super::encoding::{parts, whole};
 use super::receipt::receipt;
 use super::replies::Replies;
 use super::terms::LinkTerms;
+use super::tls;
 use crate::journal::Own;
 use crate::network::Hearing;
+use crate::network::governor::Governor;
+use crate::network::queue::{Queue, Work};
 use rusmpp::pdus::{BindReceiver, BindTransceiver, BindTransmitter, DeliverSm, DeliverSmResp, SubmitSm};
 use rusmpp::tlvs::MessageSubmissionRequestTlvValue;
 use rusmpp::tokio_codec::CommandCodec;
@@ -25,9 +26,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{sleep_until, timeout};
 use tokio_stream::{Stream, StreamExt};
@@ -102,12 +102,25 @@ impl Link {
         let connecting = timeout(PATIENCE, TcpStream::connect(&self.terms.address)).await;
         let stream = connecting.map_err(|error| broken("connect")(&error))?.map_err(|error| broken("connect")(&error))?;
         stream.set_nodelay(true).map_err(|error| broken("connect")(&error))?;
-        let mut wire = Wire::new(stream);
+        let mut wire = match self.terms.tls {
+            false => {
+                let (reading, writing) = stream.into_split();
+                Wire::new(Box::new(reading), Box::new(writing))
+            }
+            true => {
+                let stream = timeout(PATIENCE, tls::connect(&self.terms, stream)).await.map_err(|error| broken("tls")(&error))?;
+                let (reading, writing) = split(stream.map_err(|error| broken("tls")(&error))?);
+                Wire::new(Box::new(reading), Box::new(writing))
+            }
+        };
         timeout(PATIENCE, self.bind(&mut wire)).await.map_err(|error| broken("bind")(&error))??;
         tracing::info!(link = self.terms.address, role = ?self.role, "link bound");
         let mut session = Session::new(self, wire);
+        let takes_texts = self.role != Role::Receiver;
+        takes_texts.then(|| self.queue.count_link(true));
         let ended = session.serve().await;
         session.give_back();
+        takes_texts.then(|| self.queue.count_link(false));
         *useful = session.useful;
         ended
     }
@@ -146,18 +159,20 @@ fn chance() -> f64 {
     f64::from(now.subsec_nanos() % 1000) / 1000.0
 }
 
+type Reading = Box<dyn AsyncRead + Send + Unpin>;
+type Writing = Box<dyn AsyncWrite + Send + Unpin>;
+
 /// A connection, with what is to be written to it.
 struct Wire {
-    reading: FramedRead<OwnedReadHalf, CommandCodec>,
-    writing: OwnedWriteHalf,
+    reading: FramedRead<Reading, CommandCodec>,
+    writing: Writing,
     codec: CommandCodec,
     buffer: BytesMut,
     sequence: u32,
 }
 
 impl Wire {
-    fn new(stream: TcpStream) -> Wire {
-        let (reading, writing) = stream.into_split();
+    fn new(reading: Reading, writing: Writing) -> Wire {
         let reading = FramedRead::new(reading, CommandCodec::new());
         Wire { reading, writing, codec: CommandCodec::new(), buffer: BytesMut::new(), sequence: 0 }
     }
@@ -177,7 +192,11 @@ impl Wire {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let written = timeout(PATIENCE, self.writing.write_all(&self.buffer)).await;
+        let written = timeout(PATIENCE, async {
+            self.writing.write_all(&self.buffer).await?;
+            self.writing.flush().await
+        })
+        .await;
         self.buffer.clear();
         written.map_err(|error| broken("write")(&error))?.map_err(|error| broken("write")(&error))
     }
@@ -337,7 +356,12 @@ impl<'l> Session<'l> {
     fn take_work(&mut self) -> bool {
         while let Some(mut work) = self.link.queue.next() {
             if work.parts.is_empty() {
-                match parts(self.envelope(&work), &work.text, work.reference() as u8) {
+                let envelope = self.envelope(&work);
+                let parts = match self.link.terms.payload {
+                    true => Ok(whole(envelope, &work.text)),
+                    false => parts(envelope, &work.text, work.reference() as u8),
+                };
+                match parts {
                     Ok(parts) => (work.names, work.parts) = (vec![None; parts.len()], parts),
                     Err(why) => {
                         tracing::error!(message = format!("{:032x}", work.message), why, "a text cannot be cut");

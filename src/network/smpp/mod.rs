@@ -1,48 +1,33 @@
 //! Short message centres: links that bind, hand over what comes next, and hear receipts and replies (SMPP 3.4).
 
 mod encoding;
-mod governor;
 mod link;
-mod queue;
 mod receipt;
 mod replies;
 mod terms;
+mod tls;
 
 pub use terms::LinkTerms;
 
 use super::Hearing;
-use crate::ledger::Message;
+use super::queue::Queue;
 use link::{Link, Role};
-use queue::Queue;
 use receipt::receipt;
 use replies::Replies;
 use rusmpp::Pdu;
 use rusmpp::tokio_codec::CommandCodec;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::Decoder;
 
-/// Hands over texts by whichever link has room, until no more come and all that were handed over are answered for.
-pub(super) fn run(links: Vec<LinkTerms>, mut texts: UnboundedReceiver<Message>, hearing: &Hearing) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
-    runtime.block_on(async {
-        let queue = Arc::new(Queue::default());
-        let mut running = JoinSet::new();
-        for terms in links {
-            let roles: &[Role] = if terms.separate { &[Role::Transmitter, Role::Receiver] } else { &[Role::Transceiver] };
-            for role in roles {
-                running.spawn(Link::new(terms.clone(), *role, queue.clone(), hearing.clone()).run());
-            }
-        }
-        while let Some(message) = texts.recv().await {
-            queue.put(message.into());
-        }
-        queue.close();
-        running.join_all().await;
-    });
+/// Begins a link, which ends once no more texts come and all that were handed over are answered for.
+pub(super) fn begin(terms: &LinkTerms, queue: &Arc<Queue>, hearing: &Hearing, running: &mut JoinSet<()>) {
+    let roles: &[Role] = if terms.separate { &[Role::Transmitter, Role::Receiver] } else { &[Role::Transceiver] };
+    for role in roles {
+        running.spawn(Link::new(terms.clone(), *role, queue.clone(), hearing.clone()).run());
+    }
 }
 
 /// How many of the commands that these bytes are, read as a link reads them, are receipts or say what somebody wrote. Whatever they are, it does not

@@ -1,6 +1,9 @@
-//! How a link to a message centre is set up: in full in a file, in short as `smpp://system_id:password@host:port?window=100&rate=500`.
+//! How a link to a message centre is set up: in full in a file, in short as `smpp://system_id:password@host:port?window=100&rate=500`, with TLS
+//! as `smpps://…`.
 
+use super::tls;
 use serde::Deserialize;
+use std::path::PathBuf;
 
 /// A link to a message centre.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -19,6 +22,15 @@ pub struct LinkTerms {
     /// One connection for texts and another one for what comes back, for centres that want it.
     #[serde(default)]
     pub separate: bool,
+    /// The connection is TLS.
+    #[serde(default)]
+    pub tls: bool,
+    /// A file of certificates (PEM) by which the centre is known; empty: those that browsers know it by.
+    #[serde(default)]
+    pub authorities: PathBuf,
+    /// A text goes as one message of whatever length, which the centre cuts (`message_payload`), and not in parts that say so themselves.
+    #[serde(default)]
+    pub payload: bool,
     /// Parts of texts that may be unanswered at a time.
     #[serde(default = "window")]
     pub window: usize,
@@ -63,7 +75,9 @@ fn validity_hours() -> u32 {
 impl LinkTerms {
     /// Reads a link in short.
     pub fn parse(url: &str) -> Result<LinkTerms, String> {
-        let rest = url.strip_prefix("smpp://").ok_or("a link begins with smpp://")?;
+        let plain = url.strip_prefix("smpp://").map(|rest| (rest, false));
+        let (rest, tls) =
+            plain.or(url.strip_prefix("smpps://").map(|rest| (rest, true))).ok_or("a link begins with smpp:// or smpps://")?;
         let (place, words) = rest.split_once('?').unwrap_or((rest, ""));
         let (who, address) = place.rsplit_once('@').ok_or("a link is smpp://system_id:password@host:port")?;
         let (system_id, password) = who.split_once(':').unwrap_or((who, ""));
@@ -74,6 +88,9 @@ impl LinkTerms {
             system_type: String::new(),
             source: source(),
             separate: false,
+            tls,
+            authorities: PathBuf::new(),
+            payload: false,
             window: window(),
             rate: rate(),
             enquire_seconds: enquire_seconds(),
@@ -87,6 +104,8 @@ impl LinkTerms {
                 "system_type" => terms.system_type = value.to_owned(),
                 "source" => terms.source = value.to_owned(),
                 "separate" => terms.separate = value == "true",
+                "authorities" => terms.authorities = value.into(),
+                "payload" => terms.payload = value == "true",
                 "window" => terms.window = value.parse().map_err(wrong)?,
                 "rate" => terms.rate = value.parse().map_err(wrong)?,
                 "enquire_seconds" => terms.enquire_seconds = value.parse().map_err(wrong)?,
@@ -115,6 +134,7 @@ impl LinkTerms {
             _ if self.window == 0 || self.rate == 0 => Err("window and rate are at least 1".to_owned()),
             // Two digits of days.
             _ if !(1..=99 * 24).contains(&self.validity_hours) => Err("validity_hours: from 1 to 2376".to_owned()),
+            _ if self.tls => tls::connector(&self.authorities).map(drop),
             _ => Ok(()),
         }
     }
@@ -130,6 +150,7 @@ mod tests {
         let said = (terms.address.as_str(), terms.system_id.as_str(), terms.password.as_str(), terms.window, terms.rate);
         assert_eq!(said, ("127.0.0.1:2775", "card", "se:cret", 100, 500));
         let wrong = |url: &str| LinkTerms::parse(url).unwrap_err();
+        assert!(!terms.tls && LinkTerms::parse("smpps://card@host:3550").unwrap().tls);
         assert_eq!(wrong("smpp://card@host"), "address: `host` is not host:port");
         assert_eq!(wrong("smpp://card@host:1?windw=5"), "a link has no `windw`");
         assert_eq!(wrong("smpp://card:longer-than-eight@host:1"), "password: at most 8 ASCII characters");

@@ -1,0 +1,96 @@
+//! Telling the journal again at a start: a reader ahead of the engine that is told, and words on how far it has come.
+
+use super::Failure;
+use super::regime::Recall;
+use super::submission::Submission;
+use crate::intake::Schema;
+use crate::journal::{self, Disk, Summary, read_epochs};
+use dataflows::model::Epoch;
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+/// Between words on how far a start has come.
+const NEWS: Duration = Duration::from_secs(1);
+/// Epochs are handed on together that have so many bytes.
+const STRETCH_BYTES: usize = 1 << 20;
+/// Stretches of epochs that are read before the engine takes them in.
+const STRETCHES_AHEAD: usize = 4;
+
+/// Epochs in their order.
+type Told = Vec<(Epoch, Submission)>;
+
+/// Tells every epoch that the journal holds after one, as it is understood under the policy in force when the telling begins; the last one there is.
+/// `known` is the last of which the ledger's file knows: not many come after it.
+pub(super) fn retell<D: Disk + Sync>(
+    disk: &D,
+    after: Epoch,
+    known: Epoch,
+    schema: Arc<Schema>,
+    mut tell: impl FnMut(Epoch, Submission) -> Result<(), Failure>,
+) -> Result<Epoch, Failure> {
+    let begun = Instant::now();
+    let mut news = News { begun, spoken: begun, from: after, to: known };
+    let summary = std::thread::scope(|scope| {
+        let (ahead, stretches) = sync_channel(STRETCHES_AHEAD);
+        let reading = scope.spawn(move || read_ahead(disk, after, schema, &ahead));
+        for epochs in stretches {
+            for (number, submission) in epochs {
+                tell(number, submission)?;
+                news.tell(number);
+            }
+        }
+        reading.join().expect("a reader does not panic").map_err(Failure::from)
+    })?;
+    let epochs = summary.last_epoch.saturating_sub(after);
+    tracing::info!(epochs, milliseconds = begun.elapsed().as_millis() as u64, "journal told again");
+    Ok(summary.last_epoch)
+}
+
+/// Reads epochs after one beside the engine that is told them.
+fn read_ahead<D: Disk>(disk: &D, after: Epoch, schema: Arc<Schema>, ahead: &SyncSender<Told>) -> Result<Summary, journal::Failure> {
+    let mut recall = Recall::new(schema);
+    let (mut epochs, mut bytes) = (Vec::new(), 0);
+    let hand = |epochs: &mut Told| {
+        // Whoever was told has failed, and says why.
+        let _ = ahead.send(std::mem::take(epochs));
+    };
+    let summary = read_epochs(disk, after, Epoch::MAX, |journal::Epoch { number, dictionary, entries }| {
+        bytes += entries.len();
+        epochs.push((number, recall.recall(dictionary, entries)));
+        if bytes >= STRETCH_BYTES {
+            hand(&mut epochs);
+            bytes = 0;
+        }
+        Ok(())
+    })?;
+    hand(&mut epochs);
+    Ok(summary)
+}
+
+/// Words on how far a start has come.
+struct News {
+    begun: Instant,
+    spoken: Instant,
+    from: Epoch,
+    to: Epoch,
+}
+
+impl News {
+    /// A bar on a terminal, else a line of the log.
+    fn tell(&mut self, epoch: Epoch) {
+        if self.spoken.elapsed() < NEWS {
+            return;
+        }
+        self.spoken = Instant::now();
+        let percent = ((epoch - self.from) * 100).checked_div(self.to.saturating_sub(self.from)).unwrap_or(100).min(100);
+        let seconds_left = self.begun.elapsed().as_secs() * (100 - percent) / percent.max(1);
+        if io::stderr().is_terminal() {
+            let bar = "█".repeat(percent as usize / 4);
+            eprint!("\rtelling the journal again  {bar:·<25} {percent:>3} %  {seconds_left} s left  ");
+        } else {
+            tracing::info!(epoch, percent, seconds_left, "telling the journal again");
+        }
+    }
+}
