@@ -6,7 +6,7 @@ use dataflows::policy::Period;
 use fixtures::phones::{Ask, Funnel, Incoming, MINUTES_PER_DAY, Network, Submission, Weather};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use shanyraq::dispatch::{BenefitTerms, Heard, HeldBack, Kind, NoteKind, OPEN_OFFERS_MAX, Phone, RightKey, Stage, Terms};
+use shanyraq::dispatch::{BenefitTerms, Heard, HeldBack, Kind, NoteKind, OPEN_OFFERS_MAX, Order, Phone, RightKey, Stage, Terms};
 use shanyraq::ledger::{Effects, Ledger, Message, Resettled};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,6 +35,7 @@ fn terms() -> Terms {
         debounce_days,
         priority,
         in_kind: id == "meal",
+        monthly: id == "child",
         to_worker: id == "alert",
         assumed: id == "assumed",
     };
@@ -115,7 +116,7 @@ impl World {
     fn with_person(person: PersonId, phone: Phone) -> Self {
         let mut world = World::new();
         world.contact(person, Some(phone), Some(1));
-        world.heard.push(Heard::Account { person });
+        world.heard.push(Heard::Account { person, iban: None });
         world.go_live();
         world.commit();
         world
@@ -292,7 +293,7 @@ fn told_over(world: &mut World, days: i32) -> Vec<NoteKind> {
 fn assigned(benefit: u16, until: Date) -> (World, RightKey) {
     let (mut world, right) = offered(benefit);
     world.reply(77_010_000_001, "Да");
-    world.heard.push(Heard::Account { person: 1 });
+    world.heard.push(Heard::Account { person: 1, iban: None });
     world.commit();
     world.heard.push(assignment(&world, &right, 1, until));
     world.commit();
@@ -324,7 +325,7 @@ fn a_right_that_is_lost_while_an_agency_pays_is_told_to_the_worker_as_overpaid_o
         // Nothing that comes later about the same loss tells it again.
         world.heard.push(assignment(&world, &right, 2, Date::NEVER));
         assert_eq!(told_over(&mut world, 10), []);
-        world.heard.push(Heard::Death { person: 1 });
+        world.heard.push(Heard::Death { person: 1, on: None });
         assert_eq!(told_over(&mut world, 10), []);
     }
 }
@@ -351,7 +352,7 @@ fn what_was_given_once_is_not_overpaid_when_its_condition_passes() {
 #[test]
 fn a_death_alone_is_not_overpaid() {
     let (mut world, _) = assigned(CHILD, Date::NEVER);
-    world.heard.push(Heard::Death { person: 1 });
+    world.heard.push(Heard::Death { person: 1, on: None });
     assert_eq!(told_over(&mut world, 30), []);
 }
 
@@ -527,7 +528,7 @@ fn a_fourth_offer_waits_until_one_of_three_is_closed() {
     }
     // Three wait for an account; the fourth would have had this day.
     assert_eq!((world.ledger.held_back(&right(1, CARE)), world.kinds().len()), (Some(HeldBack::Limit), 7));
-    world.heard.push(Heard::Account { person: 1 });
+    world.heard.push(Heard::Account { person: 1, iban: None });
     world.commit();
     assert_eq!(world.kinds().last(), Some(&Kind::Offer));
 }
@@ -612,7 +613,7 @@ fn nobody_to_write_to_is_a_line_on_the_social_workers_list() {
 #[test]
 fn death_another_channel_and_refusal_end_an_offer() {
     let (mut world, right) = offered(CHILD);
-    world.heard.push(Heard::Death { person: 1 });
+    world.heard.push(Heard::Death { person: 1, on: None });
     world.commit();
     assert_eq!(world.stage(&right), Stage::ClosedDeath);
 
@@ -798,7 +799,7 @@ fn share_of_yes(funnel: Funnel, weather: Weather) -> f64 {
     world.go_live();
     for person in 1..=PEOPLE {
         world.contact(person, Some(77_000_000_000 + person), Some((person % 2) as usize));
-        world.heard.push(Heard::Account { person });
+        world.heard.push(Heard::Account { person, iban: None });
         world.hold(&right(person, CHILD), 69_330, Outcome::Eligible, person);
     }
     let mut network = Network::new(2026, funnel, weather);
@@ -907,6 +908,8 @@ struct Life {
     /// Numbers that want no texts, and such as are not to have any.
     opted_out: BTreeSet<Phone>,
     blocked: BTreeSet<Phone>,
+    /// Months that are ordered, by right.
+    ordered: BTreeSet<(RightKey, Date)>,
     last_epoch: (Vec<Change>, Vec<Heard>),
     /// Rows of the outbox that have been checked.
     checked: usize,
@@ -921,6 +924,7 @@ fn live(happenings: &[Happening], live_from: usize) -> Result<(String, u128), Te
         yes_replies: BTreeSet::new(),
         opted_out: BTreeSet::new(),
         blocked: BTreeSet::new(),
+        ordered: BTreeSet::new(),
         last_epoch: Default::default(),
         checked: 0,
         assigned: BTreeMap::new(),
@@ -956,7 +960,7 @@ impl Life {
                 self.world.today = Date(self.world.today.0 + days);
             }
             Happening::Contact { person, phone } => world.contact(person, phone, [None, Some(0), Some(1)][person as usize % 3]),
-            Happening::Account { person } => world.heard.push(Heard::Account { person }),
+            Happening::Account { person } => world.heard.push(Heard::Account { person, iban: None }),
             Happening::Reply { phone, text, tag_of } => self.reply(phone, ["1", "да", "2", "HET", "мм", "стоп", "START"][text], tag_of),
             Happening::Block { phone, blocked } => {
                 if blocked {
@@ -994,7 +998,7 @@ impl Life {
                 world.heard.push(Heard::Refusal { person, benefit, ground: ground(benefit), reason: "доход".into() });
             }
             Happening::Pay { person, benefit } => world.heard.push(Heard::Payment { person, benefit, ground: ground(benefit) }),
-            Happening::Die { person } => world.heard.push(Heard::Death { person }),
+            Happening::Die { person } => world.heard.push(Heard::Death { person, on: None }),
             Happening::EpochAgain => self.epoch_again()?,
             Happening::EndEpoch => self.end_epoch()?,
             Happening::Submit => drop(world.ledger.submit(2)),
@@ -1029,6 +1033,19 @@ impl Life {
             prop_assert!(world.cases.insert((case.right, case.round)), "one case a round");
         }
         prop_assert!(world.cases.len() <= self.yes_replies.len(), "every case has a yes of its own");
+        for payment in effects.payments {
+            let name = (payment.right.clone(), payment.month);
+            let agreed = world.cases.iter().any(|(right, _)| *right == payment.right);
+            match payment.order {
+                Order::Pay => {
+                    let certain = world.held.get(&payment.right).is_some_and(|decision| decision.outcome == Outcome::Eligible);
+                    prop_assert!(certain && agreed && payment.month <= world.today, "ordered for what does not hold: {payment:?}");
+                    prop_assert!(self.ordered.insert(name), "a month is ordered twice: {payment:?}");
+                }
+                Order::Recover => prop_assert!(self.ordered.remove(&name), "asked back what was not ordered: {payment:?}"),
+                Order::Stop => prop_assert!(agreed, "nothing was to be paid: {payment:?}"),
+            }
+        }
         self.check_new_texts()?;
         self.check_silence()
     }

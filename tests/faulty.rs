@@ -38,13 +38,14 @@ impl Centre {
 
 /// The same, from a centre's log.
 pub fn shown(log: &Path) -> Vec<(u64, u16, String)> {
+    // The last line may be half written.
     let text = std::fs::read_to_string(log).unwrap();
     let part = |line: &str| {
         let line: Value = serde_json::from_str(line).unwrap();
         let phone = line["phone"].as_str().unwrap().parse().unwrap();
         (phone, line["reference"].as_u64().unwrap() as u16, line["octets"].as_str().unwrap().to_owned())
     };
-    text.lines().map(part).collect()
+    text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(part).collect()
 }
 
 /// The outbox of a ledger: phone, reference and status of each text.

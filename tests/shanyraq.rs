@@ -81,6 +81,9 @@ mod centre;
 /// Who is written to, and when: quiet hours, trials, the brake, waves, those who want no texts.
 mod sending;
 
+/// What was agreed to is paid, stopped and asked back.
+mod payments;
+
 /// Texts by a gateway over HTTP that others made.
 mod kannel;
 

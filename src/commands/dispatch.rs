@@ -1,8 +1,8 @@
 //! `shanyraq dispatch`: from when on people are written to, and what becomes of it.
 
-use super::Failure;
 use super::feed::{get, post, wait_for};
 use super::pause::{PauseArguments, pause};
+use super::{Failure, payments};
 use crate::ledger::{Reader, Report};
 use crate::pipeline::ledger_file;
 use clap::{Args, Subcommand};
@@ -28,6 +28,8 @@ pub enum Command {
     Queue(Data),
     /// Offered, delivered, answered, agreed, assigned, paid, by benefit; and why rights were not offered.
     Funnel(Data),
+    /// Orders of payments as a file that banks take (pain.001.001.09).
+    Payments(payments::Arguments),
     /// Every text that was written, one a line: without its content, and without a number in clear.
     Log(Data),
     /// Rights that nobody could be told of, one a line: the social worker's list.
@@ -84,6 +86,7 @@ pub fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Status(Place { to }) => status(to),
         Command::Queue(data) => report(data, Report::Queue),
         Command::Funnel(data) => report(data, Report::Funnel),
+        Command::Payments(arguments) => payments::payments(arguments),
         Command::Log(data) => report(data, Report::Log),
         Command::Unreached(data) => report(data, Report::Unreached),
     }

@@ -11,6 +11,7 @@ pub mod generate;
 pub mod journal;
 pub mod ledger;
 pub mod pause;
+mod payments;
 pub mod policy;
 pub mod quarantine;
 pub mod run;

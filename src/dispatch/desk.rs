@@ -6,6 +6,8 @@
 //! events cannot matter to who is written to first.
 
 use super::conversation::{self, Act, Consent, Context, Conversation, Event, HeldBack, Kind, NoteKind, Phone, Stage, Standing};
+use super::iban::Iban;
+use super::payments::{Due, Pay};
 use super::reply::{self, Reply};
 use super::terms::{BenefitTerms, Terms};
 use super::texts::{self, Filling};
@@ -34,61 +36,27 @@ pub struct RightKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// A person's number and, where known, language (an index into the terms' languages); no number: it was taken away.
-    Contact {
-        person: PersonId,
-        version: u64,
-        phone: Option<Phone>,
-        language: Option<usize>,
-    },
-    /// The person has an account to be paid into.
-    Account {
-        person: PersonId,
-    },
+    Contact { person: PersonId, version: u64, phone: Option<Phone>, language: Option<usize> },
+    /// The person has an account to be paid into; its number, if it is one.
+    Account { person: PersonId, iban: Option<Iban> },
     /// An agency holds the benefit assigned until that day; `Date::BEFORE_ALL`: it says so no longer. The ground is named as in
     /// [`Terms::ground`].
-    Assignment {
-        person: PersonId,
-        benefit: u16,
-        ground: Box<str>,
-        version: u64,
-        until: Date,
-    },
+    Assignment { person: PersonId, benefit: u16, ground: Box<str>, version: u64, until: Date },
     /// The agency's other answer to a case.
-    Refusal {
-        person: PersonId,
-        benefit: u16,
-        ground: Box<str>,
-        reason: Box<str>,
-    },
+    Refusal { person: PersonId, benefit: u16, ground: Box<str>, reason: Box<str> },
     /// The agency's pay run included the benefit.
-    Payment {
-        person: PersonId,
-        benefit: u16,
-        ground: Box<str>,
-    },
-    Death {
-        person: PersonId,
-    },
+    Payment { person: PersonId, benefit: u16, ground: Box<str> },
+    /// On which day, if that is known.
+    Death { person: PersonId, on: Option<Date> },
     /// What a number means to the house.
     Renumbered(Renumbering),
     /// What somebody wrote back; `id` is the network's, the same when it delivers twice. `at`: when it came, in seconds since the
     /// beginning of 1970, if that is known.
-    Reply {
-        id: u128,
-        phone: Phone,
-        text: Box<str>,
-        at: Option<u64>,
-    },
+    Reply { id: u128, phone: Phone, text: Box<str>, at: Option<u64> },
     /// Nobody is to be written to at this number, or again.
-    Blocked {
-        phone: Phone,
-        blocked: bool,
-    },
+    Blocked { phone: Phone, blocked: bool },
     /// The network says whether a text arrived.
-    Receipt {
-        message: u128,
-        delivered: bool,
-    },
+    Receipt { message: u128, delivered: bool },
 }
 
 /// An event of the desk.
@@ -169,7 +137,9 @@ pub struct Desk {
     /// Conversations that wait for something from this number.
     open_by_phone: BTreeMap<Phone, BTreeSet<RightKey>>,
     contacts: HashMap<PersonId, Contact>,
-    accounts: HashSet<PersonId>,
+    accounts: HashMap<PersonId, Option<Iban>>,
+    /// Of people with conversations: when they died.
+    deaths: HashMap<PersonId, Date>,
     assignments: HashMap<(PersonId, u16), Vec<Assignment>>,
     /// Numbers given up, and by the number that stands those given up for it: what was heard of them is of the same person.
     given_up: HashMap<PersonId, PersonId>,
@@ -191,6 +161,9 @@ pub struct Desk {
     /// Conversations that began or went on since this was last asked.
     #[serde(skip)]
     changed: BTreeSet<RightKey>,
+    /// The same for payments.
+    #[serde(skip)]
+    for_payments: BTreeSet<RightKey>,
 }
 
 impl Desk {
@@ -202,7 +175,8 @@ impl Desk {
             by_addressee: BTreeMap::new(),
             open_by_phone: BTreeMap::new(),
             contacts: HashMap::new(),
-            accounts: HashSet::new(),
+            accounts: HashMap::new(),
+            deaths: HashMap::new(),
             assignments: HashMap::new(),
             given_up: HashMap::new(),
             former: BTreeMap::new(),
@@ -217,6 +191,7 @@ impl Desk {
             touched: BTreeSet::new(),
             counts: [0; Stage::NAMES.len()],
             changed: BTreeSet::new(),
+            for_payments: BTreeSet::new(),
         }
     }
 
@@ -238,6 +213,50 @@ impl Desk {
     pub fn take_changed(&mut self) -> BTreeSet<RightKey> {
         std::mem::take(&mut self.changed)
     }
+    /// The same, for whoever orders payments.
+    pub fn take_for_payments(&mut self) -> BTreeSet<RightKey> {
+        std::mem::take(&mut self.for_payments)
+    }
+
+    /// How it stands with paying for a right.
+    pub fn due(&self, right: &RightKey) -> Option<Due> {
+        let conversation = self.conversations.get(right)?;
+        let terms = self.terms.benefit(right.benefit);
+        Some(match conversation.stage {
+            Stage::Assigned | Stage::Paid if conversation.consent.is_some() && !terms.in_kind => match conversation.holds() {
+                true => Due::Pay(self.pay(right, conversation)),
+                false => Due::Wait,
+            },
+            Stage::ClosedDeath => Due::Over(self.deaths.get(&right.person).copied().unwrap_or(self.today)),
+            _ => Due::Over(conversation.lost.unwrap_or(self.today)),
+        })
+    }
+
+    fn pay(&self, right: &RightKey, conversation: &Conversation) -> Pay {
+        let Standing { amount, from, addressee, .. } = conversation.standing;
+        let begun = if from == Date::BEFORE_ALL { self.today } else { from };
+        let account = self.numbers(addressee).chain(self.numbers(right.person)).find_map(|number| *self.accounts.get(&number)?);
+        Pay {
+            round: conversation.round,
+            amount,
+            monthly: self.terms.benefit(right.benefit).monthly,
+            from: if right.period == Date::NEVER { begun } else { right.period },
+            until: self.until(right, conversation),
+            payee: addressee,
+            account,
+        }
+    }
+
+    /// The first day on which a right is not for any more.
+    fn until(&self, right: &RightKey, conversation: &Conversation) -> Date {
+        let until = conversation.standing.until;
+        match self.terms.benefit(right.benefit).period {
+            Period::Month if until == Date::NEVER => right.period.add_months(1),
+            Period::Quarter if until == Date::NEVER => right.period.add_months(3),
+            _ => until,
+        }
+    }
+
     /// How many conversations are in each stage, in the order of [`Stage::NAMES`].
     pub fn counts(&self) -> &[usize] {
         &self.counts
@@ -313,8 +332,9 @@ impl Desk {
             Heard::Contact { person, version, phone, language } => {
                 self.contact(*person, Contact { version: *version, phone: *phone, language: *language })
             }
-            Heard::Account { person } => {
-                self.accounts.insert(*person);
+            Heard::Account { person, iban } => {
+                let known = self.accounts.entry(*person).or_default();
+                *known = iban.or(*known);
                 self.tell_all(self.concerning(self.kept(*person)), &Event::AccountKnown)
             }
             Heard::Assignment { person, benefit, ground, version, until } => {
@@ -324,7 +344,13 @@ impl Desk {
                 self.tell_all(self.of_ground(*person, *benefit, ground), &Event::Refused(reason.clone()))
             }
             Heard::Payment { person, benefit, ground } => self.tell_all(self.of_ground(*person, *benefit, ground), &Event::Paid),
-            Heard::Death { person } => self.tell_all(self.of_person(self.kept(*person)), &Event::Died),
+            Heard::Death { person, on } => {
+                let rights = self.of_person(self.kept(*person));
+                if !rights.is_empty() {
+                    self.deaths.insert(self.kept(*person), on.unwrap_or(self.today));
+                }
+                self.tell_all(rights, &Event::Died)
+            }
             Heard::Renumbered(Renumbering::GivenUp(number, kept)) => self.give_up(*number, *kept),
             Heard::Renumbered(Renumbering::Doubtful(person, doubtful)) => {
                 if *doubtful {
@@ -427,7 +453,7 @@ impl Desk {
             open.into_iter().partition(|right| self.conversations[right].stage.awaits_answer());
         let consent = Consent { on: self.today, at, reply_hash: xxh3_64(text.as_bytes()) };
         let (event, tag) = match reply::parse(text) {
-            Reply::Account(_) if !accounts.is_empty() => return self.account_written(accounts),
+            Reply::Account(iban) if !accounts.is_empty() => return self.account_written(accounts, iban),
             Reply::Yes(tag) => (Event::Yes(consent), tag),
             Reply::No(tag) => (Event::No, tag),
             // What was asked is declined with it.
@@ -452,9 +478,9 @@ impl Desk {
         if meant.len() == 1 { self.tell_all(meant, &event) } else { self.tell_all(asked, &Event::Unclear) }
     }
 
-    fn account_written(&mut self, waiting: BTreeSet<RightKey>) -> Vec<Action> {
+    fn account_written(&mut self, waiting: BTreeSet<RightKey>, iban: Iban) -> Vec<Action> {
         let owners: BTreeSet<PersonId> = waiting.iter().map(|right| self.conversations[right].standing.addressee).collect();
-        owners.into_iter().flat_map(|person| self.hear(&Heard::Account { person })).collect()
+        owners.into_iter().flat_map(|person| self.hear(&Heard::Account { person, iban: Some(iban) })).collect()
     }
 
     /// Lets the best waiting offer go to a person whose day is free.
@@ -517,6 +543,7 @@ impl Desk {
     fn put(&mut self, right: RightKey, conversation: Conversation) {
         self.due.insert(right.clone());
         self.changed.insert(right.clone());
+        self.for_payments.insert(right.clone());
         self.touched.insert(conversation.standing.addressee);
         self.counts[conversation.stage.position()] += 1;
         let (addressee, open_at) = (conversation.standing.addressee, open_phone(&conversation));
@@ -570,19 +597,14 @@ impl Desk {
     }
 
     fn case(&self, right: &RightKey, conversation: &Conversation) -> Case {
-        let Standing { amount, from, until, .. } = conversation.standing;
-        let until = match self.terms.benefit(right.benefit).period {
-            Period::Month if until == Date::NEVER => right.period.add_months(1),
-            Period::Quarter if until == Date::NEVER => right.period.add_months(3),
-            _ => until,
-        };
+        let Standing { amount, from, .. } = conversation.standing;
         Case {
             id: self.offer_hash(right, conversation.round, "case"),
             right: right.clone(),
             round: conversation.round,
             amount,
             from: if from == Date::BEFORE_ALL { self.today } else { from },
-            until,
+            until: self.until(right, conversation),
             consent: conversation.consent.expect("a case is opened on a yes"),
         }
     }
@@ -609,7 +631,7 @@ impl Desk {
             terms,
             allow_assumed: self.terms.allow_assumed,
             tellable: self.terms.messages.contains_key(&terms.id),
-            account_known: self.numbers(addressee).chain(self.numbers(right.person)).any(|number| self.accounts.contains(&number)),
+            account_known: self.numbers(addressee).chain(self.numbers(right.person)).any(|number| self.accounts.contains_key(&number)),
             opted_out: self.phone(addressee).is_some_and(|phone| self.opted_out.contains(&phone)),
             two_numbers: self.doubtful.contains(&addressee) || self.doubtful.contains(&right.person),
             assigned: self.assigned_until(right).is_some(),

@@ -1,6 +1,7 @@
 //! What the conversation hears of the agencies' records, on their way into the house.
 
 use super::desk::Heard;
+use super::iban::Iban;
 use super::terms::Terms;
 use dataflows::model::{Date, Update};
 use dataflows::policy::file::{ABSENT, Packing, Record};
@@ -13,6 +14,8 @@ const DEATHS: &str = "zags.death";
 /// Picks the records that the conversation is interested in.
 pub struct Listener {
     accounts: Option<u16>,
+    /// Their key is the number.
+    account_packing: Packing,
     deaths: Option<u16>,
     assignment: Option<Assignments>,
     languages: Vec<String>,
@@ -39,7 +42,9 @@ impl Listener {
             let benefits = words.into_iter().map(|word| (terms.benefit_named(&word), word)).map(|(number, word)| (word, number)).collect();
             Assignments { place, packing: register.packing.clone(), fields: register.packed.len(), benefits }
         });
-        Listener { accounts: policy.register(ACCOUNTS), deaths: policy.register(DEATHS), assignment, languages: policy.languages.clone() }
+        let accounts = policy.register(ACCOUNTS);
+        let account_packing = accounts.map(|register| policy.packing(register).clone()).unwrap_or_default();
+        Listener { accounts, account_packing, deaths: policy.register(DEATHS), assignment, languages: policy.languages.clone() }
     }
 
     /// What an update says to the conversation, if anything.
@@ -47,10 +52,11 @@ impl Listener {
         let record = Record::read(&update.record);
         let (person, there) = (update.person, !record.deleted());
         if Some(record.register) == self.accounts {
-            return there.then_some(Heard::Account { person });
+            let iban = Iban::parse(&record.key(&self.account_packing));
+            return there.then_some(Heard::Account { person, iban });
         }
         if Some(record.register) == self.deaths {
-            return there.then_some(Heard::Death { person });
+            return there.then_some(Heard::Death { person, on: record.event_date() });
         }
         let assignment = self.assignment.as_ref().filter(|assignment| assignment.place.register == record.register)?;
         assignment.hear(person, &record)

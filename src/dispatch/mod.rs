@@ -4,14 +4,18 @@
 
 pub mod conversation;
 mod desk;
+mod iban;
 mod listener;
+mod payments;
 mod reply;
 mod terms;
 mod texts;
 
 pub use conversation::{Consent, Conversation, HeldBack, Kind, NoteKind, Phone, Stage, Standing};
 pub use desk::{Action, Case, Desk, Heard, Note, OPEN_OFFERS_MAX, RightKey, Step, Text};
+pub use iban::Iban;
 pub use listener::Listener;
+pub use payments::{Due, Order, Ordered, Pay, Payment, Payments};
 pub use reply::{Reply, parse as parse_reply};
 pub use terms::{BenefitTerms, Terms};
 pub use texts::grouped;

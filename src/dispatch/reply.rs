@@ -1,5 +1,7 @@
 //! Reading a reply: yes, no, an account number, or nothing that we understand.
 
+use super::iban::Iban;
+
 /// What a reply says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
@@ -7,7 +9,7 @@ pub enum Reply {
     Yes(Option<u8>),
     No(Option<u8>),
     /// The number of a bank account whose check digits agree.
-    Account(String),
+    Account(Iban),
     /// No texts any more, and texts again.
     Stop,
     Start,
@@ -23,7 +25,7 @@ const NO: [&str; 6] = ["2", "ЖОҚ", "ЖОК", "НЕТ", "NO", "R 2"];
 pub fn parse(text: &str) -> Reply {
     let folded = fold(text);
     let words: Vec<&str> = folded.split_whitespace().collect();
-    if let Some(account) = account(&words.concat()) {
+    if let Some(account) = Iban::parse(&words.concat()) {
         return Reply::Account(account);
     }
     let (answer, tag) = match words.split_last() {
@@ -55,20 +57,6 @@ fn look_alike(letter: char) -> char {
     const CYRILLIC: &str = "АВЕКМНОРСТУХІҺҚ";
     const LATIN: &str = "ABEKMHOPCTYXIHK";
     CYRILLIC.chars().zip(LATIN.chars()).find(|(cyrillic, _)| *cyrillic == letter).map_or(letter, |(_, latin)| latin)
-}
-
-/// A Kazakhstan IBAN: `KZ`, two check digits, 16 letters or digits, 1 modulo 97 (ISO 13616).
-fn account(text: &str) -> Option<String> {
-    let shaped = text.len() == 20 && text.starts_with("KZ") && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
-    if !shaped {
-        return None;
-    }
-    let turned = text[4..].bytes().chain(text[..4].bytes());
-    let remainder = turned.fold(0u32, |remainder, byte| match byte {
-        b'0'..=b'9' => (remainder * 10 + u32::from(byte - b'0')) % 97,
-        _ => (remainder * 100 + u32::from(byte - b'A') + 10) % 97,
-    });
-    (remainder == 1).then(|| text.to_string())
 }
 
 #[cfg(test)]
@@ -107,7 +95,8 @@ mod tests {
 
     #[test]
     fn an_account_is_taken_only_with_right_check_digits() {
-        assert_eq!(parse("kz86 125k zt50 0410 0100"), Reply::Account("KZ86125KZT5004100100".into()));
+        let account = Iban::parse("KZ86125KZT5004100100").unwrap();
+        assert_eq!(parse("kz86 125k zt50 0410 0100"), Reply::Account(account));
         assert_eq!(parse("KZ87125KZT5004100100"), Reply::Unclear);
     }
 }

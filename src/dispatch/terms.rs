@@ -20,6 +20,8 @@ pub struct BenefitTerms {
     pub priority: i64,
     /// A place, a meal, a service: no amount is told.
     pub in_kind: bool,
+    /// Its amount is one of each month.
+    pub monthly: bool,
     /// It concerns the social worker: a line on their list instead of a text.
     pub to_worker: bool,
     /// Its amount has no source: it is not offered unless [`Terms::allow_assumed`] says so.
@@ -53,6 +55,7 @@ impl From<&Policy> for Terms {
             debounce_days: i32::try_from(benefit.debounce_days).unwrap_or(i32::MAX),
             priority: benefit.priority,
             in_kind: benefit.kind == BenefitKind::InKind,
+            monthly: benefit.unit.ends_with("/month"),
             to_worker: benefit.to_worker,
             assumed: benefit.assumed,
         });

@@ -22,7 +22,7 @@ pub use store::{Page, Store};
 pub use tables::StoreFailure;
 
 use crate::dispatch::conversation::WINDOW_DAYS;
-use crate::dispatch::{Action, Case, Desk, Heard, HeldBack, Note, Phone, RightKey, Standing, Step, Terms, Text};
+use crate::dispatch::{Action, Case, Desk, Heard, HeldBack, Note, Payment, Payments, Phone, RightKey, Standing, Step, Terms, Text};
 use crate::journal::Pausable;
 use dataflows::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Ground, Outcome};
 use dataflows::operators::{Restorer, Saver};
@@ -41,6 +41,8 @@ pub struct Effects {
     pub cases_opened: Vec<Case>,
     pub cases_withdrawn: Vec<u128>,
     pub notes: Vec<Note>,
+    /// What is to be paid, no more, or back.
+    pub payments: Vec<Payment>,
     /// What became of families on the date that the epoch ended, if it began another.
     pub families: Vec<FamilyEvent>,
 }
@@ -75,6 +77,7 @@ pub struct Ledger {
     /// A hash over all changes so far, each chained to those before it.
     chain: u128,
     desk: Desk,
+    payments: Payments,
     outbox: Outbox,
     notes: Vec<Note>,
     lineage: Lineage,
@@ -95,6 +98,7 @@ impl Ledger {
             baseline_lost: BTreeMap::new(),
             chain: 0,
             desk: Desk::new(terms),
+            payments: Payments::default(),
             outbox: Outbox::default(),
             notes: Vec::new(),
             lineage: Lineage::default(),
@@ -170,7 +174,18 @@ impl Ledger {
         }
         let actions = self.desk.settle();
         self.keep(epoch, actions, &mut effects);
+        self.pay(&mut effects);
         effects
+    }
+
+    /// Looks at what is to be paid today, and at what may be to be paid no more.
+    fn pay(&mut self, effects: &mut Effects) {
+        let mut looked = self.desk.take_for_payments();
+        looked.extend(self.payments.take_due(self.today));
+        for right in looked {
+            let Some(due) = self.desk.due(&right) else { continue };
+            effects.payments.extend(self.payments.look(&right, due, self.today));
+        }
     }
 
     /// Ends the business date, of which nothing more comes: what became of families on it.

@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 /// What must not be found: rights about which neither anything was said nor anything says why not, texts without a conversation, conversations in
 /// which something was said and no text, yeses to nothing, and what was said twice.
-const ACCOUNTS: [(&str, &str); 8] = [
+const ACCOUNTS: [(&str, &str); 10] = [
     (
         "outbox: the same was written twice",
         "SELECT min(message) FROM outbox GROUP BY person, benefit, ground, period, round, kind HAVING count(*) > 1 LIMIT 1",
@@ -49,6 +49,17 @@ const ACCOUNTS: [(&str, &str); 8] = [
          AND offers.benefit = decisions.benefit AND offers.ground = decisions.ground AND offers.period = decisions.period AND (offers.silent IS NOT NULL
          OR EXISTS (SELECT 1 FROM outbox WHERE offers.person = outbox.person AND offers.benefit = outbox.benefit AND offers.ground = outbox.ground
          AND offers.period = outbox.period AND offers.round = outbox.round))) LIMIT 1",
+    ),
+    (
+        "payments: a month is ordered twice",
+        "SELECT person || ' ' || benefit || ' ' || month FROM payments WHERE change IN ('ordered', 'recover') GROUP BY person, benefit, ground, period, month
+         HAVING sum(change = 'ordered') - sum(change = 'recover') NOT IN (0, 1) LIMIT 1",
+    ),
+    (
+        "payments: something is ordered without a yes",
+        "SELECT payment FROM payments WHERE change = 'ordered' AND NOT EXISTS (SELECT 1 FROM consents WHERE consents.person = payments.person
+         AND consents.benefit = payments.benefit AND consents.ground = payments.ground AND consents.period = payments.period
+         AND consents.round = payments.round) LIMIT 1",
     ),
     (
         "decisions: somebody has a right in a household that is not there",
@@ -122,7 +133,7 @@ impl Reader {
     /// Of each table that tells what was decided and said, the sum of its rows' hashes.
     pub fn digests(&self) -> Result<BTreeMap<String, String>, StoreFailure> {
         let mut digests = BTreeMap::new();
-        for table in ["policies", "decisions", "changes", "outbox", "offers", "consents", "cases", "notes", "quarantine"] {
+        for table in ["policies", "decisions", "changes", "outbox", "offers", "consents", "cases", "payments", "notes", "quarantine"] {
             let mut query = self.0.prepare(&format!("SELECT * FROM {table}"))?;
             let columns = query.column_count();
             let (mut rows, mut digest) = (query.query([])?, 0_u128);
@@ -198,6 +209,22 @@ impl Reader {
         Ok(query.query_map(params![after, limit as i64], row)?.collect::<Result<_, _>>()?)
     }
 
+    /// Orders of payments, their stops and recoveries after the one of this number, each with its number as `token`; at most so many. Whoever is
+    /// told of one twice knows it by its `payment` and `change`.
+    pub fn payments(&self, after: i64, limit: usize) -> Result<Vec<Value>, StoreFailure> {
+        let mut query = self.0.prepare_cached("SELECT * FROM payments WHERE number > ? ORDER BY number LIMIT ?")?;
+        Ok(query.query_map(params![after, limit as i64], payment)?.collect::<Result<_, _>>()?)
+    }
+
+    /// Orders made on days from one to another, both included, but for those that were asked back.
+    pub fn orders(&self, from: &str, until: &str) -> Result<Vec<Value>, StoreFailure> {
+        let mut query = self.0.prepare(
+            "SELECT * FROM payments WHERE change = 'ordered' AND date BETWEEN ? AND ? AND NOT EXISTS
+             (SELECT 1 FROM payments AS back WHERE back.payment = payments.payment AND back.change = 'recover') ORDER BY number",
+        )?;
+        Ok(query.query_map([from, until], payment)?.collect::<Result<_, _>>()?)
+    }
+
     /// Checks the chain of changes from its beginning, and that every text is about a right that was gained or changed before. The error
     /// of the answer names the first row that does not fit.
     pub fn verify(&self) -> Result<Result<Verified, String>, StoreFailure> {
@@ -263,6 +290,15 @@ impl Reader {
             .optional()?
             .unwrap_or_default())
     }
+}
+
+fn payment(row: &rusqlite::Row<'_>) -> rusqlite::Result<Value> {
+    let text = |name: &str| row.get::<_, Option<String>>(name);
+    Ok(json!({
+        "token": row.get::<_, i64>("number")?, "payment": text("payment")?, "change": text("change")?, "date": text("date")?, "person": text("person")?,
+        "payee": text("payee")?, "account": text("account")?, "benefit": text("benefit")?, "ground": text("ground")?,
+        "period": text("period")?.filter(|period| !period.is_empty()), "month": text("month")?, "amount": row.get::<_, i64>("amount")?,
+    }))
 }
 
 fn decision(row: &rusqlite::Row<'_>) -> rusqlite::Result<Value> {

@@ -9,7 +9,7 @@ use super::families;
 use super::tables::{FORMAT, Said, StoreFailure, TABLES, hex, other_format};
 use super::{Effects, Ledger, Message, right_of};
 use crate::beside::Beside;
-use crate::dispatch::{Case, Consent, Conversation, Note, RightKey, Terms};
+use crate::dispatch::{Case, Consent, Conversation, Note, Payment, RightKey, Terms};
 use crate::engine::Engine;
 use crate::engine::regions::Regions;
 use crate::journal::Own;
@@ -90,7 +90,8 @@ impl Page<'_> {
     /// About how many rows it has.
     fn rows(&self) -> usize {
         let told = self.ended.len() + self.changes.len() + self.refused.len() + self.texts.len() + self.offers.len() + self.own.len();
-        let done = self.effects.cases_opened.len() + self.effects.cases_withdrawn.len() + self.effects.notes.len();
+        let done =
+            self.effects.cases_opened.len() + self.effects.cases_withdrawn.len() + self.effects.payments.len() + self.effects.notes.len();
         let families = self.moves.len() + self.rejudged.len() + usize::from(self.families_anew);
         told + done + families + usize::from(self.ignored != Ignored::default() || self.expired > 0)
     }
@@ -200,6 +201,7 @@ impl Store {
         write_texts(&transaction, ledger.desk().terms(), &title(&self.policy), page.texts)?;
         write_offers(&transaction, (ledger, engine), &title(&self.policy), page)?;
         write_cases(&transaction, ledger.desk().terms(), page)?;
+        write_payments(&transaction, ledger, page)?;
         write_notes(&transaction, ledger.desk().terms(), page)?;
         write_refused(&transaction, page)?;
         match page.families_anew {
@@ -409,6 +411,37 @@ fn write_cases(transaction: &Transaction<'_>, terms: &Terms, page: &Page<'_>) ->
     ))?;
     for id in &page.effects.cases_withdrawn {
         withdraw.execute(params![epoch, today, hex(*id)])?;
+    }
+    Ok(())
+}
+
+/// What is to be paid, no more, or back.
+fn write_payments(transaction: &Transaction<'_>, ledger: &Ledger, page: &Page<'_>) -> Result<(), StoreFailure> {
+    const COLUMNS: &str = "epoch, date, payment, change, person, payee, account, benefit, ground, period, round, month, amount";
+    let mut enter =
+        transaction.prepare_cached(&format!("INSERT INTO payments({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"))?;
+    let terms = ledger.desk().terms();
+    for payment in &page.effects.payments {
+        let Payment { order, right, month, ordered, payee, account } = payment;
+        let [person, benefit, ground, period] = names_of(terms, right);
+        let id = hex(ledger.desk().offer_hash(right, ordered.round, &payment.name()));
+        let (payee, account) = (terms.person.format(*payee), account.map(|account| account.to_string()));
+        let (today, month) = (page.date.to_string(), month.to_string());
+        enter.execute(params![
+            page.epoch,
+            today,
+            id,
+            order.name(),
+            person,
+            payee,
+            account,
+            benefit,
+            ground,
+            period,
+            ordered.round,
+            month,
+            ordered.amount
+        ])?;
     }
     Ok(())
 }

@@ -35,6 +35,9 @@ pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS cases(
         number INTEGER PRIMARY KEY, epoch INTEGER, date TEXT, \"case\" TEXT, change TEXT, person TEXT, benefit TEXT, ground TEXT, period TEXT,
         round INTEGER, amount INTEGER, \"from\" TEXT, until TEXT, consented TEXT);
+    CREATE TABLE IF NOT EXISTS payments(
+        number INTEGER PRIMARY KEY, epoch INTEGER, date TEXT, payment TEXT, change TEXT, person TEXT, payee TEXT, account TEXT, benefit TEXT,
+        ground TEXT, period TEXT, round INTEGER, month TEXT, amount INTEGER);
     CREATE TABLE IF NOT EXISTS notes(
         number INTEGER PRIMARY KEY, epoch INTEGER, date TEXT, kind TEXT, person TEXT, benefit TEXT, ground TEXT, period TEXT, phone TEXT);
     CREATE TABLE IF NOT EXISTS quarantine(

@@ -105,6 +105,7 @@ pub fn router(doors: Arc<Doors>) -> Router {
         .route("/v1/completion/{token}", get(completion))
         .route("/v1/changes", get(changes))
         .route("/v1/cases", get(cases))
+        .route("/v1/payments", get(payments))
         .route("/v1/export/decisions", get(|doors: Shared| export(doors, View::Decisions)))
         .route("/v1/export/households", get(|doors: Shared| export(doors, View::Households)))
         .route("/v1/export/categories", get(|doors: Shared| export(doors, View::Categories)))
@@ -201,6 +202,11 @@ async fn changes(State(doors): Shared, Query(After { after }): Query<After>) -> 
 /// Cases for agencies after a token, opened or withdrawn.
 async fn cases(State(doors): Shared, Query(After { after }): Query<After>) -> Result<Response, Refusal> {
     rows(doors, move |reader| reader.cases(after.unwrap_or(0), CHANGES_MAX)).await
+}
+
+/// Orders of payments after a token, with their stops and recoveries.
+async fn payments(State(doors): Shared, Query(After { after }): Query<After>) -> Result<Response, Refusal> {
+    rows(doors, move |reader| reader.payments(after.unwrap_or(0), CHANGES_MAX)).await
 }
 
 async fn rows(
