@@ -396,10 +396,12 @@ fn a_no_is_respected_for_ninety_days_but_a_new_child_is_a_new_ground() {
 #[test]
 fn an_unclear_reply_is_clarified_once_and_wins_no_time() {
     let (mut world, _) = offered(CHILD);
+    let mut told = Vec::new();
     for text in ["кто это?", "не понял"] {
         world.reply(77_010_000_001, text);
-        world.commit();
+        told.push(world.commit().notes.iter().map(|note| note.kind).collect::<Vec<_>>());
     }
+    assert_eq!(told, [vec![], vec![NoteKind::Unreadable]], "somebody reads what is not understood twice");
     world.days(3);
     assert_eq!(world.kinds(), [Kind::Offer, Kind::Unclear, Kind::Repeat]);
 }

@@ -102,6 +102,23 @@ fn check_prints_its_object_with_mistakes_too() {
 }
 
 #[test]
+fn a_text_that_is_too_long_is_a_mistake() {
+    let words = "Вам положено «{benefit}»";
+    let texts =
+        changed("kz", "messages.toml", words, &format!("{} {words}", "Сообщаем, что после рассмотрения сведений ведомств ".repeat(3)));
+    let folder = written("wordy", &texts);
+    let message = refused(&["check", path(&folder)], 1);
+    assert!(
+        message.contains("messages.toml") && message.contains("parts of a short message; the package allows 3 (`text_parts`)"),
+        "{message}"
+    );
+    let rows: Vec<Value> = printed(&["texts", "kz", "--price", "12.5"]).lines().map(|row| serde_json::from_str(row).unwrap()).collect();
+    let offer = rows.iter().find(|row| row["message"] == "offer" && row["language"] == "kk").unwrap();
+    let parts = offer["parts"].as_u64().unwrap();
+    assert!((2..=3).contains(&parts) && offer["a_thousand_cost"].as_f64() == Some(12_500.0 * parts as f64), "{offer}");
+}
+
+#[test]
 fn no_expression_rests_on_a_later_stratum() {
     for package in PACKAGES {
         let contents = Contents::read(&package_texts(package).unwrap());

@@ -228,6 +228,11 @@ fn who_wants_no_texts_gets_none() {
     assert!(shanyraq(["dispatch", "unblock", blocked, "--to", &running.url]).status.success());
     rest[4..].iter().for_each(|(path, body)| running.tell(path, body).unwrap());
     assert!(to(quiet) > before[0] && to(blocked) > before[1], "{before:?}");
+    // The log of all this has neither contents nor numbers in clear.
+    let log = shanyraq(["dispatch", "log", "--data", &data.display().to_string()]);
+    let log = String::from_utf8(log.stdout).unwrap();
+    assert!(log.lines().count() == asked(&data, "SELECT message FROM outbox").len() && log.contains("*****") && log.contains("\"parts\":"));
+    assert!(!log.contains(quiet.as_str()) && !log.contains("1414:"), "{log}");
     running.stop();
     summary(&shanyraq(["ledger", "verify", "--data", &data.display().to_string()]));
 }

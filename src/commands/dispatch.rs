@@ -28,6 +28,8 @@ pub enum Command {
     Queue(Data),
     /// Offered, delivered, answered, agreed, assigned, paid, by benefit; and why rights were not offered.
     Funnel(Data),
+    /// What social workers were told, one a line: replies that nobody could read, rights without a number or an account, what was overpaid.
+    Notes(Data),
     /// Orders of payments as a file that banks take (pain.001.001.09).
     Payments(payments::Arguments),
     /// Every text that was written, one a line: without its content, and without a number in clear.
@@ -87,6 +89,7 @@ pub fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Queue(data) => report(data, Report::Queue),
         Command::Funnel(data) => report(data, Report::Funnel),
         Command::Payments(arguments) => payments::payments(arguments),
+        Command::Notes(data) => report(data, Report::Notes),
         Command::Log(data) => report(data, Report::Log),
         Command::Unreached(data) => report(data, Report::Unreached),
     }

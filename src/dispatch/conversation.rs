@@ -253,6 +253,8 @@ pub enum NoteKind {
     NoAccount,
     /// A reply from this number fits no open offer.
     LateReply,
+    /// A reply was clarified, and the next one is not understood either: somebody should read it.
+    Unreadable,
     /// What concerns the worker, not the family, holds; and holds no longer.
     Alert,
     AlertOver,
@@ -269,6 +271,7 @@ impl NoteKind {
             NoteKind::NoPhone => "no_phone",
             NoteKind::NoAccount => "no_account",
             NoteKind::LateReply => "late_reply",
+            NoteKind::Unreadable => "unreadable",
             NoteKind::Alert => "alert",
             NoteKind::AlertOver => "alert_over",
             NoteKind::Overpaid => "overpaid",
@@ -631,10 +634,12 @@ fn no(conversation: &mut Conversation, today: Date) -> Vec<Act> {
 
 /// One clarification a round; the timer is not extended.
 fn unclear(conversation: &mut Conversation) -> Vec<Act> {
-    if !conversation.stage.awaits_answer() || conversation.clarified {
+    if !conversation.stage.awaits_answer() {
         return Vec::new();
     }
-    conversation.clarified = true;
+    if std::mem::replace(&mut conversation.clarified, true) {
+        return vec![Act::Note(NoteKind::Unreadable)];
+    }
     conversation.text(Kind::Unclear)
 }
 

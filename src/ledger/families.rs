@@ -4,7 +4,7 @@
 use super::StoreFailure;
 use crate::engine::Engine;
 use crate::views::Writer;
-use dataflows::model::{Epoch, HouseholdKey, Move, PersonId, Rejudged, Role, Scores};
+use dataflows::model::{Epoch, HouseholdKey, Move, PersonId, Role, Scores};
 use rusqlite::types::Type;
 use rusqlite::{OptionalExtension, Statement, Transaction, params};
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ pub(super) fn write_rejudged(
     transaction: &Transaction<'_>,
     rows: &Writer,
     epoch: Epoch,
-    rejudged: &[Rejudged],
+    rejudged: &BTreeMap<HouseholdKey, Option<Scores>>,
 ) -> Result<(), StoreFailure> {
     let mut enter = transaction.prepare_cached(ENTER_CATEGORY)?;
     let mut remove = transaction.prepare_cached("DELETE FROM categories WHERE household = ?")?;

@@ -13,6 +13,8 @@ pub enum Report {
     Funnel,
     /// Rights that nobody could be told of: no number, or no text arrived and no answer came.
     Unreached,
+    /// What social workers were told, replies that nobody could read among it.
+    Notes,
     /// Every text, without its content and without a number in clear.
     Log,
 }
@@ -65,6 +67,7 @@ impl Reader {
             Report::Queue => QUEUE,
             Report::Funnel => FUNNEL,
             Report::Unreached => UNREACHED,
+            Report::Notes => "SELECT date, kind, person, benefit, ground, period, phone FROM notes ORDER BY number",
             Report::Log => LOG,
         };
         let mut query = self.connection().prepare(query)?;

@@ -1,7 +1,8 @@
 //! The ledger as it is read outside: an SQLite file that operators can look into with SQL.
 //!
 //! Changes are chained: each row carries the SHA-256 of the row before it and of what it says itself, so that none can be altered, left out or
-//! put in between unseen. An epoch is one transaction; of one that brings no rows the file hears with the next that does, and soon. The file is written behind the journal and never synced by itself (WAL, `synchronous=NORMAL`): whatever
+//! put in between unseen. An epoch is one transaction; of one that brings no rows but where families stand the file hears with the next that does, and within
+//! [`BEHIND_MAX`]. The file is written behind the journal and never synced by itself (WAL, `synchronous=NORMAL`): whatever
 //! suffix of epochs a crash takes from it is told again from the journal. Its chain of changes must then come out as it was.
 
 use super::checkpoints::checkpoints;
@@ -16,7 +17,7 @@ use crate::journal::Own;
 use crate::packages::{fingerprint, title};
 use crate::sources::Quarantined;
 use crate::views::Writer;
-use dataflows::model::{Change, ChangeKind, Date, Epoch, Ignored, Move, Rejudged};
+use dataflows::model::{Change, ChangeKind, Date, Epoch, HouseholdKey, Ignored, Move, Rejudged, Scores};
 use dataflows::policy::Policy;
 use dataflows::policy::parts::parts;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -53,12 +54,14 @@ pub struct Store {
     passed: Option<Passed>,
 }
 
-/// What an epoch leaves of itself that brings nothing else.
+/// What epochs leave of themselves that bring nothing else: how far they came, and who moved or is judged otherwise, each as it is now.
 struct Passed {
     epoch: Epoch,
     date: Date,
     live: bool,
     chain: String,
+    moves: Vec<Move>,
+    rejudged: BTreeMap<HouseholdKey, Option<Scores>>,
 }
 
 /// What an epoch brings to the file, beside the ledger itself.
@@ -87,13 +90,12 @@ pub struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// About how many rows it has.
+    /// About how many rows it has that cannot wait: who moved or is judged otherwise can, for a moment.
     fn rows(&self) -> usize {
         let told = self.ended.len() + self.changes.len() + self.refused.len() + self.texts.len() + self.offers.len() + self.own.len();
         let done =
             self.effects.cases_opened.len() + self.effects.cases_withdrawn.len() + self.effects.payments.len() + self.effects.notes.len();
-        let families = self.moves.len() + self.rejudged.len() + usize::from(self.families_anew);
-        told + done + families + usize::from(self.ignored != Ignored::default() || self.expired > 0)
+        told + done + usize::from(self.families_anew || self.ignored != Ignored::default() || self.expired > 0)
     }
 }
 
@@ -185,7 +187,7 @@ impl Store {
             self.rows_before = None;
             return self.check(page.epoch, ledger);
         }
-        self.passed = Some(Passed { epoch: page.epoch, date: page.date, live: ledger.is_live(), chain: told.clone() });
+        self.pass(ledger, page, &told);
         if page.rows() == 0 && self.rows_before.is_none() {
             return if self.written.elapsed() < BEHIND_MAX { Ok(()) } else { self.catch_up() };
         }
@@ -204,12 +206,8 @@ impl Store {
         write_payments(&transaction, ledger, page)?;
         write_notes(&transaction, ledger.desk().terms(), page)?;
         write_refused(&transaction, page)?;
-        match page.families_anew {
-            true => families::write_all(&transaction, rows, page.epoch, engine)?,
-            false => {
-                families::write_moves(&transaction, rows, page.epoch, page.moves)?;
-                families::write_rejudged(&transaction, rows, page.epoch, page.rejudged)?;
-            }
+        if page.families_anew {
+            families::write_all(&transaction, rows, page.epoch, engine)?;
         }
         let changed = page.ended.iter().chain(page.changes).filter(|change| change.is_of_decision()).count();
         let Ignored { duplicates, superseded } = page.ignored;
@@ -221,17 +219,27 @@ impl Store {
             page.expired,
             changed
         ])?;
-        if let Some(passed) = &self.passed {
-            write_passed(&transaction, passed, &self.policy)?;
-        }
+        let written = self.passed.as_ref().map_or(Ok(0), |passed| write_passed(&transaction, rows, passed, &self.policy))?;
         transaction.commit()?;
-        self.rows_written.fetch_add(page.rows() as u64, Ordering::Relaxed);
+        self.rows_written.fetch_add((page.rows() + written) as u64, Ordering::Relaxed);
         (self.frontier, self.chain, self.link) = (page.epoch, told, link);
         (self.rows_before, self.passed, self.written) = (None, None, Instant::now());
         Ok(())
     }
 
-    /// Whether epochs have passed of which the file does not know yet: they brought nothing to write.
+    /// Takes note of an epoch, once. Where families are written anew what was noted of them is among that.
+    fn pass(&mut self, ledger: &Ledger, page: &Page<'_>, told: &str) {
+        let before = self.passed.take().filter(|passed| passed.epoch < page.epoch && !page.families_anew);
+        let (mut moves, mut rejudged) = before.map_or_else(Default::default, |passed| (passed.moves, passed.rejudged));
+        if !page.families_anew {
+            moves.extend_from_slice(page.moves);
+            rejudged.extend(page.rejudged.iter().copied());
+        }
+        let (live, chain) = (ledger.is_live(), told.to_owned());
+        self.passed = Some(Passed { epoch: page.epoch, date: page.date, live, chain, moves, rejudged });
+    }
+
+    /// Whether epochs have passed of which the file does not know yet: they brought nothing that could not wait.
     pub fn is_behind(&self) -> bool {
         self.passed.is_some()
     }
@@ -239,8 +247,10 @@ impl Store {
     /// Says in the file how far the ledger has come.
     pub fn catch_up(&mut self) -> Result<(), StoreFailure> {
         let Some(passed) = &self.passed else { return Ok(()) };
-        write_passed(&self.connection, passed, &self.policy)?;
-        self.rows_written.fetch_add(1, Ordering::Relaxed);
+        let transaction = self.connection.transaction()?;
+        let written = write_passed(&transaction, &self.rows, passed, &self.policy)?;
+        transaction.commit()?;
+        self.rows_written.fetch_add(1 + written as u64, Ordering::Relaxed);
         (self.frontier, self.written) = (passed.epoch, Instant::now());
         self.chain.clone_from(&passed.chain);
         self.passed = None;
@@ -248,16 +258,15 @@ impl Store {
     }
 }
 
-fn write_passed(connection: &Connection, Passed { epoch, date, live, chain }: &Passed, policy: &Policy) -> Result<(), StoreFailure> {
-    connection.prepare_cached("UPDATE meta SET frontier = ?, date = ?, live = ?, chain = ?, policy = ?, package = ?")?.execute(params![
-        epoch,
-        date.to_string(),
-        live,
-        chain,
-        title(policy),
-        fingerprint(policy)
-    ])?;
-    Ok(())
+/// Writes how far epochs came, and what is other of families since; how many rows of these.
+fn write_passed(transaction: &Transaction<'_>, rows: &Writer, passed: &Passed, policy: &Policy) -> Result<usize, StoreFailure> {
+    let Passed { epoch, date, live, chain, moves, rejudged } = passed;
+    families::write_moves(transaction, rows, *epoch, moves)?;
+    families::write_rejudged(transaction, rows, *epoch, rejudged)?;
+    transaction
+        .prepare_cached("UPDATE meta SET frontier = ?, date = ?, live = ?, chain = ?, policy = ?, package = ?")?
+        .execute(params![epoch, date.to_string(), live, chain, title(policy), fingerprint(policy)])?;
+    Ok(moves.len() + rejudged.len())
 }
 
 /// Changes, each with the reason why there is no conversation about the right, if there is none.

@@ -50,6 +50,8 @@ pub(super) enum Work {
     Question(Question),
     /// An engine under the package of this fingerprint is to be prepared; how far it is.
     Understudy(String, Answering<Result<understudy::Told, Failure>>),
+    /// The ledger's file is to hear of what it was not told yet.
+    CatchUp(Answering<()>),
     /// No text is handed over any more.
     Farewell,
     /// Nothing more comes.
@@ -375,6 +377,11 @@ impl Conductor {
                     Ok(Work::Understudy(package, answer)) => {
                         // Whoever asked may have gone.
                         drop(answer.send(self.prepare(&package)));
+                        continue;
+                    }
+                    Ok(Work::CatchUp(answer)) => {
+                        self.catch_up();
+                        drop(answer.send(()));
                         continue;
                     }
                     Ok(Work::Farewell) => {

@@ -39,6 +39,15 @@ impl Questions {
         answer.recv().ok()
     }
 
+    /// Has the ledger's file hear of everything that was taken in so far: where families stand it hears a moment later.
+    pub fn catch_up(&self) {
+        let (answer_in, answer) = channel();
+        if self.work.send(Work::CatchUp(answer_in)).is_ok() {
+            // A pipeline that has ended has told it.
+            let _ = answer.recv();
+        }
+    }
+
     /// The data folder.
     pub fn data(&self) -> &Path {
         &self.data

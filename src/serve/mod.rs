@@ -175,6 +175,7 @@ async fn completion(State(doors): Shared, Path(token): Path<String>, Query(Wait 
         if !inner.progress.wait_for(epoch, wait.min(WAIT_MAX)) {
             return Ok((StatusCode::ACCEPTED, Json(json!({ "token": token, "complete": false }))).into_response());
         }
+        inner.questions.catch_up();
         let Brought { duplicates, superseded, expired, changed } = Reader::open(&inner.ledger_file)?.brought(epoch)?;
         let counts = json!({ "token": token, "complete": true, "epoch": epoch, "duplicates": duplicates, "superseded": superseded, "expired": expired,
                              "changed": changed });
@@ -223,8 +224,12 @@ async fn rows(
 
 /// The rows of a view, of one moment of the ledger.
 async fn export(State(doors): Shared, view: View) -> Result<Response, Refusal> {
-    let file = doors.inner()?.ledger_file.clone();
-    let reader = aside(move || Ok(Reader::open(&file)?)).await?;
+    let reader = aside(move || {
+        let inner = doors.inner()?;
+        inner.questions.catch_up();
+        Ok(Reader::open(&inner.ledger_file)?)
+    })
+    .await?;
     let (rows, chunks) = channel::<Result<Vec<u8>, Infallible>>(EXPORT_CHUNKS_AHEAD);
     tokio::task::spawn_blocking(move || {
         let mut chunk = Vec::with_capacity(EXPORT_CHUNK_BYTES);
