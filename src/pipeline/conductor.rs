@@ -381,7 +381,8 @@ impl Conductor {
                     }
                     Ok(Work::CatchUp(answer)) => {
                         self.catch_up();
-                        drop(answer.send(()));
+                        // Whoever asked may have gone.
+                        let _ = answer.send(());
                         continue;
                     }
                     Ok(Work::Farewell) => {
