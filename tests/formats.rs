@@ -30,17 +30,25 @@ fn told(ledger: &Path) -> Vec<String> {
 /// A ledger of an older form is put aside and written anew from the journal: the same was decided, and the same people were written to.
 #[test]
 fn an_older_ledger_is_written_anew() {
-    let folder = Folder::new("older-ledger");
-    let data = written_by_another(&folder, "journal-2-snapshot-2-ledger-4.tar.gz");
-    let before = told(&ledger_file(&data));
-    assert!(before.len() > 100, "{}", before.len());
-    Pipeline::start(None, setup(&data, 1, SELDOM)).unwrap_or_else(|failure| panic!("{failure}")).stop();
-    assert_eq!(told(&ledger_file(&data)), before);
-    assert_eq!(told(&data.join("ledger.format-4.db")), before);
-    let verified = Reader::open(&ledger_file(&data)).unwrap().verify().unwrap();
-    assert_eq!(verified.unwrap().texts, 9);
+    for (name, format, texts) in [("journal-2-snapshot-2-ledger-4", 4, 9), ("journal-2-snapshot-3-ledger-5", 5, 170)] {
+        let folder = Folder::new(name);
+        let data = written_by_another(&folder, &format!("{name}.tar.gz"));
+        let before = told(&ledger_file(&data));
+        assert!(before.len() > 100, "{}", before.len());
+        Pipeline::start(None, setup(&data, 1, SELDOM)).unwrap_or_else(|failure| panic!("{failure}")).stop();
+        assert_eq!(told(&ledger_file(&data)), before, "{name}");
+        assert_eq!(told(&data.join(format!("ledger.format-{format}.db"))), before, "{name}");
+        let verified = Reader::open(&ledger_file(&data)).unwrap().verify().unwrap();
+        assert_eq!(verified.unwrap().texts, texts, "{name}");
+    }
+}
 
-    // Once the journal was compacted, what it said before is nowhere else.
+/// Once the journal was compacted, what it said before is nowhere else: such a ledger is refused with the reason.
+#[test]
+fn an_older_ledger_behind_a_base_is_refused() {
+    let folder = Folder::new("older-base");
+    let data = written_by_another(&folder, "journal-2-snapshot-2-ledger-4.tar.gz");
+    Pipeline::start(None, setup(&data, 1, SELDOM)).unwrap_or_else(|failure| panic!("{failure}")).stop();
     compact_now(&data, None).unwrap();
     rusqlite::Connection::open(ledger_file(&data)).unwrap().execute("UPDATE meta SET format = 99", []).unwrap();
     let Err(failure) = Pipeline::start(None, setup(&data, 1, SELDOM)) else { panic!("it starts") };
