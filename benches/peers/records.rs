@@ -73,9 +73,10 @@ impl Records {
     pub fn lines(&self) -> Vec<u8> {
         let mut lines = Vec::new();
         for (person, Person { parent }) in (1_u64..).zip(&self.people) {
-            line(&mut lines, "register.person", "person", person, 1, Some(json!({ "child": parent.is_some() })));
+            line(&mut lines, "register.person", "person", Some(person), 1, Some(json!({ "child": parent.is_some() })));
             if let Some(parent) = parent {
-                line(&mut lines, "register.parent", "parent", person, 1, Some(json!({ "parent": parent.to_string() })));
+                let data = json!({ "child": person.to_string(), "parent": parent.to_string() });
+                line(&mut lines, "register.parent", &person.to_string(), None, 1, Some(data));
             }
         }
         let incomes = self.incomes.iter().map(|(&(person, source), &amount)| Change::Income { person, source, amount, version: 1 });
@@ -170,19 +171,29 @@ impl Change {
     fn write(&self, lines: &mut Vec<u8>) {
         match *self {
             Change::Income { person, source, amount, version } => {
-                line(lines, "money.income", &source.to_string(), person, version, Some(json!({ "source": source, "amount": amount })));
+                line(
+                    lines,
+                    "money.income",
+                    &source.to_string(),
+                    Some(person),
+                    version,
+                    Some(json!({ "source": source, "amount": amount })),
+                );
             }
             Change::Loan { person, contract, balance, overdue } => {
                 let data = json!({ "contract": contract, "balance": balance, "overdue": overdue });
-                line(lines, "money.loan", &contract.to_string(), person, 1, Some(data));
+                line(lines, "money.loan", &contract.to_string(), Some(person), 1, Some(data));
             }
-            Change::Repaid { person, contract } => line(lines, "money.loan", &contract.to_string(), person, 2, None),
+            Change::Repaid { person, contract } => line(lines, "money.loan", &contract.to_string(), Some(person), 2, None),
         }
     }
 }
 
-fn line(lines: &mut Vec<u8>, register: &str, key: &str, person: u64, version: u64, data: Option<Value>) {
-    let mut line = json!({ "register": register, "key": key, "seq": version, "op": "upsert", "event_date": "2025-12-01", "person": person.to_string() });
+fn line(lines: &mut Vec<u8>, register: &str, key: &str, person: Option<u64>, version: u64, data: Option<Value>) {
+    let mut line = json!({ "register": register, "key": key, "seq": version, "op": "upsert", "event_date": "2025-12-01" });
+    if let Some(person) = person {
+        line["person"] = person.to_string().into();
+    }
     match data {
         Some(data) => line["data"] = data,
         None => line["op"] = "delete".into(),
