@@ -8,6 +8,7 @@ pub mod engine;
 pub mod intake;
 pub mod journal;
 pub mod ledger;
+pub mod memory;
 pub mod network;
 pub mod packages;
 pub mod pipeline;

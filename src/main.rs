@@ -7,9 +7,8 @@ use shanyraq::commands::{
 };
 use std::process::ExitCode;
 
-// The system's allocator gives memory back inside merges, and a load frees what it allocates on other threads.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: shanyraq::memory::Memory = shanyraq::memory::Memory;
 
 /// An engine for proactive social support: agency records in, changed decisions and consent texts out.
 #[derive(Parser)]

@@ -1,5 +1,6 @@
 //! A copy of this process that does one thing and ends.
 
+use crate::memory;
 use nix::libc;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
@@ -89,11 +90,12 @@ pub fn in_a_copy(work: impl FnOnce() -> io::Result<()>) -> io::Result<Copy> {
 }
 
 fn copy(input: Option<&UnixStream>, work: impl FnOnce() -> io::Result<()>) -> io::Result<Copy> {
-    // SAFETY: the copy touches what this thread owns and files that it opens itself, takes no lock of this program, and ends without
-    // running destructors or exit handlers. Should it wait for a lock of the allocator that another thread held, its alarm ends it.
+    // SAFETY: the copy touches what this thread owns and files that it opens itself, takes no lock of this program, allocates from memory of
+    // its own, and ends without running destructors or exit handlers.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => Ok(Copy(child)),
         ForkResult::Child => {
+            memory::in_a_copy();
             let done = detach(input).and_then(|()| work());
             let code = done.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EIO), |()| 0);
             // SAFETY: ends the copy at once.
