@@ -92,6 +92,9 @@ fn print(persons: usize, records: &Records, tales: &[(&str, Tale)]) {
                 tale.iter().filter(|(batch, _)| records::size_of(batch) == Some(size)).map(|(_, told)| told.seconds).collect();
             seconds.sort_by(f64::total_cmp);
             let median = seconds[seconds.len() / 2];
+            // Of few people there are fewer changes.
+            let size =
+                records.batches.iter().find(|batch| records::size_of(&batch.name) == Some(size)).map_or(size, |batch| batch.changes.len());
             println!("    batches of {size:>6}: median {:>11.1} us, {:>10.0} changes/s", median * 1e6, size as f64 / median);
         }
     }
