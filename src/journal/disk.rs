@@ -39,11 +39,21 @@ pub trait DiskFile: Send + 'static {
 /// the next one in the background.
 pub struct Folder {
     path: PathBuf,
-    _lock: Option<File>,
+    _lock: Option<Lock>,
     /// Whether files are begun with room.
     room: bool,
     /// Prepares the next file.
     preparing: Mutex<Option<JoinHandle<io::Result<()>>>>,
+}
+
+/// Held while a process works in the folder. Copies of it have it too, until they let go of everything: it ends with this one.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Where that fails it ends with the last of them.
+        let _ = self.0.unlock();
+    }
 }
 
 /// The next file.
@@ -60,7 +70,7 @@ impl Folder {
             fs::TryLockError::WouldBlock => io::Error::new(io::ErrorKind::ResourceBusy, "another process works in this folder"),
             fs::TryLockError::Error(error) => error,
         })?;
-        Ok(Folder { path: path.to_owned(), _lock: Some(lock), room: true, preparing: Mutex::default() })
+        Ok(Folder { path: path.to_owned(), _lock: Some(Lock(lock)), room: true, preparing: Mutex::default() })
     }
 
     /// The same folder for somebody who reads in it beside whoever holds it.
