@@ -222,20 +222,15 @@ impl House {
 
     /// The rights of this worker's people and households as they stand, whatever else stands beside them.
     pub fn rights(&self, circumstances: &Circumstances) -> Vec<Right> {
-        self.rights_of(circumstances, |_| true)
-    }
-
-    /// The same of those households that are wanted, and of the people in them.
-    pub fn rights_of(&self, circumstances: &Circumstances, wanted: impl Fn(HouseholdKey) -> bool) -> Vec<Right> {
         let environment = self.policy.environment(circumstances.today, &circumstances.feeds);
         let (mut evaluator, mut rights) = (Evaluator::new(self.policy.clone()), Vec::new());
         let mut contribution = Contribution::default();
-        for entry in self.files.borrow().entries.iter().filter(|entry| wanted(entry.membership.household)) {
+        for entry in self.files.borrow().entries.iter() {
             measure_one(&mut evaluator, &environment, entry.person, &entry.file, entry.membership, &mut contribution);
             rights.extend(contribution.entitlements.iter().map(|entitlement| right(entry.membership.household, entitlement)));
         }
         let (rows, mut row, mut judgement) = (self.rows.borrow(), Row::default(), Judgement::default());
-        for household in rows.sorted_keys().into_iter().filter(|household| wanted(*household)) {
+        for household in rows.sorted_keys() {
             rows.read(household, &mut row);
             evaluator.judge(&environment, &row, household, &mut judgement);
             rights.extend(judgement.entitlements.iter().map(|entitlement| right(household, entitlement)));

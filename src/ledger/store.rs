@@ -227,9 +227,12 @@ impl Store {
         Ok(())
     }
 
-    /// Takes note of an epoch, once. Where families are written anew what was noted of them is among that.
+    /// Takes note of an epoch, once, however often it is tried to be written. Where families are written anew what was noted of them is among that.
     fn pass(&mut self, ledger: &Ledger, page: &Page<'_>, told: &str) {
-        let before = self.passed.take().filter(|passed| passed.epoch < page.epoch && !page.families_anew);
+        if self.passed.as_ref().is_some_and(|passed| passed.epoch == page.epoch) {
+            return;
+        }
+        let before = self.passed.take().filter(|_| !page.families_anew);
         let (mut moves, mut rejudged) = before.map_or_else(Default::default, |passed| (passed.moves, passed.rejudged));
         if !page.families_anew {
             moves.extend_from_slice(page.moves);
@@ -495,4 +498,53 @@ fn write_refused(transaction: &Transaction<'_>, page: &Page<'_>) -> Result<(), S
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::load_package;
+
+    /// What of earlier epochs waits is written with the next one that cannot wait, though that fails at first.
+    #[test]
+    fn what_waits_outlives_a_write_that_fails() {
+        let path = std::env::temp_dir().join(format!("shanyraq-store-{}.db", std::process::id()));
+        let policy = load_package("us-cps").unwrap_or_else(|failure| panic!("{}", failure.message)).policy;
+        let mut store = Store::open(&path, policy.clone()).unwrap();
+        let (mut engine, ledger) = (Engine::start(policy.clone(), 1), Ledger::new(Terms::from(&*policy)));
+        let (offers, effects) = (BTreeSet::new(), Effects::default());
+        let page = |epoch| Page {
+            epoch,
+            date: Date(20_000),
+            ended: &[],
+            changes: &[],
+            in_ledger: &[],
+            moves: &[],
+            rejudged: &[],
+            families_anew: false,
+            texts: &[],
+            offers: &offers,
+            effects: &effects,
+            refused: &[],
+            own: &[],
+            ignored: Ignored::default(),
+            expired: 0,
+        };
+        store.write(&ledger, &Page { families_anew: true, ..page(1) }, &mut engine).unwrap();
+        let scores = Scores { score: 5, category: 1, level_score: 0, level: 0 };
+        let rejudged = [(HouseholdKey::family(7), Some(scores))];
+        store.written = Instant::now();
+        store.write(&ledger, &Page { rejudged: &rejudged, ..page(2) }, &mut engine).unwrap();
+        let other = Connection::open(&path).unwrap();
+        let judged = || other.query_row("SELECT count(*) FROM categories", [], |row| row.get::<_, u64>(0)).unwrap();
+        assert!(store.is_behind() && judged() == 0, "it waits");
+        other.execute_batch("ALTER TABLE epochs RENAME TO hidden").unwrap();
+        let urgent = Page { expired: 1, ..page(3) };
+        (0..2).for_each(|_| assert!(store.write(&ledger, &urgent, &mut engine).is_err()));
+        other.execute_batch("ALTER TABLE hidden RENAME TO epochs").unwrap();
+        store.write(&ledger, &urgent, &mut engine).unwrap();
+        assert_eq!((judged(), store.frontier()), (1, 3));
+        drop(store);
+        ["db", "db-wal", "db-shm"].iter().for_each(|extension| drop(std::fs::remove_file(path.with_extension(extension))));
+    }
 }

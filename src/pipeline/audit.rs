@@ -225,7 +225,7 @@ impl Known {
         if let Some(row) = self.moment.row(household)? {
             Evaluator::new(policy.clone()).judge_with_values(&self.environment, &row, household, &mut judgement);
         }
-        let rights = standing(&policy, self.moment.rights(household)?);
+        let rights = standing(&policy, self.moment.rights(household, members.keys().copied().collect())?);
         let person = |person: PersonId| policy.person.format(person);
         let decisions = rights.iter().filter(|decision| decision.outcome != Outcome::InDoubt).map(|decision| {
             let period = if decision.period == Date::NEVER { String::new() } else { decision.period.to_string() };

@@ -10,7 +10,7 @@ use super::sender::Sender;
 use super::submission::Submission;
 use super::understudy::{self, Understudy};
 use super::{Failure, Setup, journal_folder, policies_folder, snapshots_folder};
-use crate::dispatch::{Heard, Terms};
+use crate::dispatch::{Heard, RightKey, Terms};
 use crate::engine::outcome::{Outcome, compare};
 use crate::engine::{Engine, EpochOutput};
 use crate::journal::base::{self, Base};
@@ -290,21 +290,22 @@ impl Conductor {
     /// Takes rights out of the baseline that are released and still stand, each as a change: what is said of them begins here.
     fn release(&mut self, own: &[Own], changes: &mut Vec<Change>) {
         let released = own.iter().filter_map(|own| if let Own::Released { rights } = own { Some(rights) } else { None });
-        let released: Vec<&ReleasedRight> = released.flatten().collect();
+        let released: BTreeSet<&ReleasedRight> = released.flatten().collect();
         let person = |right: &&ReleasedRight| self.regime.policy.person.parse(&right.person).ok();
         let people: BTreeSet<PersonId> = released.iter().filter_map(person).collect();
         if people.is_empty() {
             return;
         }
+        let changed: BTreeSet<RightKey> = changes.iter().map(|change| right_of(&change.decision)).collect();
         for decision in self.engine.decisions_of(&people) {
             let stands = matches!(decision.outcome, Answered::Eligible | Answered::Notice);
-            if !stands || !released.iter().any(|right| self.regime.is_meant(right, &decision)) {
+            if !stands || !released.contains(&self.regime.name_of(&decision)) {
                 continue;
             }
             let right = right_of(&decision);
             let change = Change { kind: ChangeKind::Attributes, decision, before: None };
             let in_ledger = self.regime.for_ledger(std::slice::from_ref(&change))[0].clone();
-            if self.ledger.release(&right_of(&in_ledger.decision)) && !changes.iter().any(|other| right_of(&other.decision) == right) {
+            if self.ledger.release(&right_of(&in_ledger.decision)) && !changed.contains(&right) {
                 changes.push(change);
             }
         }

@@ -39,7 +39,7 @@ enum Question {
     Files(BTreeSet<PersonId>),
     Residents(BTreeSet<u64>),
     Row(HouseholdKey),
-    Rights(HouseholdKey),
+    Rights(HouseholdKey, BTreeSet<PersonId>),
     Regions(BTreeSet<PersonId>),
 }
 
@@ -121,8 +121,8 @@ impl Moment {
     }
 
     /// The rights of a household and of those in it.
-    pub fn rights(&mut self, household: HouseholdKey) -> io::Result<Vec<Right>> {
-        Ok(self.ask::<Vec<Right>>(&Question::Rights(household))?.concat())
+    pub fn rights(&mut self, household: HouseholdKey, members: BTreeSet<PersonId>) -> io::Result<Vec<Right>> {
+        Ok(self.ask::<Vec<Right>>(&Question::Rights(household, members))?.concat())
     }
 
     /// Where these people live, of those of whom it is known.
@@ -178,7 +178,11 @@ fn answer(house: &House, policy: &Arc<Policy>, now: &Circumstances, question: &Q
             put(out, &regions)
         }
         Question::Row(household) => put(out, &house.row(*household)),
-        Question::Rights(household) => put(out, &house.rights_of(now, |of| of == *household)),
+        Question::Rights(household, members) => {
+            let (mut rights, _) = house.own_rights(now, members);
+            rights.extend(house.household_rights(now, &BTreeSet::from([*household])));
+            put(out, &rights)
+        }
     }
 }
 

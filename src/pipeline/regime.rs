@@ -182,14 +182,15 @@ impl Regime {
         self.listener.contact(*person, *seq, phone, language)
     }
 
-    /// Whether a decision is the one that is meant, by the names that it has outside.
-    pub fn is_meant(&self, right: &ReleasedRight, decision: &Decision) -> bool {
+    /// A decision's right, by the names that it has outside.
+    pub fn name_of(&self, decision: &Decision) -> ReleasedRight {
         let policy = &self.policy;
-        let period = if decision.period == Date::NEVER { String::new() } else { decision.period.to_string() };
-        policy.person.format(decision.person) == right.person
-            && policy.benefits[usize::from(decision.benefit)].id == right.benefit
-            && ground_text(policy, &decision.ground) == right.ground
-            && period == right.period
+        ReleasedRight {
+            person: policy.person.format(decision.person),
+            benefit: policy.benefits[usize::from(decision.benefit)].id.clone(),
+            ground: ground_text(policy, &decision.ground),
+            period: if decision.period == Date::NEVER { String::new() } else { decision.period.to_string() },
+        }
     }
 
     /// Changes as the ledger calls what they are about.
