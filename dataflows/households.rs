@@ -16,8 +16,9 @@
 //! who is a parent may take their children along to their own adult, and no further.
 
 use crate::model::{HouseholdKey, Membership, PersonId, Role};
-use crate::operators::{Flow, Listed, Room, Rule, StoreSize, lists, spread};
+use crate::operators::{Flow, Listed, Packed, Room, Rule, StoreSize, lists, spread};
 use crate::persons::{AdultFact, Care, Carer, ChildFact, Facts, Placed, Resident};
+use crate::policy::file::{read_varint, write_varint};
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -146,6 +147,30 @@ pub enum FollowerFact {
     Known(ChildFact),
     /// The child parent found this adult's family.
     Found { parent: PersonId, anchor: PersonId },
+}
+
+impl Packed for FollowerFact {
+    fn pack(&self, out: &mut Vec<u8>) {
+        match self {
+            FollowerFact::Known(fact) => {
+                out.push(0);
+                fact.pack(out);
+            }
+            FollowerFact::Found { parent, anchor } => {
+                out.push(1);
+                write_varint(out, *parent);
+                write_varint(out, *anchor);
+            }
+        }
+    }
+
+    fn unpack(bytes: &[u8], at: &mut usize) -> Self {
+        *at += 1;
+        match bytes[*at - 1] {
+            0 => FollowerFact::Known(ChildFact::unpack(bytes, at)),
+            _ => FollowerFact::Found { parent: read_varint(bytes, at), anchor: read_varint(bytes, at) },
+        }
+    }
 }
 
 impl Rule for Children {

@@ -12,6 +12,8 @@ use crate::records::{Circumstances, Files, SharedFiles};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::io;
+use std::iter::Peekable;
+use std::slice::Iter;
 use std::sync::Arc;
 
 /// A change of a household's sums: `(slot, difference)`, and `(slot, reason, difference)` of the members for whom it is unknown;
@@ -146,20 +148,21 @@ impl Measurer {
     /// Says how much the contribution of one changed person differs from before and whether they moved, and sets when to wake them.
     fn compare(&mut self, files: &mut Files, slot: u32, (measured, rights, lodged): &mut Said) {
         let entry = &files.entries[slot as usize];
-        let (person, is, horizon) = (entry.person, entry.membership, files.horizon(slot));
+        let (person, is, horizon) = (entry.person, entry.membership(), files.horizon(slot));
         let Some((_, environment)) = self.next.as_ref().or(self.circumstances.as_ref()) else { return };
-        let (file_before, mut was) = files.before(slot);
+        let (file, (file_before, mut was)) = (files.file(slot), files.before(slot));
         let only = files.only_changed(slot).filter(|_| self.next.is_none() && is.household != HouseholdKey::NONE);
         let mut at = |environment, file| address(&self.policy, environment, person, file, &mut self.fields);
-        let may_move =
-            self.policy.dwelling_slots > 0 && only.is_none_or(|register| self.policy.registers[usize::from(register)].is_of_addresses());
+        let may_move = self.policy.dwelling_slots > 0
+            && self.circumstances.is_some()
+            && only.is_none_or(|register| self.policy.registers[usize::from(register)].is_of_addresses());
         let before_that = self.circumstances.as_ref().map_or(environment, |(_, environment)| environment);
-        let addresses = may_move.then(|| [at(before_that, file_before), at(environment, &entry.file)]);
+        let addresses = may_move.then(|| [at(before_that, file_before), at(environment, file)]);
         let moves = addresses.is_some_and(|[lived_at, lives_at]| lived_at != lives_at);
         let only = only.filter(|_| !moves);
         let own_horizon = match (only, &self.circumstances) {
             (Some(register), Some(_)) => {
-                let (files_of_both, both) = ([file_before, &entry.file], [&mut self.before, &mut self.now]);
+                let (files_of_both, both) = ([file_before, file], [&mut self.before, &mut self.now]);
                 let horizon = self.evaluator.contributions(environment, person, register, files_of_both, is, both);
                 // What was not looked at may change when it might have before.
                 horizon.min(entry.wake)
@@ -170,11 +173,11 @@ impl Measurer {
                         measure_one(&mut self.evaluator, environment, person, file_before, was, &mut self.before);
                     }
                     None => {
-                        self.before.clear(0);
+                        self.before.clear();
                         was = Membership::OUTSIDE;
                     }
                 }
-                measure_one(&mut self.evaluator, environment, person, &entry.file, is, &mut self.now)
+                measure_one(&mut self.evaluator, environment, person, file, is, &mut self.now)
             }
         };
         if self.circumstances.is_none() {
@@ -200,7 +203,7 @@ impl Measurer {
             let difference = difference(&self.policy, true, before, now);
             lodged.extend(difference.map(|difference| {
                 let address = addresses
-                    .map_or_else(|| address(&self.policy, environment, person, &entry.file, &mut self.fields), |addresses| addresses[side]);
+                    .map_or_else(|| address(&self.policy, environment, person, file, &mut self.fields), |addresses| addresses[side]);
                 Lodged { address, household, difference }
             }));
         };
@@ -230,7 +233,7 @@ pub(crate) fn measure_one(
     contribution: &mut Contribution,
 ) -> Date {
     if place.household == HouseholdKey::NONE {
-        contribution.clear(0);
+        contribution.clear();
         return Date::NEVER;
     }
     evaluator.contribution(environment, person, file, place, contribution)
@@ -240,14 +243,13 @@ pub(crate) fn measure_one(
 fn difference(policy: &Policy, dwelling: bool, before: Option<&Contribution>, now: Option<&Contribution>) -> Option<Difference> {
     let slots = if dwelling { policy.slots..policy.slots + policy.dwelling_slots } else { 0..policy.slots };
     let first = slots.start;
-    let mut difference = Difference::default();
-    let value = |contribution: Option<&Contribution>, slot: usize| contribution.map_or(0, |c| c.values.get(slot).copied().unwrap_or(0));
-    for slot in slots.clone() {
-        let change = value(now, slot).wrapping_sub(value(before, slot));
-        if change != 0 {
-            difference.values.push(((slot - first) as u16, change));
-        }
-    }
+    let [lost, gained] = [before, now].map(|contribution| {
+        let values = contribution.map_or(&[][..], |contribution| &contribution.values);
+        let from = |slot: usize| values.partition_point(|(position, _)| usize::from(*position) < slot);
+        &values[from(slots.start)..from(slots.end)]
+    });
+    let mut difference = Difference { values: changes(lost, gained), ..Difference::default() };
+    difference.values.iter_mut().for_each(|(slot, _)| *slot -= first as u16);
     if before.map(|contribution| &contribution.unknown) != now.map(|contribution| &contribution.unknown) {
         for (contribution, sign) in [(before, -1), (now, 1)] {
             let unknown = contribution.into_iter().flat_map(|c| &c.unknown).filter(|(slot, _)| slots.contains(&usize::from(*slot)));
@@ -261,6 +263,19 @@ fn difference(policy: &Policy, dwelling: bool, before: Option<&Contribution>, no
         }
     }
     (difference != Difference::default()).then_some(difference)
+}
+
+/// By how much numbers differ, in the order of slots.
+fn changes(before: &[(u16, i64)], now: &[(u16, i64)]) -> Vec<(u16, i64)> {
+    let (mut before, mut now, mut changes) = (before.iter().peekable(), now.iter().peekable(), Vec::new());
+    while let Some(slot) = before.peek().into_iter().chain(now.peek()).map(|(slot, _)| *slot).min() {
+        let of = |side: &mut Peekable<Iter<'_, (u16, i64)>>| side.next_if(|(other, _)| *other == slot).map_or(0, |(_, value)| *value);
+        let change = of(&mut now).wrapping_sub(of(&mut before));
+        if change != 0 {
+            changes.push((slot, change));
+        }
+    }
+    changes
 }
 
 /// Before anything was said, nothing can be lost: what is in doubt from the first need not be told, unless others rest on it.

@@ -5,7 +5,7 @@
 
 use crate::indicators::{Decided, Difference, Measured, hand_on, leave_out_doubts};
 use crate::model::{Epoch, HouseholdKey, SharedAnswer, Standing};
-use crate::operators::{Flow, PerEpoch, Restorer, Room, Saver, StoreSize, TURN, Turns, append, hash, spread};
+use crate::operators::{Flow, Packed, PerEpoch, Place, Restorer, Room, Saver, Shelf, StoreSize, TURN, Turns, append, hash, spread};
 use crate::persons::concerns_everybody;
 use crate::policy::file;
 use crate::policy::{BUILT_IN_SLOTS, Claim, Environment, Evaluator, Judgement, Policy, Row};
@@ -13,6 +13,7 @@ use crate::records::Circumstances;
 use hashbrown::{HashMap, HashTable};
 use std::cell::RefCell;
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -47,7 +48,8 @@ struct Changed {
     /// Packed; empty where nobody was there.
     values: Box<[u8]>,
     unknown: Vec<(u16, u16, i32)>,
-    claims: Vec<Claim>,
+    /// Packed.
+    claims: Box<[u8]>,
 }
 
 /// The keyed store of one worker's household rows. Most sums are zero, so a row is packed: a bitmap of those that are not,
@@ -56,14 +58,16 @@ pub struct Rows {
     slots: usize,
     index: HashTable<u32>,
     keys: Vec<HouseholdKey>,
-    values: Vec<Box<[u8]>>,
-    /// Room for one unpacked row, and for one packed.
-    unpacked: Vec<i64>,
+    values: Vec<Place>,
+    rows: Shelf,
+    /// Room for a packed row, or claims, and for one claim.
     packed: Vec<u8>,
+    packed_claim: Vec<u8>,
     /// Counters of unknown shares, only for households that have some.
     unknown: HashMap<u32, Vec<(u16, u16, i32)>>,
-    /// What members claim.
-    claims: Vec<Vec<Claim>>,
+    /// What members claim, packed one after the other.
+    claims: Vec<Place>,
+    claimed: Shelf,
     free: Vec<u32>,
     /// Who is to be judged in this epoch, as they were before.
     changed: Vec<Changed>,
@@ -88,10 +92,12 @@ impl Rows {
             index: HashTable::new(),
             keys: Vec::new(),
             values: Vec::new(),
-            unpacked: vec![0; slots],
+            rows: Shelf::default(),
             packed: Vec::new(),
+            packed_claim: Vec::new(),
             unknown: HashMap::new(),
             claims: Vec::new(),
+            claimed: Shelf::default(),
             free: Vec::new(),
             changed: Vec::new(),
             touched: Vec::new(),
@@ -109,20 +115,12 @@ impl Rows {
         self.index.is_empty()
     }
 
-    /// What the store takes beside the packed rows (without the few counters of unknown shares), the packed rows alone, and what
-    /// members claim.
+    /// What the store takes beside the packed rows (without the few counters of unknown shares), the packed rows, and what members
+    /// claim.
     pub fn sizes(&self) -> [StoreSize; 3] {
-        let slot = size_of::<HouseholdKey>() + size_of::<Box<[u8]>>() + size_of::<u32>();
-        let slots = self.keys.capacity() * slot + self.index.allocation_size();
-        let packed: usize = self.values.iter().map(|values| values.len()).sum();
-        let size = |bytes: usize| StoreSize { keys: self.len() as u64, bytes: bytes as u64 };
-        let each =
-            |claims: &Vec<Claim>| size_of_val(claims.as_slice()) + claims.iter().map(|claim| size_of_val(&*claim.inputs)).sum::<usize>();
-        let claims = StoreSize {
-            keys: self.claims.iter().map(|claims| claims.len() as u64).sum(),
-            bytes: (self.claims.capacity() * size_of::<Vec<Claim>>() + self.claims.iter().map(each).sum::<usize>()) as u64,
-        };
-        [size(slots), size(packed), claims]
+        let slots = self.keys.capacity() * (size_of::<HouseholdKey>() + 2 * size_of::<Place>() + size_of::<u32>());
+        let bytes = [slots + self.index.allocation_size(), self.rows.bytes(), self.claimed.bytes()];
+        bytes.map(|bytes| StoreSize { keys: self.len() as u64, bytes: bytes as u64 })
     }
 
     /// All households of this worker, in the order of their keys.
@@ -140,24 +138,15 @@ impl Rows {
     }
 
     fn copy(&self, slot: u32, row: &mut Row) {
-        unpack(&self.values[slot as usize], self.slots, &mut row.values);
+        unpack(self.packed(slot), self.slots, &mut row.values);
         row.unknown.clear();
         row.unknown.extend(self.unknown.get(&slot).into_iter().flatten().copied());
-        row.claims.clear();
-        row.claims.extend_from_slice(&self.claims[slot as usize]);
+        unpack_claims(self.claimed.get(self.claims[slot as usize]), &mut row.claims);
     }
 
-    /// Copies the row of a slot into `row`, but lends what its members claim: see [`take_back`](Self::take_back).
-    fn lend(&mut self, slot: u32, row: &mut Row) {
-        unpack(&self.values[slot as usize], self.slots, &mut row.values);
-        row.unknown.clear();
-        row.unknown.extend(self.unknown.get(&slot).into_iter().flatten().copied());
-        row.claims = std::mem::take(&mut self.claims[slot as usize]);
-    }
-
-    /// Takes back the claims of a row that was lent.
-    fn take_back(&mut self, slot: u32, row: &mut Row) {
-        self.claims[slot as usize] = std::mem::take(&mut row.claims);
+    /// The packed row of a slot.
+    fn packed(&self, slot: u32) -> &[u8] {
+        self.rows.get(self.values[slot as usize])
     }
 
     fn slot(&mut self, household: HouseholdKey) -> u32 {
@@ -167,8 +156,8 @@ impl Rows {
         let slot = self.free.pop().unwrap_or_else(|| {
             append(&mut self.keys, household);
             append(&mut self.touched, UNTOUCHED);
-            append(&mut self.values, Box::default());
-            append(&mut self.claims, Vec::new());
+            append(&mut self.values, Place::default());
+            append(&mut self.claims, Place::default());
             self.keys.len() as u32 - 1
         });
         self.keys[slot as usize] = household;
@@ -181,22 +170,16 @@ impl Rows {
         if self.judged && self.touched[slot as usize] == UNTOUCHED {
             self.touched[slot as usize] = self.changed.len() as u32;
             let unknown = self.unknown.get(&slot).cloned().unwrap_or_default();
-            let claims = self.claims[slot as usize].clone();
-            self.changed.push(Changed { slot, values: self.values[slot as usize].clone(), unknown, claims });
+            let claims = self.claimed.get(self.claims[slot as usize]).into();
+            self.changed.push(Changed { slot, values: self.packed(slot).into(), unknown, claims });
         }
     }
 
     fn add(&mut self, household: HouseholdKey, difference: Difference) {
         let slot = self.slot(household);
         self.touch(slot);
-        unpack(&self.values[slot as usize], self.slots, &mut self.unpacked);
-        for (position, change) in difference.values {
-            let value = &mut self.unpacked[position as usize];
-            *value = value.wrapping_add(change);
-        }
-        self.packed.clear();
-        pack(&self.unpacked, &mut self.packed);
-        self.values[slot as usize] = self.packed.as_slice().into();
+        merge(self.rows.get(self.values[slot as usize]), self.slots, &difference.values, &mut self.packed);
+        self.rows.replace(&mut self.values[slot as usize], &self.packed);
         if !difference.unknown.is_empty() {
             let counters = self.unknown.entry(slot).or_default();
             for (position, reason, change) in difference.unknown {
@@ -206,16 +189,24 @@ impl Rows {
                 }
             }
         }
-        let claims = &mut self.claims[slot as usize];
+        if difference.claims.is_empty() {
+            return;
+        }
+        let Rows { claims, claimed, packed, packed_claim, .. } = self;
+        let place = &mut claims[slot as usize];
+        packed.clear();
+        packed.extend_from_slice(claimed.get(*place));
         for (claim, sign) in difference.claims {
+            packed_claim.clear();
+            claim.pack(packed_claim);
             if sign > 0 {
-                claims.reserve_exact(1);
-                claims.push(claim);
+                packed.extend_from_slice(packed_claim);
             } else {
-                let at = claims.iter().position(|known| *known == claim).expect("only what was claimed can be claimed no longer");
-                claims.swap_remove(at);
+                let gone = claims_within(packed).find(|stretch| packed[stretch.clone()] == **packed_claim);
+                packed.drain(gone.expect("only what was claimed can be claimed no longer"));
             }
         }
+        claimed.replace(place, packed);
     }
 
     /// Writes what is held between epochs.
@@ -223,8 +214,9 @@ impl Rows {
         saver.put(&self.judged)?;
         saver.put_all(self.index.iter(), |saver, &slot| {
             let unknown = self.unknown.get(&slot).map_or(&[][..], Vec::as_slice);
-            saver.put(&(self.keys[slot as usize], unknown, &self.claims[slot as usize]))?;
-            saver.put_bytes(&self.values[slot as usize])
+            saver.put(&(self.keys[slot as usize], unknown))?;
+            saver.put_bytes(self.claimed.get(self.claims[slot as usize]))?;
+            saver.put_bytes(self.packed(slot))
         })
     }
 
@@ -232,12 +224,13 @@ impl Rows {
     fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
         self.judged = restorer.get()?;
         restorer.get_all(|restorer| {
-            let (household, unknown, claims): (HouseholdKey, Vec<(u16, u16, i32)>, Vec<Claim>) = restorer.get()?;
+            let (household, unknown): (HouseholdKey, Vec<(u16, u16, i32)>) = restorer.get()?;
             let due = restorer.is_due(spread(household.0));
+            let claims = self.claimed.put(if due { restorer.get_bytes()? } else { &[] });
             let values = restorer.get_bytes()?;
             if due {
                 let slot = self.slot(household);
-                self.values[slot as usize] = values.into();
+                self.values[slot as usize] = self.rows.put(values);
                 self.claims[slot as usize] = claims;
                 if !unknown.is_empty() {
                     self.unknown.insert(slot, unknown);
@@ -256,11 +249,11 @@ impl Rows {
     fn copy_before(&mut self, slot: u32, row: &mut Row) -> bool {
         let Some(changed) = self.changed.get_mut(self.touched[slot as usize] as usize) else {
             self.copy(slot, row);
-            return self.judged && !self.values[slot as usize].is_empty();
+            return self.judged && !self.packed(slot).is_empty();
         };
         unpack(&changed.values, self.slots, &mut row.values);
         row.unknown = std::mem::take(&mut changed.unknown);
-        row.claims = std::mem::take(&mut changed.claims);
+        unpack_claims(&changed.claims, &mut row.claims);
         !changed.values.is_empty()
     }
 
@@ -273,7 +266,7 @@ impl Rows {
                 self.unknown.remove(&slot);
             }
         }
-        if self.values[slot as usize].is_empty() {
+        if self.packed(slot).is_empty() {
             let household = self.keys[slot as usize];
             if let Ok(entry) = self.index.find_entry(hash(household.0), |&other| other == slot) {
                 entry.remove();
@@ -283,16 +276,34 @@ impl Rows {
     }
 }
 
-/// Packs a row; without members (slot 0) there is nothing to pack.
-fn pack(values: &[i64], out: &mut Vec<u8>) {
-    if values[0] == 0 {
-        debug_assert!(values.iter().all(|value| *value == 0), "nobody contributes nothing: {values:?}");
-        return;
+/// Adds to a packed row of so many slots, in their order; without members (slot 0) nothing is left of it.
+fn merge(row: &[u8], slots: usize, changes: &[(u16, i64)], out: &mut Vec<u8>) {
+    let bitmap = slots.div_ceil(8);
+    out.clear();
+    out.resize(bitmap, 0);
+    let mut write = |slot: u16, value: i64| {
+        if value != 0 {
+            out[usize::from(slot) / 8] |= 1 << (slot % 8);
+            file::write_varint(out, file::zigzag(value));
+        }
+    };
+    let (mut at, mut changes) = (bitmap, changes.iter().peekable());
+    for (byte, bits) in (0..).zip(&row[..bitmap.min(row.len())]) {
+        let mut bits = *bits;
+        while bits != 0 {
+            let slot = byte * 8 + bits.trailing_zeros() as u16;
+            while let Some((new, value)) = changes.next_if(|(new, _)| *new < slot) {
+                write(*new, *value);
+            }
+            let change = changes.next_if(|(changed, _)| *changed == slot).map_or(0, |(_, change)| *change);
+            write(slot, file::unzigzag(file::read_varint(row, &mut at)).wrapping_add(change));
+            bits &= bits - 1;
+        }
     }
-    out.resize(values.len().div_ceil(8), 0);
-    for (slot, &value) in values.iter().enumerate().filter(|(_, value)| **value != 0) {
-        out[slot / 8] |= 1 << (slot % 8);
-        file::write_varint(out, file::zigzag(value));
+    changes.for_each(|(new, value)| write(*new, *value));
+    if out.first().is_none_or(|bits| bits & 1 == 0) {
+        debug_assert!(out.iter().all(|byte| *byte == 0), "nobody contributes nothing: {out:?}");
+        out.clear();
     }
 }
 
@@ -311,6 +322,27 @@ fn unpack(packed: &[u8], slots: usize, values: &mut Vec<i64>) {
             bits &= bits - 1;
         }
     }
+}
+
+/// Unpacks what members claim.
+fn unpack_claims(packed: &[u8], claims: &mut Vec<Claim>) {
+    claims.clear();
+    let mut at = 0;
+    while at < packed.len() {
+        claims.push(Claim::unpack(packed, &mut at));
+    }
+}
+
+/// Where each packed claim is.
+fn claims_within(packed: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let from = at;
+        (at < packed.len()).then(|| {
+            Claim::unpack(packed, &mut at);
+            from..at
+        })
+    })
 }
 
 struct Judge {
@@ -389,8 +421,8 @@ impl Judge {
         if self.circumstances.is_none() && self.next.is_none() {
             return;
         }
-        let is = !rows.values[slot as usize].is_empty();
-        rows.lend(slot, &mut self.row);
+        let is = !rows.packed(slot).is_empty();
+        rows.copy(slot, &mut self.row);
         let (before, now) = (&mut self.before, &mut self.now);
         match (&self.circumstances, &self.next) {
             (Some((_, environment)), None)
@@ -407,7 +439,6 @@ impl Judge {
                 }
             }
         }
-        rows.take_back(slot, &mut self.row);
         if !rows.judged {
             leave_out_doubts(&self.policy, &mut self.now.entitlements);
         }

@@ -187,7 +187,7 @@ impl House {
         let files = self.files.borrow();
         let member = |slot: &u32| {
             let entry = &files.entries[*slot as usize];
-            (entry.membership.household, entry.person, entry.membership.role)
+            (entry.membership().household, entry.person, entry.membership().role)
         };
         let mut slots: Vec<u32> = (0..files.entries.len() as u32).collect();
         slots.sort_unstable_by_key(member);
@@ -212,10 +212,10 @@ impl House {
         let environment = self.policy.environment(circumstances.today, &circumstances.feeds);
         let mut evaluator = Evaluator::new(self.policy.clone());
         let files = self.files.borrow();
-        let mut people: Vec<_> = files.entries.iter().filter(|entry| entry.membership.household != HouseholdKey::NONE).collect();
+        let mut people: Vec<_> = files.entries.iter().filter(|entry| entry.membership().household != HouseholdKey::NONE).collect();
         people.sort_unstable_by_key(|entry| entry.person);
         for entry in people {
-            let (values, _) = evaluator.person_values(&environment, entry.person, &entry.file, entry.membership.role);
+            let (values, _) = evaluator.person_values(&environment, entry.person, files.file_of(entry), entry.membership().role);
             each(entry.person, values);
         }
     }
@@ -225,9 +225,10 @@ impl House {
         let environment = self.policy.environment(circumstances.today, &circumstances.feeds);
         let (mut evaluator, mut rights) = (Evaluator::new(self.policy.clone()), Vec::new());
         let mut contribution = Contribution::default();
-        for entry in self.files.borrow().entries.iter() {
-            measure_one(&mut evaluator, &environment, entry.person, &entry.file, entry.membership, &mut contribution);
-            rights.extend(contribution.entitlements.iter().map(|entitlement| right(entry.membership.household, entitlement)));
+        let files = self.files.borrow();
+        for entry in &files.entries {
+            measure_one(&mut evaluator, &environment, entry.person, files.file_of(entry), entry.membership(), &mut contribution);
+            rights.extend(contribution.entitlements.iter().map(|entitlement| right(entry.membership().household, entitlement)));
         }
         let (rows, mut row, mut judgement) = (self.rows.borrow(), Row::default(), Judgement::default());
         for household in rows.sorted_keys() {
@@ -268,14 +269,15 @@ impl House {
 
     /// Everybody of this worker of whom anything is known: their packed files and places.
     pub fn files(&self, mut each: impl FnMut(PersonId, &[u8], Membership)) {
-        self.files.borrow().entries.iter().for_each(|entry| each(entry.person, &entry.file, entry.membership));
+        let files = self.files.borrow();
+        files.entries.iter().for_each(|entry| each(entry.person, files.file_of(entry), entry.membership()));
     }
 
     /// The packed file and the place of a person, if this worker keeps them.
     pub fn file(&self, person: PersonId) -> Option<(Box<[u8]>, Membership)> {
         let files = self.files.borrow();
         let entry = &files.entries[files.find(person)? as usize];
-        Some((entry.file.clone(), entry.membership))
+        Some((files.file_of(entry).into(), entry.membership()))
     }
 
     /// The winning version of every identity of a register that this worker keeps.
@@ -284,11 +286,12 @@ impl House {
         let packing = self.policy.packing(register);
         if self.policy.registers[register as usize].global {
             let acts = self.acts.borrow();
-            return acts.iter().map(|act| Record::read(act)).filter(of_register).map(|record| Held::new(0, &record, packing)).collect();
+            return acts.iter().map(Record::read).filter(of_register).map(|record| Held::new(0, &record, packing)).collect();
         }
         let mut held = Vec::new();
-        for entry in &self.files.borrow().entries {
-            held.extend(file::records(&entry.file).filter(of_register).map(|record| Held::new(entry.person, &record, packing)));
+        let files = self.files.borrow();
+        for entry in &files.entries {
+            held.extend(file::records(files.file_of(entry)).filter(of_register).map(|record| Held::new(entry.person, &record, packing)));
         }
         held
     }
@@ -303,12 +306,10 @@ impl House {
     pub fn sizes(&self) -> Sizes {
         let (people, files) = self.files.borrow().sizes();
         let [households, rows, claims] = self.rows.borrow().sizes();
-        let acts = self.acts.borrow();
-        let act_bytes = acts.allocation_size() + acts.iter().map(|act| act.len()).sum::<usize>();
         let stores = [
             ("people", people),
             ("files", files),
-            ("acts", StoreSize { keys: acts.len() as u64, bytes: act_bytes as u64 }),
+            ("acts", self.acts.borrow().size()),
             ("adults", self.lists.adults.get()),
             ("addresses", self.lists.addresses.get()),
             ("children", self.lists.children.get()),

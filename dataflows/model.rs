@@ -33,7 +33,10 @@ impl Date {
 
     /// Year, month 1..=12 and day 1..=31.
     pub fn ymd(self) -> (i32, u32, u32) {
-        civil_from_days(self.0)
+        match table_month(self.0) {
+            Some(index) => (TABLE_FROM + index as i32 / 12, index as u32 % 12 + 1, (self.0 - MONTHS[index] + 1) as u32),
+            None => civil_from_days(self.0),
+        }
     }
 
     /// Reads `YYYY-MM-DD`.
@@ -47,6 +50,13 @@ impl Date {
 
     /// The same day `months` later (earlier if negative); the last day of the month where there is no such day.
     pub fn add_months(self, months: i32) -> Date {
+        if let Some(index) = table_month(self.0) {
+            let target = index as i64 + i64::from(months);
+            if (0..MONTHS.len() as i64 - 1).contains(&target) {
+                let (from, day, target) = (MONTHS[index], self.0, target as usize);
+                return Date((MONTHS[target] + day - from).min(MONTHS[target + 1] - 1));
+            }
+        }
         let (year, month, day) = self.ymd();
         let index = year * 12 + month as i32 - 1 + months;
         let (year, month) = (index.div_euclid(12), index.rem_euclid(12) as u32 + 1);
@@ -104,8 +114,39 @@ pub fn days_in_month(year: i32, month: u32) -> u32 {
     }
 }
 
+/// The first days of the months of the years in which nearly all dates lie, and of the one after: dates are computed for everybody
+/// again and again, mostly from birthdays.
+static MONTHS: [i32; (TABLE_YEARS * 12 + 1) as usize] = {
+    let mut months = [0; (TABLE_YEARS * 12 + 1) as usize];
+    let mut index = 0;
+    while index < months.len() {
+        months[index] = days_from_civil(TABLE_FROM + index as i32 / 12, index as u32 % 12 + 1, 1);
+        index += 1;
+    }
+    months
+};
+const TABLE_FROM: i32 = 1900;
+const TABLE_YEARS: i32 = 240;
+
+/// Which month of the table a day lies in.
+#[inline]
+fn table_month(days: i32) -> Option<usize> {
+    if !(MONTHS[0]..MONTHS[MONTHS.len() - 1]).contains(&days) {
+        return None;
+    }
+    // Months are 30.44 days long: the guess is right, or one of those beside it is.
+    let mut index = ((i64::from(days - MONTHS[0]) * 2153) >> 16) as usize;
+    while MONTHS[index + 1] <= days {
+        index += 1;
+    }
+    while MONTHS[index] > days {
+        index -= 1;
+    }
+    Some(index)
+}
+
 // Both conversions count years from March, so that the leap day is the last of its year, in eras of 400 years.
-fn days_from_civil(year: i32, month: u32, day: u32) -> i32 {
+const fn days_from_civil(year: i32, month: u32, day: u32) -> i32 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
@@ -516,3 +557,24 @@ impl AddAssign for Ignored {
 
 /// The answer of the epoch in flight, written by the rooms of one worker and complete when the last of them is through.
 pub type SharedAnswer = Rc<RefCell<EpochAnswer>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Days within the table, around its ends and beyond have one calendar.
+    #[test]
+    fn the_table_of_months_is_the_calendar() {
+        for days in days_from_civil(1890, 1, 1)..days_from_civil(2150, 1, 1) {
+            let (date, (year, month, day)) = (Date(days), civil_from_days(days));
+            assert_eq!(date.ymd(), (year, month, day), "{days}");
+            assert_eq!(days_from_civil(year, month, day), days);
+            for months in [-1_200, -13, -1, 0, 1, 12, 216, 756] {
+                let index = year * 12 + month as i32 - 1 + months;
+                let (year, month) = (index.div_euclid(12), index.rem_euclid(12) as u32 + 1);
+                let expected = Date(days_from_civil(year, month, day.min(days_in_month(year, month))));
+                assert_eq!(date.add_months(months), expected, "{date} and {months} months");
+            }
+        }
+    }
+}

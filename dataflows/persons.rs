@@ -5,8 +5,8 @@
 //! nothing that a room said needs to be kept.
 
 use crate::model::{Date, Epoch, Fault, FaultKind, HouseholdKey, Membership, PersonId, Role, SharedAnswer};
-use crate::operators::{Flow, Listed, PerEpoch, Restorer, Room, Saver, Turns, spread};
-use crate::policy::file::{self, ABSENT, Brief, NewRecord, Record};
+use crate::operators::{Flow, Listed, Packed, PerEpoch, Restorer, Room, Saver, Turns, spread};
+use crate::policy::file::{self, ABSENT, Brief, NewRecord, Record, read_varint, write_varint};
 use crate::policy::{Composition, Environment, Evaluator, Policy, Tie, TieKind};
 use crate::records::{Circumstances, FileEvent, Files, SharedFiles};
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,102 @@ impl Resident {
     /// The person, if they are a child.
     pub fn child(&self) -> Option<PersonId> {
         (self.0 & 1 == 1).then_some(self.0 >> 1)
+    }
+}
+
+// How facts are packed: a byte that says which they are and what is true of them, then their numbers as varints.
+
+/// Bits of that byte, beside the two that say which fact it is.
+const FEMALE: u64 = 4;
+const RESPONSIBLE: u64 = 8;
+const DEPENDANT: u64 = 16;
+const NEAR: u64 = 32;
+
+fn flag(holds: bool, bit: u64) -> u64 {
+    if holds { bit } else { 0 }
+}
+
+impl Care {
+    /// Guardians come first, then those who have custody, in their order; parents last.
+    fn number(self) -> u64 {
+        match self {
+            Care::Guardian(position) => u64::from(position) << 2,
+            Care::Custody(position) => u64::from(position) << 2 | 1,
+            Care::Parent => 2,
+        }
+    }
+
+    fn of(number: u64) -> Care {
+        let position = (number >> 2) as u8;
+        match number & 3 {
+            0 => Care::Guardian(position),
+            1 => Care::Custody(position),
+            _ => Care::Parent,
+        }
+    }
+}
+
+impl Packed for AdultFact {
+    fn pack(&self, out: &mut Vec<u8>) {
+        let mut write = |numbers: &[u64]| numbers.iter().for_each(|number| write_varint(out, *number));
+        match *self {
+            AdultFact::Stands { spouse, address, female, responsible } => {
+                write(&[flag(female, FEMALE) | flag(responsible, RESPONSIBLE), spouse, address]);
+            }
+            AdultFact::StandsAsChild { address, female } => write(&[1 | flag(female, FEMALE), address]),
+            AdultFact::ClaimedBy { spouse, female } => write(&[2 | flag(female, FEMALE), spouse]),
+            AdultFact::AnswersFor { child, address, care } => write(&[3, child, address, care.number()]),
+        }
+    }
+
+    fn unpack(bytes: &[u8], at: &mut usize) -> Self {
+        let mut read = || read_varint(bytes, at);
+        let head = read();
+        let (female, responsible) = (head & FEMALE != 0, head & RESPONSIBLE != 0);
+        match head & 3 {
+            0 => AdultFact::Stands { spouse: read(), address: read(), female, responsible },
+            1 => AdultFact::StandsAsChild { address: read(), female },
+            2 => AdultFact::ClaimedBy { spouse: read(), female },
+            _ => AdultFact::AnswersFor { child: read(), address: read(), care: Care::of(read()) },
+        }
+    }
+}
+
+impl Packed for ChildFact {
+    fn pack(&self, out: &mut Vec<u8>) {
+        let mut write = |numbers: &[u64]| numbers.iter().for_each(|number| write_varint(out, *number));
+        match *self {
+            ChildFact::Needs { dependant, responsible } => write(&[flag(dependant, DEPENDANT) | flag(responsible, RESPONSIBLE)]),
+            ChildFact::Takes(child) => write(&[1, child]),
+            ChildFact::Crowded(address) => write(&[2, address]),
+            ChildFact::Offer(Carer { person, anchor, care, female, near }) => {
+                write(&[3 | flag(female, FEMALE) | flag(near, NEAR), person, anchor, care.number()]);
+            }
+        }
+    }
+
+    fn unpack(bytes: &[u8], at: &mut usize) -> Self {
+        let mut read = || read_varint(bytes, at);
+        let head = read();
+        match head & 3 {
+            0 => ChildFact::Needs { dependant: head & DEPENDANT != 0, responsible: head & RESPONSIBLE != 0 },
+            1 => ChildFact::Takes(read()),
+            2 => ChildFact::Crowded(read()),
+            _ => {
+                let (female, near) = (head & FEMALE != 0, head & NEAR != 0);
+                ChildFact::Offer(Carer { person: read(), anchor: read(), care: Care::of(read()), female, near })
+            }
+        }
+    }
+}
+
+impl Packed for Resident {
+    fn pack(&self, out: &mut Vec<u8>) {
+        write_varint(out, self.0);
+    }
+
+    fn unpack(bytes: &[u8], at: &mut usize) -> Self {
+        Resident(read_varint(bytes, at))
     }
 }
 
@@ -318,7 +414,7 @@ impl Eye {
         now.clear();
         let entry = &files.entries[slot as usize];
         let (person, wake) = (entry.person, entry.wake);
-        let both = [files.before(slot).0, &*entry.file];
+        let both = [files.before(slot).0, files.file(slot)];
         let horizon = self.evaluator.contradictions(environment, person, register, both, |side, index| {
             let faults = if side == 0 { &mut before.faults } else { &mut now.faults };
             faults.push(declared(index, person));
@@ -644,7 +740,7 @@ impl Looker {
                 self.eye.look(environment, person, files.before(slot).0, &mut self.before);
             }
         }
-        let horizon = self.eye.look(environment, person, &entry.file, &mut self.now);
+        let horizon = self.eye.look(environment, person, files.file(slot), &mut self.now);
         files.set_horizon(slot, horizon);
         difference(&mut self.differences, &mut self.before.facts, &mut self.now.facts);
         for (fact, sign) in self.differences.drain(..) {
@@ -686,7 +782,7 @@ impl Looker {
             }
         };
         file::briefs(before).for_each(&mut read);
-        file::briefs(&files.entries[slot as usize].file).for_each(&mut read);
+        file::briefs(files.file(slot)).for_each(&mut read);
         (faultless && lasting).then_some(register)
     }
 

@@ -5,8 +5,8 @@
 //! of a worker's people are one keyed store, read by the rooms behind: [`Files`].
 
 use crate::aliases::Aliases;
-use crate::model::{Date, Epoch, Fault, FaultKind, Ignored, Membership, PersonId, SharedAnswer, Update};
-use crate::operators::{Flow, PerEpoch, Restorer, Room, Saver, StoreSize, TURN, hash, spread};
+use crate::model::{Date, Epoch, Fault, FaultKind, HouseholdKey, Ignored, Membership, PersonId, Role, SharedAnswer, Update};
+use crate::operators::{Flow, PerEpoch, Place, Restorer, Room, Saver, Shelf, StoreSize, TURN, append, hash, spread};
 use crate::policy::file::{self, Identity, Packing, Record};
 use crate::policy::{Environment, FeedState, Policy};
 use hashbrown::HashTable;
@@ -73,7 +73,42 @@ impl FileEvent {
 }
 
 /// The winning version of each record of global identity that a worker keeps, tombstones included.
-pub type SharedActs = Rc<RefCell<HashTable<Box<[u8]>>>>;
+#[derive(Default)]
+pub struct Acts {
+    index: HashTable<Place>,
+    shelf: Shelf,
+}
+
+/// The store, shared with the reader of views on the same worker.
+pub type SharedActs = Rc<RefCell<Acts>>;
+
+impl Acts {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.index.iter().map(|place| self.shelf.get(*place))
+    }
+
+    pub fn size(&self) -> StoreSize {
+        StoreSize { keys: self.index.len() as u64, bytes: (self.index.allocation_size() + self.shelf.bytes()) as u64 }
+    }
+
+    /// Where the act of this identity is; `hash` is that of the identity.
+    fn find(&self, hash: u64, identity: &Identity<'_>) -> Option<Place> {
+        self.index.find(hash, |place| identity.is_of(&Record::read(self.shelf.get(*place)))).copied()
+    }
+
+    /// Keeps the act of an identity of which there is none.
+    fn insert(&mut self, policy: &Policy, hash: u64, act: &[u8]) {
+        let Acts { index, shelf } = self;
+        let place = shelf.put(act);
+        index.insert_unique(hash, place, |place| identity_hash(policy, &Record::read(shelf.get(*place))));
+    }
+
+    /// Keeps another version of the act at a place.
+    fn replace(&mut self, hash: u64, place: Place, act: &[u8]) {
+        let held = self.index.find_mut(hash, |held| *held == place).expect("it was found there");
+        self.shelf.replace(held, act);
+    }
+}
 
 /// Resolves the versions of records of global identity, by register and key.
 pub fn resolve<'scope>(
@@ -181,7 +216,7 @@ impl PerEpoch for Resolver {
 
     fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
         saver.put(&(&self.aliases, &self.watched))?;
-        saver.put_all(self.acts.borrow().iter(), |saver, act| saver.put_bytes(act))
+        saver.put_all(self.acts.borrow().iter(), Saver::put_bytes)
     }
 
     fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
@@ -193,7 +228,7 @@ impl PerEpoch for Resolver {
             let act: Box<[u8]> = restorer.get_bytes()?.into();
             let hash = identity_hash(policy, &Record::read(&act));
             if restorer.is_due(hash) {
-                acts.insert_unique(hash, act, |held| identity_hash(policy, &Record::read(held)));
+                acts.insert(policy, hash, &act);
             }
             Ok(())
         })
@@ -209,29 +244,30 @@ impl Resolver {
             self.watched.insert((new.register, new.key(packing).into()));
         }
         let mut acts = self.acts.borrow_mut();
-        let Some(held) = acts.find_mut(hash, |held| identity.is_of(&Record::read(held))) else {
+        let Some(place) = acts.find(hash, &identity) else {
             let now = Share::of(&self.policy, &self.aliases, &update.record);
             put(&self.policy, &new, Share::default(), now, events);
-            acts.insert_unique(hash, update.record, |held| identity_hash(&self.policy, &Record::read(held)));
-            return;
+            return acts.insert(&self.policy, hash, &update.record);
         };
-        let was = self.is_faulty(held);
-        match judge_version(&Record::read(held), &new) {
+        let mut held: Box<[u8]> = acts.shelf.get(place).into();
+        let was = self.is_faulty(&held);
+        match judge_version(&Record::read(&held), &new) {
             Verdict::Duplicate => return self.answer.borrow_mut().ignored.duplicates += 1,
             Verdict::Superseded => return self.answer.borrow_mut().ignored.superseded += 1,
-            Verdict::Disputed => file::set_conflict(held, true),
+            Verdict::Disputed => file::set_conflict(&mut held, true),
             Verdict::Wins(in_dispute) => {
                 let share = |act| Share::of(&self.policy, &self.aliases, act);
-                put(&self.policy, &new, share(held.as_ref()), share(&update.record), events);
-                *held = update.record;
-                file::set_conflict(held, in_dispute);
+                put(&self.policy, &new, share(&held), share(&update.record), events);
+                held = update.record;
+                file::set_conflict(&mut held, in_dispute);
             }
         }
-        let record = Record::read(held);
+        acts.replace(hash, place, &held);
+        let record = Record::read(&held);
         if record.conflict() {
             self.watched.insert((record.register, record.key(packing).into()));
         }
-        self.tell_fault(held, was, self.is_faulty(held));
+        self.tell_fault(&held, was, self.is_faulty(&held));
     }
 
     /// Gives acts that name numbers of another meaning than before to those whom they name now.
@@ -243,7 +279,7 @@ impl Resolver {
         for (register, key) in concerned {
             let identity = Identity::new(register, &key, self.policy.packing(register));
             let acts = acts.borrow();
-            let Some(held) = acts.find(key_hash(register, &key), |held| identity.is_of(&Record::read(held))) else { continue };
+            let Some(held) = acts.find(key_hash(register, &key), &identity).map(|place| acts.shelf.get(place)) else { continue };
             let (record, policy) = (Record::read(held), &self.policy);
             put(policy, &record, Share::of(policy, &before, held), Share::of(policy, &self.aliases, held), events);
             self.tell_fault(held, is_faulty(policy, &before, &record), self.is_faulty(held));
@@ -347,12 +383,13 @@ struct Changed {
     placed: bool,
 }
 
-/// Everything that is kept of one person: 48 bytes beside the records.
+/// Everything that is kept of one person: 32 bytes beside the records.
 pub struct Entry {
     pub person: PersonId,
-    /// The live records, packed.
-    pub file: Box<[u8]>,
-    pub membership: Membership,
+    /// Where the live records are, packed: see [`Files::file`].
+    file: Place,
+    household: HouseholdKey,
+    role: Role,
     /// The next date on which something may change by itself.
     pub wake: Date,
     /// Position in [`Files::changed`] during an epoch, else [`UNCHANGED`].
@@ -361,11 +398,25 @@ pub struct Entry {
 
 const UNCHANGED: u32 = u32::MAX;
 
+impl Entry {
+    /// Where the person stands.
+    pub fn membership(&self) -> Membership {
+        Membership { household: self.household, role: self.role }
+    }
+
+    fn stand(&mut self, Membership { household, role }: Membership) {
+        (self.household, self.role) = (household, role);
+    }
+}
+
 /// The keyed store of one worker's people.
 pub struct Files {
     policy: Arc<Policy>,
     index: HashTable<u32>,
     pub entries: Vec<Entry>,
+    shelf: Shelf,
+    /// Room for one file.
+    packed: Vec<u8>,
     /// Who is to be looked at in this epoch, as they were before.
     changed: Vec<Changed>,
     /// Everybody is to be looked at in this epoch.
@@ -391,6 +442,8 @@ impl Files {
             policy,
             index: HashTable::new(),
             entries: Vec::new(),
+            shelf: Shelf::default(),
+            packed: Vec::new(),
             changed: Vec::new(),
             everybody: false,
             horizons: Vec::new(),
@@ -401,13 +454,22 @@ impl Files {
         }
     }
 
-    /// What the store takes beside the packed files, and the packed files alone.
+    /// What the store takes beside the packed files, and the packed files.
     pub fn sizes(&self) -> (StoreSize, StoreSize) {
         let waiting: usize = self.calendar.values().map(|slots| slots.capacity() * size_of::<u32>()).sum();
         let entries = self.entries.capacity() * size_of::<Entry>() + self.index.allocation_size();
-        let packed: usize = self.entries.iter().map(|entry| entry.file.len()).sum();
         let size = |bytes: usize| StoreSize { keys: self.entries.len() as u64, bytes: bytes as u64 };
-        (size(entries + waiting), size(packed))
+        (size(entries + waiting), size(self.shelf.bytes()))
+    }
+
+    /// The live records of the person of a slot, packed.
+    pub fn file(&self, slot: u32) -> &[u8] {
+        self.file_of(&self.entries[slot as usize])
+    }
+
+    /// The same of an entry.
+    pub fn file_of(&self, entry: &Entry) -> &[u8] {
+        self.shelf.get(entry.file)
     }
 
     /// The slot of a person, if anything is known of them.
@@ -421,7 +483,9 @@ impl Files {
             return slot;
         }
         let slot = self.entries.len() as u32;
-        self.entries.push(Entry { person, file: Box::default(), membership: Membership::OUTSIDE, wake: Date::NEVER, changed: UNCHANGED });
+        let Membership { household, role } = Membership::OUTSIDE;
+        let entry = Entry { person, file: Place::default(), household, role, wake: Date::NEVER, changed: UNCHANGED };
+        append(&mut self.entries, entry);
         let entries = &self.entries;
         self.index.insert_unique(hash(person), slot, |&slot| hash(entries[slot as usize].person));
         slot
@@ -435,7 +499,7 @@ impl Files {
         let entry = &mut self.entries[slot as usize];
         if entry.changed == UNCHANGED {
             entry.changed = self.changed.len() as u32;
-            let (membership, horizon) = (entry.membership, entry.wake);
+            let (membership, horizon) = (entry.membership(), entry.wake);
             self.changed.push(Changed { slot, cause: Cause::Nothing, file: None, membership, horizon, placed: false });
         }
         let changed = &mut self.changed[entry.changed as usize];
@@ -470,8 +534,8 @@ impl Files {
     pub fn before(&self, slot: u32) -> (&[u8], Membership) {
         let entry = &self.entries[slot as usize];
         match self.changed.get(entry.changed as usize) {
-            Some(changed) => (changed.file.as_deref().unwrap_or(&entry.file), changed.membership),
-            None => (&entry.file, entry.membership),
+            Some(changed) => (changed.file.as_deref().unwrap_or_else(|| self.file_of(entry)), changed.membership),
+            None => (self.file_of(entry), entry.membership()),
         }
     }
 
@@ -509,11 +573,10 @@ impl Files {
             changed.placed |= sign > 0;
             changed.placed
         });
-        let membership = &mut self.entries[slot as usize].membership;
         if sign > 0 {
-            *membership = place;
+            self.entries[slot as usize].stand(place);
         } else if !placed {
-            *membership = Membership::OUTSIDE;
+            self.entries[slot as usize].stand(Membership::OUTSIDE);
         }
     }
 
@@ -546,7 +609,7 @@ impl Files {
         let slot = self.slot(person);
         let record = Record::read(new);
         let identity = Identity::of(&record, self.policy.packing(record.register));
-        let Some((start, held)) = file::find(&self.entries[slot as usize].file, &identity) else {
+        let Some((start, held)) = file::find(self.file(slot), &identity) else {
             self.splice(slot, record.register, 0..0, new, false);
             self.records += 1;
             return;
@@ -569,17 +632,23 @@ impl Files {
         let slot = self.slot(person);
         let record = Record::read(new);
         let identity = Identity::of(&record, self.policy.packing(record.register));
-        let place = file::find(&self.entries[slot as usize].file, &identity).map(|(start, held)| (start, start + held.bytes.len()));
+        let place = file::find(self.file(slot), &identity).map(|(start, held)| (start, start + held.bytes.len()));
         self.records += u64::from(place.is_none());
         let (start, end) = place.unwrap_or((0, 0));
         self.splice(slot, record.register, start..end, new, false);
+    }
+
+    /// Takes all records of the person of a slot out.
+    pub fn forget(&mut self, slot: u32) {
+        let place = std::mem::take(&mut self.entries[slot as usize].file);
+        self.shelf.free(place);
     }
 
     /// Takes a record out.
     pub fn remove(&mut self, person: PersonId, register: u16, key: &str) {
         let slot = self.slot(person);
         let identity = Identity::new(register, key, self.policy.packing(register));
-        if let Some((start, held)) = file::find(&self.entries[slot as usize].file, &identity) {
+        if let Some((start, held)) = file::find(self.file(slot), &identity) {
             let end = start + held.bytes.len();
             self.splice(slot, register, start..end, &[], false);
             self.records -= 1;
@@ -589,18 +658,20 @@ impl Files {
     /// Replaces a stretch of a file that a record of this register takes, keeping the file as it was before the epoch.
     fn splice(&mut self, slot: u32, register: u16, Range { start, end }: Range<usize>, new: &[u8], in_dispute: bool) {
         self.touch(slot, Cause::Records(register));
-        let entry = &mut self.entries[slot as usize];
-        let mut file = Vec::with_capacity(entry.file.len() - (end - start) + new.len());
-        file.extend_from_slice(&entry.file[..start]);
-        file.extend_from_slice(new);
-        file.extend_from_slice(&entry.file[end..]);
+        let Files { entries, shelf, packed, changed, .. } = self;
+        let entry = &mut entries[slot as usize];
+        let file = shelf.get(entry.file);
+        packed.clear();
+        packed.extend_from_slice(&file[..start]);
+        packed.extend_from_slice(new);
+        packed.extend_from_slice(&file[end..]);
         if in_dispute {
-            file::set_conflict(&mut file[start..start + new.len()], true);
+            file::set_conflict(&mut packed[start..start + new.len()], true);
         }
-        let before = std::mem::replace(&mut entry.file, file.into_boxed_slice());
-        if let Some(changed) = self.changed.get_mut(entry.changed as usize) {
-            changed.file.get_or_insert(before);
+        if let Some(changed) = changed.get_mut(entry.changed as usize) {
+            changed.file.get_or_insert_with(|| file.into());
         }
+        shelf.replace(&mut entry.file, packed);
     }
 
     /// Drops what no rule sees any more because its period is past. Not a change: rules skip such records anyway.
@@ -610,7 +681,7 @@ impl Files {
         for entry in &mut self.entries {
             kept.clear();
             let mut dropped = 0;
-            for record in file::records(&entry.file) {
+            for record in file::records(self.shelf.get(entry.file)) {
                 let period = policy.registers[record.register as usize].retained_from(&record, &mut fields);
                 if period.is_some_and(|period| environment.forgets(record.register, period)) {
                     dropped += 1;
@@ -619,7 +690,7 @@ impl Files {
                 }
             }
             if dropped > 0 {
-                entry.file = kept.as_slice().into();
+                self.shelf.replace(&mut entry.file, &kept);
                 self.records -= dropped;
             }
         }
@@ -631,8 +702,8 @@ impl Files {
     pub fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
         saver.put(&(self.spoken, self.entries.len() as u64))?;
         self.entries.iter().try_for_each(|entry| {
-            saver.put(&(entry.person, entry.membership, entry.wake))?;
-            saver.put_bytes(&entry.file)
+            saver.put(&(entry.person, entry.membership(), entry.wake))?;
+            saver.put_bytes(self.file_of(entry))
         })
     }
 
@@ -646,10 +717,11 @@ impl Files {
             let file = restorer.get_bytes()?;
             if due {
                 self.records += file::records(file).count() as u64;
-                let file = file.into();
+                let file = self.shelf.put(file);
                 let slot = self.slot(person);
                 let entry = &mut self.entries[slot as usize];
-                (entry.file, entry.membership) = (file, membership);
+                entry.file = file;
+                entry.stand(membership);
                 self.settle(slot, wake);
             }
         }

@@ -138,8 +138,9 @@ impl Run {
             let (file, _) = self.engine.file(person).expect("a member has a file");
             let mut contribution = Contribution::default();
             evaluator.contribution(&environment, person, &file, Membership { household, role }, &mut contribution);
-            let sum = sums.entry(household).or_insert_with(|| vec![0; contribution.values.len()]);
-            sum.iter_mut().zip(&contribution.values).for_each(|(sum, value)| *sum += value);
+            let sum = sums.entry(household).or_insert_with(|| vec![0; self.policy.slots]);
+            let of_household = contribution.values.iter().filter(|(slot, _)| usize::from(*slot) < self.policy.slots);
+            of_household.for_each(|(slot, value)| sum[usize::from(*slot)] += value);
         }
         for (household, row, _) in self.engine.judgements() {
             let sum = sums.remove(&household).unwrap_or_default();

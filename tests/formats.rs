@@ -43,6 +43,18 @@ fn an_older_ledger_is_written_anew() {
     }
 }
 
+/// A snapshot of an older form is passed over: the journal is told instead, and leads to the same.
+#[test]
+fn an_older_snapshot_is_passed_over() {
+    let folder = Folder::new("older-snapshot");
+    let data = written_by_another(&folder, "journal-2-snapshot-4-ledger-6.tar.gz");
+    let before = told(&ledger_file(&data));
+    assert!(before.len() > 100, "{}", before.len());
+    Pipeline::start(None, setup(&data, 1, SELDOM)).unwrap_or_else(|failure| panic!("{failure}")).stop();
+    assert_eq!(told(&ledger_file(&data)), before);
+    assert!(Reader::open(&ledger_file(&data)).unwrap().verify().unwrap().is_ok());
+}
+
 /// Once the journal was compacted, what it said before is nowhere else: such a ledger is refused with the reason.
 #[test]
 fn an_older_ledger_behind_a_base_is_refused() {

@@ -87,17 +87,39 @@ fn print(persons: usize, records: &Records, tales: &[(&str, Tale)]) {
             load.seconds,
             tale.values().map(|told| told.bytes).max().unwrap_or(0) as f64 / 1e6
         );
-        for size in records::SIZES {
-            let mut seconds: Vec<f64> =
-                tale.iter().filter(|(batch, _)| records::size_of(batch) == Some(size)).map(|(_, told)| told.seconds).collect();
-            seconds.sort_by(f64::total_cmp);
-            let median = seconds[seconds.len() / 2];
-            // Of few people there are fewer changes.
-            let size =
-                records.batches.iter().find(|batch| records::size_of(&batch.name) == Some(size)).map_or(size, |batch| batch.changes.len());
+        for (size, median) in medians(records, tale) {
             println!("    batches of {size:>6}: median {:>11.1} us, {:>10.0} changes/s", median * 1e6, size as f64 / median);
         }
     }
+    let tale_of = |name: &str| tales.iter().find(|(title, _)| title.starts_with(name)).map(|(_, tale)| medians(records, tale));
+    if let (Some(ours), Some(anew)) = (tale_of("shanyraq"), tale_of("DuckDB")) {
+        match break_even(&ours, &anew) {
+            Some(size) => println!("computing everything anew in DuckDB is quicker from batches of some {size:.0} changes on"),
+            None => println!("computing everything anew in DuckDB is quicker at no batch size measured"),
+        }
+    }
+}
+
+/// The median time of the batches of each size.
+fn medians(records: &Records, tale: &Tale) -> Vec<(usize, f64)> {
+    let median = |size: usize| {
+        let mut seconds: Vec<f64> =
+            tale.iter().filter(|(batch, _)| records::size_of(batch) == Some(size)).map(|(_, told)| told.seconds).collect();
+        seconds.sort_by(f64::total_cmp);
+        // Of few people there are fewer changes.
+        let first = records.batches.iter().find(|batch| records::size_of(&batch.name) == Some(size));
+        (first.map_or(size, |batch| batch.changes.len()), seconds[seconds.len() / 2])
+    };
+    records::SIZES.into_iter().map(median).collect()
+}
+
+/// The batch size from which on the second is quicker, between those measured by straight lines.
+fn break_even(one: &[(usize, f64)], other: &[(usize, f64)]) -> Option<f64> {
+    let ahead = |index: usize| other[index].1 - one[index].1;
+    let index = (0..one.len()).find(|index| ahead(*index) <= 0.0)?;
+    let Some(before) = index.checked_sub(1) else { return Some(one[0].0 as f64) };
+    let (from, to) = (one[before].0 as f64, one[index].0 as f64);
+    Some(from + (to - from) * ahead(before) / (ahead(before) - ahead(index)))
 }
 
 /// Runs a peer's script, which prints a line a batch.

@@ -6,10 +6,12 @@
 mod kept;
 mod lists;
 mod rooms;
+mod shelf;
 
 pub use kept::{Restorer, Saver, Sink, Source};
-pub use lists::{Listed, Rule, lists};
+pub use lists::{Listed, Packed, Rule, lists};
 pub use rooms::{Flow, Kept, Outlets, Room, Site};
+pub use shelf::{Place, Shelf};
 
 use crate::model::Epoch;
 use std::io;

@@ -2,18 +2,20 @@
 
 use super::compile::{Compiler, Scope, State, Type, Value};
 use super::concerns::{Concern, Needs, Outputs, SumConcerns};
-use super::evaluate::{CategoryProgram, Layout, Machine, Programs};
+use super::evaluate::{CategoryProgram, Gate, Layout, Machine, Programs};
 use super::file::{ABSENT, Packing};
-use super::graph::{Block, Code, FIELD_COUNT, Plan};
+use super::graph::{Block, Code, FIELD_COUNT, Sequence};
 use super::load::{ROUNDINGS, braces, described, read_expression, texts};
 use super::parts::parts;
 use super::program::{Bins, Op, Reg};
+use super::rights::BenefitProgram;
 use super::source::{Entry, Node, Place, Value as Toml};
 use super::{
     Assignment, BUILT_IN_SLOTS, Benefit, BenefitKind, Contact, Criterion, DeclaredFault, Field, FieldType, Indicator, Level, Register,
     Texts, ValueKind,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 const COMPOSITION: [&str; 7] = ["exists", "female", "alive", "minor", "student", "dependant", "deprived"];
 const MESSAGES: [&str; 8] = ["offer", "repeat", "account", "assigned", "rejected", "lapsed", "unclear", "declined"];
@@ -585,27 +587,35 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             _ => None,
         };
         let indicators: BTreeSet<usize> = compiler.drafts.iter().filter_map(done).collect();
-        let person_needs = self.needs.iter().flat_map(|needs| &needs.person);
-        let filled = compiler.members.nodes.iter().chain(&compiler.residents.nodes);
-        let contribution: BTreeSet<usize> = filled.chain(person_needs).copied().collect();
+        let filled = compiler.members.nodes.iter().chain(&compiler.residents.nodes).copied().collect();
         let household_needs = self.needs.iter().flat_map(|needs| &needs.household);
         let decided: BTreeSet<usize> = self.standing.iter().chain(household_needs).copied().collect();
         let programs = &mut self.programs;
         let looked = self.composition.iter().chain(&self.faults).copied().collect();
-        programs.composition = compiler.person.plan(&looked, registers);
-        programs.kin_known = compiler.person.plan(&self.kin_when.into_iter().collect(), registers);
-        programs.kin = compiler.person.plan(&self.kin_fields.iter().copied().collect(), registers);
-        programs.person_values = compiler.person.plan(&indicators, registers);
-        programs.contribution = compiler.person.plan(&contribution, registers);
-        let scalars = |plan: Plan| plan.stages.into_iter().flat_map(|stage| stage.scalars).collect();
-        programs.judgement = scalars(compiler.household.plan(&decided, 0));
+        let roles = compiler.roles.first..compiler.roles.first + 7;
+        let needed = |roots: &BTreeSet<usize>| compiler.person.needed(roots).into_iter().collect();
+        programs.sequence = compiler.person.sequence(registers, roles.clone());
+        programs.composition = needed(&looked);
+        programs.kin_known = needed(&self.kin_when.into_iter().collect());
+        programs.kin = needed(&self.kin_fields.iter().copied().collect());
+        programs.person_values = needed(&indicators);
+        programs.filled = needed(&filled);
+        programs.needs = self.needs.iter().map(|needs| needed(&needs.person)).collect();
+        programs.gates = vec![Vec::new(); benefits.len()];
+        for (indices, are_claims) in [(&programs.own_benefits, false), (&programs.claims, true)] {
+            for index in indices.iter().map(|index| usize::from(*index)) {
+                programs.gates[index] = gates(&benefits[index], are_claims, &programs.benefits[index], &programs.sequence, &roles);
+            }
+        }
+        programs.judgement = compiler.household.program(&decided);
         let all: BTreeSet<usize> = self.values.union(&decided).copied().collect();
-        programs.judgement_with_values = scalars(compiler.household.plan(&all, 0));
+        programs.judgement_with_values = compiler.household.program(&all);
         self.concerns(registers, benefits);
         let (compiler, programs) = (&mut self.compiler, &mut self.programs);
         programs.person = Machine { inputs: compiler.person.inputs(), bins: std::mem::take(&mut compiler.person.bins) };
         programs.household = Machine { inputs: compiler.household.inputs(), bins: std::mem::take(&mut compiler.household.bins) };
         programs.slots = [&compiler.members.slots[..], &compiler.residents.slots].concat();
+        programs.slot_nodes = [&vec![usize::MAX; BUILT_IN_SLOTS][..], &compiler.members.nodes, &compiler.residents.nodes].concat();
         programs.windows = compiler.windows.clone();
         programs.years = compiler.years;
         let layout =
@@ -631,7 +641,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             grounds: &grounds,
         };
         let concern = |register: u16| {
-            let concern = Concern::new(register, registers, &compiler.person, &outputs);
+            let concern = Concern::new(register, &compiler.person, &outputs);
             let ties = !compiler.registers[usize::from(register)].ties.is_empty();
             Concern { composition: concern.composition || ties, ..concern }
         };
@@ -648,6 +658,16 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             totals,
         );
     }
+}
+
+/// The conditions of a right that rest on nothing but records of certain registers, and without which it is none.
+fn gates(benefit: &Benefit, is_claim: bool, program: &BenefitProgram, sequence: &Sequence, roles: &Range<Reg>) -> Vec<Gate> {
+    let gate = |code: &Code| Some(Gate { code: code.clone(), shown_by: sequence.shows(code, roles)? });
+    if is_claim {
+        return program.inputs.iter().filter(|input| input.gate && !benefit.answers).filter_map(|input| gate(&input.code)).collect();
+    }
+    let due = if benefit.answers { benefit.standing } else { program.conditions.len() };
+    program.conditions.iter().take(due).filter_map(gate).collect()
 }
 
 /// The most parts that a message takes in a language, and about which benefit.

@@ -4,7 +4,8 @@
 //! An output that rests on nothing that changed is what it was, so nobody needs to compute it. What the outputs concerned rest on
 //! beside the change is computed once, for before and now together.
 
-use super::graph::{Code, Graph, Plan, slot_of};
+use super::bits::Bits;
+use super::graph::{Code, Graph, slot_of};
 use super::program::{Op, Reg};
 use super::rights::BenefitProgram;
 use std::collections::BTreeSet;
@@ -26,12 +27,11 @@ pub(crate) struct Concern {
     pub kin: bool,
     /// Declared faults.
     pub faults: Vec<u16>,
-    /// For these faults, and whether tied people know of the person: what is the same before and after the change, and what may
-    /// differ.
-    pub look_plans: [Plan; 2],
-    /// The same for what the person contributes.
-    pub plans: [Plan; 2],
+    /// The nodes that these faults, and whether tied people know of the person, need.
+    pub looked: Bits,
     pub slots: Vec<u16>,
+    /// The nodes that these slots need.
+    pub filled: Bits,
     pub own_benefits: Vec<u16>,
     pub claims: Vec<u16>,
 }
@@ -53,8 +53,8 @@ pub(crate) struct Outputs<'a> {
 }
 
 impl Concern {
-    /// Of the register of this number, out of so many.
-    pub fn new(register: u16, registers: usize, person: &Graph, outputs: &Outputs<'_>) -> Concern {
+    /// Of the register of this number.
+    pub fn new(register: u16, person: &Graph, outputs: &Outputs<'_>) -> Concern {
         let rests = |node: &usize| person.rests_on(*node, register);
         let right = |benefit: &u16| {
             let at = usize::from(*benefit);
@@ -62,9 +62,7 @@ impl Concern {
         };
         let rights = |of: &[u16]| of.iter().copied().filter(right).collect::<Vec<_>>();
         let slots: Vec<usize> = (0..outputs.slots.len()).filter(|slot| rests(&outputs.slots[*slot])).collect();
-        let (own_benefits, claims) = (rights(outputs.own_benefits), rights(outputs.claims));
-        let mut roots: BTreeSet<usize> = slots.iter().map(|slot| outputs.slots[*slot]).collect();
-        roots.extend(own_benefits.iter().chain(&claims).flat_map(|benefit| &outputs.needs[usize::from(*benefit)].person));
+        let filled = slots.iter().map(|slot| outputs.slots[*slot]).collect();
         let faults: Vec<usize> = (0..outputs.faults.len()).filter(|fault| rests(&outputs.faults[*fault])).collect();
         let kin = outputs.kin_fields.iter().any(&rests);
         let look = faults.iter().map(|fault| outputs.faults[*fault]).chain(outputs.kin_when.filter(|_| kin)).collect();
@@ -72,62 +70,12 @@ impl Concern {
             composition: outputs.composition.iter().chain(&outputs.kin_when).any(rests),
             kin,
             faults: faults.into_iter().map(|fault| fault as u16).collect(),
-            look_plans: person.split(&look, register, registers),
-            plans: person.split(&roots, register, registers),
+            looked: person.needed(&look).into_iter().collect(),
+            filled: person.needed(&filled).into_iter().collect(),
             slots: slots.into_iter().map(|slot| (slot + outputs.first_slot) as u16).collect(),
-            own_benefits,
-            claims,
+            own_benefits: rights(outputs.own_benefits),
+            claims: rights(outputs.claims),
         }
-    }
-}
-
-/// A set of small numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Bits(Vec<u64>);
-
-impl Bits {
-    pub fn insert(&mut self, number: usize) {
-        let word = number / 64;
-        if self.0.len() <= word {
-            self.0.resize(word + 1, 0);
-        }
-        self.0[word] |= 1 << (number % 64);
-    }
-
-    pub fn contains(&self, number: usize) -> bool {
-        self.0.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
-    }
-
-    pub fn clear(&mut self) {
-        self.0.clear();
-    }
-
-    /// Adds all numbers of another set.
-    pub fn join(&mut self, other: &Bits) {
-        if self.0.len() < other.0.len() {
-            self.0.resize(other.0.len(), 0);
-        }
-        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
-    }
-
-    /// Visits, ascending, the numbers in this set of which it is true (or not) that `other` has them.
-    pub fn each(&self, other: &Bits, has: bool, mut visit: impl FnMut(usize)) {
-        for (index, word) in self.0.iter().enumerate() {
-            let other = other.0.get(index).copied().unwrap_or(0);
-            let mut bits = word & if has { other } else { !other };
-            while bits != 0 {
-                visit(index * 64 + bits.trailing_zeros() as usize);
-                bits &= bits - 1;
-            }
-        }
-    }
-}
-
-impl FromIterator<usize> for Bits {
-    fn from_iter<I: IntoIterator<Item = usize>>(numbers: I) -> Bits {
-        let mut bits = Bits::default();
-        numbers.into_iter().for_each(|number| bits.insert(number));
-        bits
     }
 }
 

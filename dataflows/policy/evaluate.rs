@@ -1,13 +1,16 @@
 //! Evaluation: what follows from a file or a row on a day.
 //!
-//! An [`Evaluator`] holds the registers of two machines, one for people and one for households, and scratch space; once it is
+//! An [`Evaluator`] holds the registers of machines for people and for households, and scratch space; once it is
 //! warm, only entitlements allocate. A person's programs run in stages: scalars, then one pass over the packed file that serves
-//! all folds of the stage. Every answer comes with a *horizon*, the first later date on which it may change by itself; a record
+//! all folds of the stage. What rests only on registers of which somebody has no record is the same for all such people of a day:
+//! it is worked out once, for a *blank* file, and of a person only the rest runs; a right whose conditions fail for a blank file
+//! is not asked about unless there is a record that may change that. Every answer comes with a *horizon*, the first later date on which it may change by itself; a record
 //! whose date is still to come, a term, a birthday, the end of a record's retention lower it.
 
-use super::concerns::{Bits, Concern, SumConcerns};
+use super::bits::Bits;
+use super::concerns::{Concern, SumConcerns};
 use super::file::{ABSENT, Brief, Record, Shape, briefs};
-use super::graph::{Code, FIELD_COUNT, FIELDS, FoldKind, Group, Input, Item, Plan, SLOTS, SUMS};
+use super::graph::{Code, FIELD_COUNT, FIELDS, FoldKind, Group, Input, Item, SLOTS, SUMS, Sequence, Stage};
 use super::program::{Bins, Clock, LIMIT, Op, Reg, Registers, is_unknown, reason_of, registers, run, unknown};
 use super::rights::{BenefitProgram, Machinery, Question, Trace};
 use super::{BUILT_IN_SLOTS, Claim, Composition, Contribution, Entitlement, FeedState, Judgement, Period, Policy, Row, Window, year_start};
@@ -67,6 +70,14 @@ pub(crate) struct Layout {
     pub retain_months: Option<i32>,
 }
 
+/// A condition of a right, of a person or of their household's claim, without which it is none.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    pub code: Code,
+    /// Registers whose records may change it.
+    pub shown_by: Bits,
+}
+
 /// What decides a category.
 #[derive(Clone, Debug)]
 pub(crate) struct CategoryProgram {
@@ -84,22 +95,31 @@ pub(crate) struct Programs {
     pub layouts: Vec<Layout>,
     pub windows: Vec<Window>,
     pub years: bool,
-    pub composition: Plan,
+    /// All that is computed of a person; below, the nodes that each question needs.
+    pub sequence: Sequence,
+    pub composition: Bits,
     /// exists, female, alive, minor, student, dependant, deprived.
     pub flags: [Option<Reg>; 7],
     /// Beside composition: one truth for each declared fault.
     pub faults: Vec<Reg>,
     /// Whether tied people know of the person, and what.
-    pub kin_known: Plan,
+    pub kin_known: Bits,
     pub kin_when: Option<Reg>,
-    pub kin: Plan,
+    pub kin: Bits,
     pub kin_fields: Vec<Reg>,
-    pub person_values: Plan,
-    pub contribution: Plan,
+    pub person_values: Bits,
+    /// For all slots.
+    pub filled: Bits,
+    /// By benefit.
+    pub needs: Vec<Bits>,
+    /// By benefit: conditions that a person fails who has no record of certain registers.
+    pub gates: Vec<Vec<Gate>>,
     /// Six roles, then the person's number.
     pub roles: Reg,
     pub person_indicators: (Reg, usize),
     pub slots: Vec<super::compile::Slot>,
+    /// By slot: the node that fills it; none of those that are built in.
+    pub slot_nodes: Vec<usize>,
     /// What decides a household's standing and rights; the second computes all its indicators too.
     pub judgement: Vec<Op>,
     pub judgement_with_values: Vec<Op>,
@@ -208,9 +228,13 @@ impl Loaded {
         Loaded { regs: registers(), environment: None, clock: Clock::new(Date::BEFORE_ALL) }
     }
 
+    fn is_of(&self, environment: &Environment) -> bool {
+        self.environment.as_ref().is_some_and(|known| Arc::ptr_eq(known, &environment.shared))
+    }
+
     fn load(&mut self, machine: &Machine, environment: &Environment) {
         self.clock = Clock::new(environment.today);
-        if self.environment.as_ref().is_some_and(|known| Arc::ptr_eq(known, &environment.shared)) {
+        if self.is_of(environment) {
             return;
         }
         for (reg, input) in &machine.inputs {
@@ -220,20 +244,55 @@ impl Loaded {
     }
 }
 
+/// A machine for people on one day.
+struct Person {
+    loaded: Loaded,
+    /// What the registers that nodes write hold for a blank file.
+    blank: Vec<i64>,
+    /// The first date on which that may change by itself.
+    horizon: i64,
+    /// By benefit: the conditions that fail for a blank file.
+    closed: Vec<Vec<usize>>,
+    /// Slots that are not zero for a blank file.
+    filled: Bits,
+    /// Nodes whose registers may hold something else now.
+    dirty: Bits,
+}
+
+/// Room to work in, used again and again.
+#[derive(Default)]
+struct Room {
+    /// The records of the file at hand that rules see, and of which registers there are some.
+    seen: Vec<Brief>,
+    present: Bits,
+    /// The nodes that these records show, and those that are never blank.
+    shown: Bits,
+    /// Where the fields of each record seen are among those that were unpacked; whether rules see it, once it is unpacked.
+    unpacked: Vec<Option<(u32, bool)>>,
+    fields: Vec<i64>,
+    /// The records of the file at hand that may found rights.
+    founding: Vec<Brief>,
+    /// Values met by folds that count different ones, by result register.
+    distinct: Vec<(Reg, i64)>,
+    /// The inputs of a claim.
+    inputs: Vec<i64>,
+    /// Nodes that are asked for, and those of them that must run now.
+    asked: Bits,
+    due: Bits,
+}
+
 /// Answers the questions that the rooms ask of a policy.
 pub struct Evaluator {
     policy: Arc<Policy>,
-    person: Loaded,
+    /// Of two days: people are often compared as of one with as of another.
+    people: [Person; 2],
+    /// Which of them was used last.
+    latest: usize,
     household: Loaded,
     kin: Vec<i64>,
-    /// The records of the file at hand that rules see.
-    seen: Vec<Brief>,
-    /// Values met by folds that count different ones, by result register.
-    distinct: Vec<(Reg, i64)>,
-    /// The records of the file at hand that may found rights.
-    founding: Vec<Brief>,
-    /// Room for the inputs of a claim.
-    inputs: Vec<i64>,
+    room: Room,
+    /// Nodes that the question at hand needs.
+    wanted: Bits,
     change: RowChange,
 }
 
@@ -254,13 +313,12 @@ impl Evaluator {
     pub fn new(policy: Arc<Policy>) -> Self {
         Evaluator {
             policy,
-            person: Loaded::new(),
+            people: [Person::new(), Person::new()],
+            latest: 0,
             household: Loaded::new(),
             kin: Vec::new(),
-            seen: Vec::new(),
-            distinct: Vec::new(),
-            founding: Vec::new(),
-            inputs: Vec::new(),
+            room: Room::default(),
+            wanted: Bits::default(),
             change: RowChange::default(),
         }
     }
@@ -335,20 +393,23 @@ impl Evaluator {
         if concern.faults.is_empty() && !concern.kin {
             return Some(Date::NEVER);
         }
-        let [same, differs] = &concern.look_plans;
-        let mut pass = self.pass(&policy, environment, person, files[1], Role::Outside);
-        pass.run(same);
+        let [before, now] = files;
+        let differs = &programs.sequence.rest_on[usize::from(register)];
+        let mut pass = self.pass(&policy, environment, person, now, Role::Outside);
+        pass.run_beside(&concern.looked, differs);
         if concern.kin && programs.kin_when.is_some_and(|when| pass.regs[usize::from(when)] == 1) {
             return None;
         }
-        let clock = pass.clock;
-        for (side, file) in files.into_iter().enumerate() {
-            (pass.file, pass.clock) = (file, clock);
-            pass.run(differs);
+        let mut tell = |pass: &mut Pass<'_>, side| {
+            pass.run_among(&concern.looked, differs);
             let found = concern.faults.iter().filter(|index| pass.regs[usize::from(programs.faults[usize::from(**index)])] == 1);
             found.for_each(|index| fault(side, *index));
-        }
-        Some(pass.clock.horizon())
+        };
+        tell(&mut pass, 1);
+        let horizon = pass.clock.horizon();
+        pass.turn_to(before);
+        tell(&mut pass, 0);
+        Some(horizon)
     }
 
     /// All indicators of a person; a value that is not known is carried in-band: see [`is_unknown`].
@@ -358,7 +419,7 @@ impl Evaluator {
         pass.run(&policy.programs.person_values);
         let horizon = pass.clock.horizon();
         let (first, count) = policy.programs.person_indicators;
-        (&self.person.regs[usize::from(first)..usize::from(first) + count], horizon)
+        (&self.people[self.latest].loaded.regs[usize::from(first)..usize::from(first) + count], horizon)
     }
 
     /// What a person adds to their household, and their own rights.
@@ -372,16 +433,22 @@ impl Evaluator {
     ) -> Date {
         let policy = self.policy.clone();
         let programs = &policy.programs;
+        let mut wanted = std::mem::take(&mut self.wanted);
+        wanted.copy(&programs.filled);
         let mut pass = self.pass(&policy, environment, person, file, place.role);
-        pass.run(&programs.contribution);
-        out.clear(policy.slots + policy.dwelling_slots);
+        pass.want(&programs.claims, &mut wanted);
+        pass.want(&programs.own_benefits, &mut wanted);
+        pass.run(&wanted);
+        out.clear();
         if place.role != Role::Outside {
-            out.values[0] = 1;
-            out.values[1] = if place.role == Role::Head { person as i64 } else { 0 };
+            out.values.push((0, 1));
+            out.values.extend((place.role == Role::Head).then_some((1, person as i64)));
         }
         let slots = BUILT_IN_SLOTS as u16..(policy.slots + policy.dwelling_slots) as u16;
         pass.give(person, place, slots, &programs.claims, &programs.own_benefits, out);
-        pass.clock.horizon()
+        let horizon = pass.clock.horizon();
+        self.wanted = wanted;
+        horizon
     }
 
     /// What of this may differ between two files in which only the records of one register do; the answer is the first date on
@@ -397,25 +464,39 @@ impl Evaluator {
     ) -> Date {
         let policy = self.policy.clone();
         let concern = &policy.programs.concerns[usize::from(register)];
-        let [same, differs] = &concern.plans;
-        let mut pass = self.pass(&policy, environment, person, files[1], place.role);
-        pass.run(same);
-        let clock = pass.clock;
-        for (file, out) in files.into_iter().zip(out) {
-            (pass.file, pass.clock) = (file, clock);
-            pass.run(differs);
-            out.clear(policy.slots + policy.dwelling_slots);
+        let differs = &policy.programs.sequence.rest_on[usize::from(register)];
+        let mut wanted = std::mem::take(&mut self.wanted);
+        wanted.copy(&concern.filled);
+        let mut pass = self.pass(&policy, environment, person, files[0], place.role);
+        // What is asked about one of both is asked about both.
+        pass.want(&concern.claims, &mut wanted);
+        pass.want(&concern.own_benefits, &mut wanted);
+        pass.turn_to(files[1]);
+        pass.want(&concern.claims, &mut wanted);
+        pass.want(&concern.own_benefits, &mut wanted);
+        pass.run_beside(&wanted, differs);
+        let give = |pass: &mut Pass<'_>, out: &mut Contribution| {
+            pass.run_among(&wanted, differs);
+            out.clear();
             pass.give(person, place, concern.slots.iter().copied(), &concern.claims, &concern.own_benefits, out);
-        }
-        pass.clock.horizon()
+        };
+        let [before, now] = out;
+        give(&mut pass, now);
+        let horizon = pass.clock.horizon();
+        pass.turn_to(files[0]);
+        give(&mut pass, before);
+        self.wanted = wanted;
+        horizon
     }
 
     /// The truth of every condition of the rights of a person and of their household. What rests on a dwelling is unknown of a right
     /// that the row knows no claim of, since the person's own conditions fail.
     pub fn trace(&mut self, environment: &Environment, person: PersonId, file: &[u8], role: Role, row: &Row) -> Vec<Trace> {
         let policy = self.policy.clone();
+        let mut wanted = Bits::default();
+        policy.programs.needs.iter().for_each(|needs| wanted.join(needs));
         let mut pass = self.pass(&policy, environment, person, file, role);
-        pass.run(&policy.programs.contribution);
+        pass.run(&wanted);
         let (mut traces, mut claims) = (pass.traces(), Vec::new());
         pass.claims(&policy.programs.claims, person, role, true, &mut claims);
         self.total(&policy, environment, row, &mut Judgement::default());
@@ -522,8 +603,13 @@ impl Evaluator {
     }
 
     fn pass<'a>(&'a mut self, policy: &'a Policy, environment: &'a Environment, person: PersonId, file: &'a [u8], role: Role) -> Pass<'a> {
-        self.person.load(&policy.programs.person, environment);
-        let regs = &mut self.person.regs;
+        if !self.people[self.latest].loaded.is_of(environment) {
+            self.latest = 1 - self.latest;
+        }
+        let machine = &mut self.people[self.latest];
+        if !machine.loaded.is_of(environment) {
+            machine.load(policy, environment, &mut self.room);
+        }
         let flags = [
             role != Role::Outside,
             role == Role::Head,
@@ -533,23 +619,50 @@ impl Evaluator {
             matches!(role, Role::Head | Role::Spouse | Role::Dependant),
         ];
         let first = usize::from(policy.programs.roles);
-        for (reg, flag) in regs[first..].iter_mut().zip(flags) {
+        for (reg, flag) in machine.loaded.regs[first..].iter_mut().zip(flags) {
             *reg = i64::from(flag);
         }
-        regs[first + 6] = person as i64;
-        Pass {
-            policy,
-            environment,
-            file,
-            regs,
-            clock: Clock::new(environment.today),
-            seen: &mut self.seen,
-            distinct: &mut self.distinct,
-            founding: &mut self.founding,
-            inputs: &mut self.inputs,
-            expiring: None,
-        }
+        machine.loaded.regs[first + 6] = person as i64;
+        let mut pass = machine.pass(policy, environment, &mut self.room);
+        pass.turn_to(file);
+        pass
     }
+}
+
+impl Person {
+    fn new() -> Self {
+        Person { loaded: Loaded::new(), blank: Vec::new(), horizon: 0, closed: Vec::new(), filled: Bits::default(), dirty: Bits::default() }
+    }
+
+    fn pass<'a>(&'a mut self, policy: &'a Policy, environment: &'a Environment, room: &'a mut Room) -> Pass<'a> {
+        let Person { loaded, blank, horizon, closed, filled, dirty } = self;
+        let mut clock = Clock::new(environment.today);
+        clock.wake(*horizon);
+        Pass { policy, environment, file: &[], regs: &mut loaded.regs, clock, blank, closed, filled, dirty, room, expiring: None }
+    }
+
+    /// Turns to another day: runs everything for a blank file.
+    fn load(&mut self, policy: &Policy, environment: &Environment, room: &mut Room) {
+        let programs = &policy.programs;
+        self.loaded.load(&programs.person, environment);
+        self.horizon = i64::from(Date::NEVER.0);
+        self.loaded.regs[usize::from(programs.roles)..][..7].fill(0);
+        let mut pass = self.pass(policy, environment, room);
+        pass.run_blank();
+        let closes = |gate: &Gate| pass.machinery().value(&gate.code) == 0;
+        let closed = closed_gates(&programs.gates, closes);
+        let slots = BUILT_IN_SLOTS..programs.slots.len();
+        let filled = slots.filter(|slot| pass.contribution(*slot) != Ok(0)).collect();
+        let horizon = pass.clock.horizon;
+        self.blank = programs.sequence.written.iter().map(|reg| self.loaded.regs[usize::from(*reg)]).collect();
+        (self.horizon, self.closed, self.filled) = (horizon, closed, filled);
+        self.dirty.clear();
+    }
+}
+
+/// By benefit, which of its conditions close it.
+fn closed_gates(gates: &[Vec<Gate>], mut closes: impl FnMut(&Gate) -> bool) -> Vec<Vec<usize>> {
+    gates.iter().map(|gates| (0..gates.len()).filter(|gate| closes(&gates[*gate])).collect()).collect()
 }
 
 /// The household's machine, with a row in it.
@@ -692,57 +805,123 @@ struct Pass<'a> {
     file: &'a [u8],
     regs: &'a mut Registers,
     clock: Clock,
-    seen: &'a mut Vec<Brief>,
-    distinct: &'a mut Vec<(Reg, i64)>,
-    founding: &'a mut Vec<Brief>,
-    inputs: &'a mut Vec<i64>,
+    blank: &'a [i64],
+    closed: &'a [Vec<usize>],
+    filled: &'a Bits,
+    dirty: &'a mut Bits,
+    room: &'a mut Room,
     /// The months for which the records at hand are retained, and the least period among them.
     expiring: Option<(i32, i64)>,
 }
 
 impl<'a> Pass<'a> {
-    fn run(&mut self, plan: &Plan) {
-        self.look(plan);
-        let bins = &self.policy.programs.person.bins;
-        for stage in &plan.stages {
-            run(&stage.scalars, self.regs, bins, &mut self.clock);
-            if stage.starts.is_empty() {
-                continue;
+    /// Takes up a file. A record that rules will see later lowers the horizon.
+    fn turn_to(&mut self, file: &'a [u8]) {
+        let (policy, sequence) = (self.policy, &self.policy.programs.sequence);
+        self.file = file;
+        self.room.seen.clear();
+        self.room.founding.clear();
+        self.room.present.clear();
+        for record in briefs(file) {
+            let register = usize::from(record.register);
+            if policy.programs.founding[register] {
+                self.room.founding.push(record);
             }
-            self.distinct.clear();
+            let relied_on = self.environment.shared.doubts[register] == 0 || sequence.silent[register];
+            if sequence.registers[register] && relied_on && self.effective(&record) {
+                self.room.seen.push(record);
+                self.room.present.insert(register);
+            }
+        }
+        self.room.fields.clear();
+        self.room.unpacked.clear();
+        self.room.unpacked.resize(self.room.seen.len(), None);
+        let Room { present, shown, .. } = &mut *self.room;
+        shown.copy(&sequence.personal);
+        present.each(present, true, |register| shown.join(&sequence.shown_by[register]));
+    }
+
+    /// Whether the person may have (or claim) a right: whether no condition fails for a blank file that the same registers show.
+    fn is_open(&self, benefit: u16) -> bool {
+        let (gates, closed) = (&self.policy.programs.gates[usize::from(benefit)], &self.closed[usize::from(benefit)]);
+        closed.iter().all(|gate| gates[*gate].shown_by.meets(&self.room.present))
+    }
+
+    /// Adds what those of these rights need that the person may have.
+    fn want(&self, benefits: &[u16], wanted: &mut Bits) {
+        let open = benefits.iter().filter(|benefit| self.is_open(**benefit));
+        open.for_each(|benefit| wanted.join(&self.policy.programs.needs[usize::from(*benefit)]));
+    }
+
+    /// Runs the nodes wanted of which it is true that others have them.
+    fn run_among(&mut self, wanted: &Bits, others: &Bits) {
+        self.run_if(wanted, |due| due.meet(others));
+    }
+
+    /// Runs the nodes wanted of which it is not.
+    fn run_beside(&mut self, wanted: &Bits, others: &Bits) {
+        self.run_if(wanted, |due| due.remove(others));
+    }
+
+    fn run(&mut self, wanted: &Bits) {
+        self.run_if(wanted, |_| {});
+    }
+
+    /// Runs all nodes for a file of nothing.
+    fn run_blank(&mut self) {
+        let programs = &self.policy.programs;
+        for stage in &programs.sequence.stages {
+            stage.scalars.each(&stage.scalars, true, |node| {
+                run(programs.sequence.program(node), self.regs, &programs.person.bins, &mut self.clock);
+            });
             for (reg, kind, register) in &stage.starts {
                 let doubt = self.environment.shared.doubts[usize::from(*register)];
                 self.regs[usize::from(*reg)] = if doubt == 0 || *kind == FoldKind::Held { kind.start() } else { doubt };
             }
-            for index in 0..self.seen.len() {
-                let record = self.seen[index];
-                let groups = &stage.groups[usize::from(record.register)];
-                if !groups.is_empty() && self.unpack(&record) {
-                    let doubted = self.environment.shared.doubts[usize::from(record.register)] != 0;
-                    let counted = groups.iter().fold(false, |counted, group| self.fold(group, doubted) | counted);
-                    if counted {
-                        self.expires(&record);
-                    }
-                }
-            }
-            self.wake_when_expired();
         }
     }
 
-    /// Looks for the records that a plan's folds see; one that they will see later lowers the horizon.
-    fn look(&mut self, plan: &Plan) {
-        self.seen.clear();
-        self.founding.clear();
-        for record in briefs(self.file) {
-            let register = usize::from(record.register);
-            if self.policy.programs.founding[register] {
-                self.founding.push(record);
+    /// Runs those nodes wanted that are left over and not as for a blank file.
+    fn run_if(&mut self, wanted: &Bits, leave: impl FnOnce(&mut Bits)) {
+        let programs = &self.policy.programs;
+        let sequence = &programs.sequence;
+        let (mut asked, mut due) = (std::mem::take(&mut self.room.asked), std::mem::take(&mut self.room.due));
+        asked.copy(wanted);
+        leave(&mut asked);
+        due.copy(&asked);
+        due.meet(&self.room.shown);
+        let (blank, regs) = (self.blank, &mut *self.regs);
+        self.dirty.each(&asked, true, |node| {
+            if !(due.contains(node) && sequence.scalars.contains(node)) {
+                sequence.written_by(node).for_each(|at| regs[usize::from(sequence.written[at])] = blank[at]);
             }
-            let relied_on = self.environment.shared.doubts[register] == 0 || plan.silent[register];
-            if plan.registers[register] && relied_on && self.effective(&record) {
-                self.seen.push(record);
+        });
+        self.dirty.join(&due);
+        for stage in &sequence.stages {
+            due.each(&stage.scalars, true, |node| run(sequence.program(node), self.regs, &programs.person.bins, &mut self.clock));
+            if !stage.starts.is_empty() {
+                self.run_folds(stage, &due);
             }
         }
+        (self.room.asked, self.room.due) = (asked, due);
+    }
+
+    /// Has one pass over the file serve the folds of a stage that are due.
+    fn run_folds(&mut self, stage: &Stage, due: &Bits) {
+        self.room.distinct.clear();
+        for index in 0..self.room.seen.len() {
+            let record = self.room.seen[index];
+            let groups = &stage.groups[usize::from(record.register)];
+            if groups.iter().any(|group| group.is_due(due)) && self.lay_out(index, &record) {
+                let doubted = self.environment.shared.doubts[usize::from(record.register)] != 0;
+                let due_groups = groups.iter().filter(|group| group.is_due(due));
+                let counted = due_groups.fold(false, |counted, group| self.fold(group, doubted, due) | counted);
+                if counted {
+                    self.expires(&record);
+                }
+            }
+        }
+        self.wake_when_expired();
     }
 
     fn effective(&mut self, record: &Brief) -> bool {
@@ -754,6 +933,19 @@ impl<'a> Pass<'a> {
             return false;
         }
         !record.deleted()
+    }
+
+    /// Puts the fields of a record seen where programs read them; false if its retention has ended. Stages share one unpacking.
+    fn lay_out(&mut self, index: usize, record: &Brief) -> bool {
+        let count = self.policy.programs.layouts[usize::from(record.register)].shape.fields();
+        if let Some((from, is_kept)) = self.room.unpacked[index] {
+            self.regs[usize::from(FIELDS)..][..count].copy_from_slice(&self.room.fields[from as usize..][..count]);
+            return is_kept;
+        }
+        let (is_kept, from) = (self.unpack(record), self.room.fields.len() as u32);
+        self.room.fields.extend_from_slice(&self.regs[usize::from(FIELDS)..][..count]);
+        self.room.unpacked[index] = Some((from, is_kept));
+        is_kept
     }
 
     /// Unpacks a record, unless its retention has ended.
@@ -794,7 +986,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Adds the record at hand to the folds of a group; whether it passed. Of a doubted register only some folds take it.
-    fn fold(&mut self, group: &Group, doubted: bool) -> bool {
+    fn fold(&mut self, group: &Group, doubted: bool, due: &Bits) -> bool {
         let bins = &self.policy.programs.person.bins;
         let passes = match &group.filter {
             Some(filter) => {
@@ -806,7 +998,7 @@ impl<'a> Pass<'a> {
         if passes == 0 {
             return false;
         }
-        for item in group.items.iter().filter(|item| !doubted || item.kind == FoldKind::Held) {
+        for item in group.items.iter().filter(|item| due.contains(item.node) && (!doubted || item.kind == FoldKind::Held)) {
             let before = self.regs[usize::from(item.result)];
             self.regs[usize::from(item.result)] = match item.kind {
                 FoldKind::Exists | FoldKind::Held if passes == 1 => 1,
@@ -837,9 +1029,9 @@ impl<'a> Pass<'a> {
             FoldKind::Min if before != ABSENT => before.min(value),
             FoldKind::Max if before != ABSENT => before.max(value),
             FoldKind::Min | FoldKind::Max => value,
-            FoldKind::Distinct if self.distinct.contains(&(item.result, value)) => before,
+            FoldKind::Distinct if self.room.distinct.contains(&(item.result, value)) => before,
             FoldKind::Distinct => {
-                self.distinct.push((item.result, value));
+                self.room.distinct.push((item.result, value));
                 before + 1
             }
             FoldKind::Count | FoldKind::Sum | FoldKind::Exists | FoldKind::Held | FoldKind::All => {
@@ -867,21 +1059,30 @@ impl<'a> Pass<'a> {
         out.entitlements.sort();
     }
 
-    /// Fills slots of a member.
+    /// Fills slots of a member, in their order, after the nodes that they need have run: those that are zero for a blank file stay so
+    /// where nothing has run.
     fn fill(&self, slots: impl Iterator<Item = u16>, out: &mut Contribution) {
+        let programs = &self.policy.programs;
         for index in slots {
-            let slot = &self.policy.programs.slots[usize::from(index)];
-            let value = self.regs[usize::from(slot.source)];
-            out.values[usize::from(index)] = match slot.class {
-                _ if is_unknown(value) => {
-                    if slot.class.is_none_or(|(class, _)| class == 0) {
-                        out.unknown.push((index, reason_of(value)));
-                    }
-                    0
-                }
-                None => value,
-                Some((class, count)) => i64::from(value.min(i64::from(count) - 1) == i64::from(class)),
-            };
+            let at = usize::from(index);
+            if !self.filled.contains(at) && !self.room.due.contains(programs.slot_nodes[at]) {
+                continue;
+            }
+            match self.contribution(at) {
+                Ok(0) => {}
+                Ok(value) => out.values.push((index, value)),
+                Err(reason) => out.unknown.extend(reason.map(|reason| (index, reason))),
+            }
+        }
+    }
+
+    /// What a slot gains by a member; or why that is unknown, if it is this slot that says so.
+    fn contribution(&self, slot: usize) -> Result<i64, Option<u16>> {
+        let slot = &self.policy.programs.slots[slot];
+        match (self.regs[usize::from(slot.source)], slot.class) {
+            (value, class) if is_unknown(value) => Err(class.is_none_or(|(class, _)| class == 0).then(|| reason_of(value))),
+            (value, None) => Ok(value),
+            (value, Some((class, count))) => Ok(i64::from(value.min(i64::from(count) - 1) == i64::from(class))),
         }
     }
 
@@ -889,6 +1090,9 @@ impl<'a> Pass<'a> {
     fn rights(&mut self, benefits: &[u16], mut give: impl FnMut(Entitlement)) {
         let policy = self.policy;
         for index in benefits {
+            if !self.is_open(*index) {
+                continue;
+            }
             self.grounds(*index, |pass, doubt, ground| {
                 let environment = pass.environment;
                 let right = Question::new(policy, *index, doubt).decide(ground, &mut pass.machinery(), environment);
@@ -901,11 +1105,14 @@ impl<'a> Pass<'a> {
     fn claims(&mut self, benefits: &[u16], person: PersonId, role: Role, all: bool, out: &mut Vec<Claim>) {
         let policy = self.policy;
         for &benefit in benefits {
+            if !all && !self.is_open(benefit) {
+                continue;
+            }
             let program = &policy.programs.benefits[usize::from(benefit)];
             self.grounds(benefit, |pass, doubt, ground| {
-                let mut room = std::mem::take(pass.inputs);
+                let mut room = std::mem::take(&mut pass.room.inputs);
                 let inputs = pass.machinery().claim(program, all || policy.benefits[usize::from(benefit)].answers, &mut room);
-                *pass.inputs = room;
+                pass.room.inputs = room;
                 if let Some(inputs) = inputs {
                     out.push(Claim { benefit, person, role, ground: ground(), doubt, inputs });
                 }
@@ -935,8 +1142,8 @@ impl<'a> Pass<'a> {
             return ask(self, 0, &|| Ground::Constant);
         };
         let doubt = self.environment.shared.doubts[usize::from(register)];
-        for index in 0..self.founding.len() {
-            let record = self.founding[index];
+        for index in 0..self.room.founding.len() {
+            let record = self.room.founding[index];
             if record.register == register && self.founds(&record, doubt) {
                 ask(self, doubt, &|| ground(policy, file, &record));
             }

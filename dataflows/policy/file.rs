@@ -158,6 +158,11 @@ impl NewRecord<'_> {
 }
 
 impl Shape {
+    /// How many fields there are.
+    pub fn fields(self) -> usize {
+        self.fields
+    }
+
     /// What a field's value is counted from.
     fn base(self, field: usize, event_date: Option<Date>) -> i64 {
         let days = i64::from(event_date.unwrap_or(EPOCH).0);

@@ -1,11 +1,14 @@
-//! What a machine computes, as nodes that depend on each other, and plans: what of it must run, in which order.
+//! What a machine computes, as nodes that depend on each other, and in which order they run.
 //!
-//! A node is a *scalar* (a program) or a *fold* (a list of records condensed to one number). A plan has stages: the scalars of
-//! a stage run first, then one pass over the person's file serves all of its folds.
+//! A node is a *scalar* (a program) or a *fold* (a list of records condensed to one number). All of them have a [`Sequence`] of
+//! stages: the scalars of a stage run first, then one pass over the person's file serves all of its folds. Which of them run is a
+//! set of nodes, for whoever asks.
 
+use super::bits::Bits;
 use super::file::{ABSENT, FIELDS_MAX};
 use super::program::{Bins, Op, Reg};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// Registers that live only while one program runs.
 const TEMPORARIES: Reg = 2048;
@@ -96,6 +99,8 @@ pub struct Node {
     dependencies: BTreeSet<usize>,
     /// What it rests on, through whatever it needs: a person's value on the records of registers, a household's on slots.
     sources: BTreeSet<u16>,
+    /// Registers of which a person must have records for it not to be blank.
+    shown_by: BTreeSet<u16>,
     stage: usize,
     work: Work,
     /// It rests on the person's role.
@@ -273,21 +278,13 @@ impl Graph {
             }
             Work::Fold(fold) => BTreeSet::from([fold.register]),
         };
+        let shown_by = match &work {
+            Work::Scalar(_) => needed().flat_map(|node| &node.shown_by).copied().collect(),
+            Work::Fold(fold) => BTreeSet::from([fold.register]),
+        };
         let sources = needed().flat_map(|node| &node.sources).copied().chain(own).collect();
-        self.nodes.push(Node { dependencies, sources, stage, work, roles, kin });
+        self.nodes.push(Node { dependencies, sources, shown_by, stage, work, roles, kin });
         self.nodes.len() - 1
-    }
-
-    /// What must run for these nodes.
-    pub fn plan(&self, roots: &BTreeSet<usize>, registers: usize) -> Plan {
-        self.plan_of(&self.needed(roots), registers)
-    }
-
-    /// What must run for these nodes where only what rests on one source may have changed: first what is as it was, then what
-    /// may differ.
-    pub fn split(&self, roots: &BTreeSet<usize>, source: u16, registers: usize) -> [Plan; 2] {
-        let (differs, same) = self.needed(roots).into_iter().partition(|node| self.rests_on(*node, source));
-        [self.plan_of(&same, registers), self.plan_of(&differs, registers)]
     }
 
     /// Whether a node rests on the records of a register, or on a slot.
@@ -321,34 +318,121 @@ impl Graph {
         self.nodes.iter().map(program).collect()
     }
 
-    fn plan_of(&self, needed: &BTreeSet<usize>, registers: usize) -> Plan {
-        let mut stages = Vec::new();
-        for node in needed.iter().map(|index| &self.nodes[*index]) {
-            if stages.len() <= node.stage {
-                stages.resize_with(node.stage + 1, || Stage::new(registers));
+    /// One program for these nodes and all that they need, where none is a fold.
+    pub fn program(&self, roots: &BTreeSet<usize>) -> Vec<Op> {
+        let scalars = self.scalars();
+        self.needed(roots).into_iter().flat_map(|node| scalars[node].iter().copied()).collect()
+    }
+
+    /// All nodes, for a person's file: so many registers of records, and the roles (with the person's number) in these.
+    pub fn sequence(&self, registers: usize, roles: Range<Reg>) -> Sequence {
+        let by_register = |holds: &dyn Fn(&Node, u16) -> bool| -> Vec<Bits> {
+            let of = |register| (0..self.nodes.len()).filter(|node| holds(&self.nodes[*node], register)).collect();
+            (0..registers as u16).map(of).collect()
+        };
+        let mut sequence = Sequence {
+            rest_on: by_register(&|node, register| node.sources.contains(&register)),
+            shown_by: by_register(&|node, register| node.shown_by.contains(&register)),
+            ..Sequence::default()
+        };
+        for (index, node) in self.nodes.iter().enumerate() {
+            if sequence.stages.len() <= node.stage {
+                sequence.stages.resize_with(node.stage + 1, || Stage::new(registers));
             }
-            stages[node.stage].add(&node.work);
+            sequence.add(index, node, &roles);
         }
+        let stages = &sequence.stages;
         let uses = |register: usize| stages.iter().any(|stage: &Stage| !stage.groups[register].is_empty());
         let holds = |register: usize| stages.iter().any(|stage: &Stage| stage.groups[register].iter().any(Group::holds));
-        Plan { registers: (0..registers).map(uses).collect(), silent: (0..registers).map(holds).collect(), stages }
+        (sequence.registers, sequence.silent) = ((0..registers).map(uses).collect(), (0..registers).map(holds).collect());
+        sequence
     }
 }
 
-/// What runs, in order.
+/// All nodes of a person's machine, as they run.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub struct Sequence {
+    pub stages: Vec<Stage>,
+    ops: Vec<Op>,
+    /// By node: its operations, none of a fold.
+    programs: Vec<Range<usize>>,
+    /// The lasting registers that nodes write, and which of them by node.
+    pub written: Vec<Reg>,
+    written_by: Vec<Range<usize>>,
     /// Whose records are looked at.
     pub registers: Vec<bool>,
     /// Whose records are looked at even if the register cannot be relied on.
     pub silent: Vec<bool>,
-    pub stages: Vec<Stage>,
+    /// By register: the nodes that rest on its records.
+    pub rest_on: Vec<Bits>,
+    /// By register: the nodes that may not be blank where there are records of it.
+    pub shown_by: Vec<Bits>,
+    /// Nodes that rest on the person's role or number, whatever records there are.
+    pub personal: Bits,
+    pub scalars: Bits,
+}
+
+impl Sequence {
+    fn add(&mut self, index: usize, node: &Node, roles: &Range<Reg>) {
+        let (from, stage) = (self.ops.len(), &mut self.stages[node.stage]);
+        let mut written = BTreeSet::new();
+        match &node.work {
+            Work::Scalar(ops) => {
+                stage.scalars.insert(index);
+                self.scalars.insert(index);
+                self.ops.extend(ops);
+                let mut personal = node.dependencies.iter().any(|needed| self.personal.contains(*needed));
+                for op in ops {
+                    op.reads(|reg| personal |= roles.contains(&reg));
+                    written.extend(op.target().into_iter().flat_map(|(reg, width)| reg..reg + width).filter(|reg| *reg >= LASTING));
+                }
+                if personal {
+                    self.personal.insert(index);
+                }
+            }
+            Work::Fold(fold) => {
+                stage.add(index, fold);
+                written.insert(fold.result);
+            }
+        }
+        self.programs.push(from..self.ops.len());
+        self.written_by.push(self.written.len()..self.written.len() + written.len());
+        self.written.extend(written);
+    }
+
+    /// The operations of a scalar.
+    #[inline]
+    pub fn program(&self, node: usize) -> &[Op] {
+        &self.ops[self.programs[node].clone()]
+    }
+
+    /// Positions in `written` of the registers that a node writes.
+    #[inline]
+    pub fn written_by(&self, node: usize) -> Range<usize> {
+        self.written_by[node].clone()
+    }
+
+    /// The registers of which a person must have records for a program that runs after all nodes not to be blank; `None` if it rests
+    /// on more than that.
+    pub fn shows(&self, code: &Code, roles: &Range<Reg>) -> Option<Bits> {
+        let own = FIELDS..FIELDS + FIELD_COUNT as Reg;
+        let mut shown = Bits::default();
+        for reg in code.reads().into_iter().filter(|reg| *reg >= TEMPORARIES) {
+            let node = (0..self.written_by.len()).find(|node| self.written[self.written_by[*node].clone()].contains(&reg));
+            if roles.contains(&reg) || own.contains(&reg) || node.is_some_and(|node| self.personal.contains(node)) {
+                return None;
+            }
+            let shows = |register: &usize| node.is_some_and(|node| self.shown_by[*register].contains(node));
+            (0..self.shown_by.len()).filter(shows).for_each(|register| shown.insert(register));
+        }
+        Some(shown)
+    }
 }
 
 /// Scalars, then folds over one pass of the file.
 #[derive(Clone, Debug)]
 pub struct Stage {
-    pub scalars: Vec<Op>,
+    pub scalars: Bits,
     /// By register: the folds over its records, by filter.
     pub groups: Vec<Vec<Group>>,
     /// Where each fold's result is, what kind it is, and the register it rests on.
@@ -366,12 +450,19 @@ pub struct Group {
 /// What one fold does with a record that passes.
 #[derive(Clone, Debug)]
 pub struct Item {
+    pub node: usize,
     pub kind: FoldKind,
     pub map: Option<Code>,
     pub result: Reg,
 }
 
 impl Group {
+    /// Whether some of its folds must run.
+    #[inline]
+    pub fn is_due(&self, due: &Bits) -> bool {
+        self.items.iter().any(|item| due.contains(item.node))
+    }
+
     fn holds(&self) -> bool {
         self.items.iter().any(|item| item.kind == FoldKind::Held)
     }
@@ -379,21 +470,16 @@ impl Group {
 
 impl Stage {
     fn new(registers: usize) -> Self {
-        Stage { scalars: Vec::new(), groups: vec![Vec::new(); registers], starts: Vec::new() }
+        Stage { scalars: Bits::default(), groups: vec![Vec::new(); registers], starts: Vec::new() }
     }
 
-    fn add(&mut self, work: &Work) {
-        match work {
-            Work::Scalar(ops) => self.scalars.extend(ops),
-            Work::Fold(fold) => {
-                self.starts.push((fold.result, fold.kind, fold.register));
-                let item = Item { kind: fold.kind, map: fold.map.clone(), result: fold.result };
-                let groups = &mut self.groups[usize::from(fold.register)];
-                match groups.iter_mut().find(|group| group.key == fold.filter_key) {
-                    Some(group) => group.items.push(item),
-                    None => groups.push(Group { key: fold.filter_key.clone(), filter: fold.filter.clone(), items: vec![item] }),
-                }
-            }
+    fn add(&mut self, node: usize, fold: &Fold) {
+        self.starts.push((fold.result, fold.kind, fold.register));
+        let item = Item { node, kind: fold.kind, map: fold.map.clone(), result: fold.result };
+        let groups = &mut self.groups[usize::from(fold.register)];
+        match groups.iter_mut().find(|group| group.key == fold.filter_key) {
+            Some(group) => group.items.push(item),
+            None => groups.push(Group { key: fold.filter_key.clone(), filter: fold.filter.clone(), items: vec![item] }),
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod benefits;
 mod bins;
+mod bits;
 mod builder;
 mod compile;
 mod concerns;
@@ -188,7 +189,7 @@ impl Register {
             if record.deleted() {
                 return self.packing.read_key(&record.key(&self.packing), position);
             }
-            record.unpack(&self.packing, fields);
+            record.unpack(&self.packing, &mut fields[..=position]);
             Some(fields[position]).filter(|&period| period != file::ABSENT)
         };
         self.period.and_then(period).map(|period| Date(period as i32)).or(record.event_date())
@@ -232,8 +233,9 @@ pub struct DeclaredFault {
 /// What one member adds to the sums of their household.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contribution {
-    /// One number per slot of the household ([`Policy::slots`]), then one per slot of the dwelling; zero where it is unknown.
-    pub values: Vec<i64>,
+    /// Numbers by slot of the household ([`Policy::slots`]), then by slot of the dwelling, in the order of slots; those that are zero
+    /// or unknown are left out.
+    pub values: Vec<(u16, i64)>,
     /// Slots that are unknown for this member, with the reason: see [`reason`](Policy::reason).
     pub unknown: Vec<(u16, u16)>,
     /// Rights that read the household's values too.
@@ -243,10 +245,9 @@ pub struct Contribution {
 }
 
 impl Contribution {
-    /// Forgets everything; there are so many slots.
-    pub fn clear(&mut self, slots: usize) {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
         self.values.clear();
-        self.values.resize(slots, 0);
         self.unknown.clear();
         self.claims.clear();
         self.entitlements.clear();

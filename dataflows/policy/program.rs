@@ -156,6 +156,47 @@ impl Op {
 }
 
 impl Op {
+    /// The first register that this operation writes, and how many.
+    pub fn target(self) -> Option<(Reg, Reg)> {
+        match self {
+            Op::Skip(_) | Op::SkipIfFalse(..) | Op::SkipIfTrue(..) => None,
+            Op::Fraction(to, _) | Op::FNeg(to, _) | Op::FMove(to, _) => Some((to, 2)),
+            Op::FAdd(to, ..) | Op::FSub(to, ..) | Op::FMul(to, ..) | Op::FDiv(to, ..) | Op::FMin(to, ..) | Op::FMax(to, ..) => {
+                Some((to, 2))
+            }
+            Op::Move(to, _) | Op::Has(to, _) | Op::Absent(to, _) | Op::Neg(to, _) | Op::Not(to, _) => Some((to, 1)),
+            Op::Bins(to, ..) | Op::SkipIfUnknown(to, ..) | Op::MaxClass(to, ..) | Op::MinClass(to, ..) | Op::Round(to, ..) => Some((to, 1)),
+            Op::Age(to, _) | Op::AgeMonths(to, _) | Op::Past(to, _) | Op::Year(to, _) | Op::Within(to, ..) => Some((to, 1)),
+            Op::Default(to, ..)
+            | Op::Add(to, ..)
+            | Op::Sub(to, ..)
+            | Op::Mul(to, ..)
+            | Op::Rem(to, ..)
+            | Op::Min(to, ..)
+            | Op::Max(to, ..)
+            | Op::Eq(to, ..)
+            | Op::Ne(to, ..)
+            | Op::Lt(to, ..)
+            | Op::Le(to, ..)
+            | Op::Gt(to, ..)
+            | Op::Ge(to, ..)
+            | Op::And(to, ..)
+            | Op::Or(to, ..)
+            | Op::In(to, ..)
+            | Op::AddIf(to, ..)
+            | Op::Reached(to, ..)
+            | Op::Active(to, ..)
+            | Op::AddDays(to, ..)
+            | Op::AddMonths(to, ..)
+            | Op::FEq(to, ..)
+            | Op::FNe(to, ..)
+            | Op::FLt(to, ..)
+            | Op::FLe(to, ..)
+            | Op::FGt(to, ..)
+            | Op::FGe(to, ..) => Some((to, 1)),
+        }
+    }
+
     /// Calls `read` with every register that this operation reads, those of windows, fractions and classes included.
     pub fn reads(self, mut read: impl FnMut(Reg)) {
         match self {

@@ -5,10 +5,12 @@
 //! like a sum, and decided with the row. Which of somebody's rights rule out others is decided last, when all are known.
 
 use super::evaluate::{Environment, calendar};
+use super::file::{read_varint, unzigzag, write_varint, zigzag};
 use super::graph::{Code, DWELLING_SLOTS, DWELLING_SUMS};
-use super::program::{Bins, Clock, Op, Reg, Registers, is_unknown, run, unknown};
+use super::program::{Bins, Clock, Op, Reg, Registers, is_unknown, reason_of, run, unknown};
 use super::{Benefit, BenefitKind, Claim, Entitlement, Period, Policy};
-use crate::model::{Date, Decision, Ground, Outcome};
+use crate::model::{Date, Decision, Ground, Outcome, Role};
+use crate::operators::Packed;
 use serde::{Deserialize, Serialize};
 
 /// How a right is decided.
@@ -80,7 +82,8 @@ impl Machinery<'_> {
         run(ops, self.regs, self.bins, self.clock);
     }
 
-    fn value(&mut self, code: &Code) -> i64 {
+    /// What a program answers.
+    pub fn value(&mut self, code: &Code) -> i64 {
         self.run(&code.ops);
         self.regs[usize::from(code.result)]
     }
@@ -223,6 +226,59 @@ pub struct Right {
     pub decision: Decision,
     /// By an assignment in force, or by an application that must be answered.
     pub held: bool,
+}
+
+impl Packed for Claim {
+    fn pack(&self, out: &mut Vec<u8>) {
+        write_varint(out, u64::from(self.benefit));
+        write_varint(out, self.person);
+        out.push(self.role as u8);
+        match &self.ground {
+            Ground::Constant => write_varint(out, 0),
+            Ground::Record(register, key) => {
+                write_varint(out, u64::from(*register) + 1);
+                write_varint(out, key.len() as u64);
+                out.extend_from_slice(key.as_bytes());
+            }
+        }
+        write_varint(out, if is_unknown(self.doubt) { u64::from(reason_of(self.doubt)) + 1 } else { 0 });
+        write_varint(out, self.inputs.len() as u64);
+        self.inputs.iter().for_each(|input| write_varint(out, zigzag(*input)));
+    }
+
+    fn unpack(bytes: &[u8], at: &mut usize) -> Self {
+        let (benefit, person) = (read_varint(bytes, at) as u16, read_varint(bytes, at));
+        let role = Role::ALL[usize::from(bytes[*at])];
+        *at += 1;
+        let ground = match read_varint(bytes, at) {
+            0 => Ground::Constant,
+            register => {
+                let length = read_varint(bytes, at) as usize;
+                let key = std::str::from_utf8(&bytes[*at..][..length]).expect("it was packed from text");
+                *at += length;
+                Ground::Record((register - 1) as u16, key.into())
+            }
+        };
+        let doubt = match read_varint(bytes, at) {
+            0 => 0,
+            reason => unknown((reason - 1) as u16),
+        };
+        let inputs = (0..read_varint(bytes, at)).map(|_| unzigzag(read_varint(bytes, at))).collect();
+        Claim { benefit, person, role, ground, doubt, inputs }
+    }
+}
+
+impl Packed for Right {
+    fn pack(&self, out: &mut Vec<u8>) {
+        bincode::serialize_into(out, self).expect("a vector takes all there is");
+    }
+
+    fn unpack(bytes: &[u8], at: &mut usize) -> Self {
+        let mut rest = &bytes[*at..];
+        let right = bincode::deserialize_from(&mut rest).expect("it was packed");
+        *at = bytes.len() - rest.len();
+        right
+    }
 }
 
 impl Policy {

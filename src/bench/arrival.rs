@@ -1,7 +1,7 @@
 //! From the scheduled arrival of a record to its acknowledgement and to the ledger, through the whole pipeline; what the disk alone makes of the
 //! same arrivals; and how long a start takes that tells the journal again.
 
-use super::{UPDATES_PER_PERSON_DAY, made_of_population, poisson, rss_bytes};
+use super::{UPDATES_PER_PERSON_DAY, fresh_folder, made_of_population, poisson, rss_bytes};
 use crate::commands::feeds::parse_date;
 use crate::commands::{Failure, load_package};
 use crate::intake::{Intake, Schema};
@@ -58,12 +58,8 @@ const FOR_EVER: Duration = Duration::from_secs(600);
 
 pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { policy, persons, seed, rate, seconds, snapshot_seconds, data, start } = arguments;
-    let begin = |package: &Package| begin(package, data, Duration::from_secs(*snapshot_seconds));
-    if data.exists() {
-        return Err(Failure::usage(format!("--data {}: is there already", data.display())));
-    }
-    let problem = |error: std::io::Error| Failure::failed(format!("{}: {error}", data.display()));
-    fs::create_dir_all(data).map_err(problem)?;
+    let setup = || Setup { snapshot_every: Duration::from_secs(*snapshot_seconds), ..Setup::quiet(data) };
+    let problem = fresh_folder(data)?;
     let package = load_package(policy)?;
     let policy = &package.policy;
     let mut calm = Disk::default();
@@ -73,13 +69,8 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     let records = life(policy, &country, *persons, wanted);
 
     let loaded = Instant::now();
-    let pipeline = begin(&package)?;
-    let mut last = None;
-    for part in population(policy, country).flatten() {
-        last = Some(pipeline.scribe.send(part).map_err(|reason| Failure::failed(reason.to_string()))?);
-    }
-    let epoch = last.map_or(Ok(0), |answer| answer.wait().map(|answer| answer.epoch));
-    pipeline.progress.wait_for(epoch.map_err(|reason| Failure::failed(reason.to_string()))?, FOR_EVER);
+    let pipeline = begin(&package, setup())?;
+    enter(&pipeline, policy, country)?;
     let load_seconds = loaded.elapsed().as_secs_f64();
     let micros = |histogram: &Histogram<u64>, quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1000.0;
     let quantiles = |histogram: &Histogram<u64>| json!({ "p50_us": micros(histogram, 0.5), "p99_us": micros(histogram, 0.99), "max_us": micros(histogram, 1.0) });
@@ -112,7 +103,7 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     let newest = Snapshots::open(&snapshots_folder, 1).and_then(|snapshots| snapshots.newest()?.first().map_or(Ok(0), Snapshot::bytes));
     let snapshot_bytes = newest.map_err(problem)?;
     let started = Instant::now();
-    let pipeline = begin(&package)?;
+    let pipeline = begin(&package, setup())?;
     let recall_seconds = started.elapsed().as_secs_f64();
     pipeline.stop();
     fs::remove_dir_all(&snapshots_folder).map_err(problem)?;
@@ -120,7 +111,7 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
         fs::read_dir(data.join("journal")).map_err(problem)?.flatten().filter_map(|file| Some(file.metadata().ok()?.len())).sum();
     let ledger_bytes = fs::metadata(data.join("ledger.db")).map_err(problem)?.len();
     let started = Instant::now();
-    let pipeline = begin(&package)?;
+    let pipeline = begin(&package, setup())?;
     let start_seconds = started.elapsed().as_secs_f64();
     pipeline.stop();
     fs::remove_dir_all(data).map_err(problem)?;
@@ -134,9 +125,20 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn begin(package: &Package, data: &Path, snapshot_every: Duration) -> Result<Pipeline, Failure> {
-    let setup = Setup { snapshot_every, ..Setup::quiet(data) };
+pub fn begin(package: &Package, setup: Setup) -> Result<Pipeline, Failure> {
     Pipeline::start(Some(package.clone()), setup).map_err(|failure| Failure::failed(failure.to_string()))
+}
+
+/// Has a pipeline take in a whole country, and waits until all of it is in the ledger.
+pub fn enter(pipeline: &Pipeline, policy: &Arc<Policy>, country: Country) -> Result<(), Failure> {
+    let failed = |reason: String| Failure::failed(reason);
+    let mut last = None;
+    for part in population(policy, country).flatten() {
+        last = Some(pipeline.scribe.send(part).map_err(|reason| failed(reason.to_string()))?);
+    }
+    let epoch = last.map_or(Ok(0), |answer| answer.wait().map(|answer| answer.epoch));
+    pipeline.progress.wait_for(epoch.map_err(|reason| failed(reason.to_string()))?, FOR_EVER);
+    Ok(())
 }
 
 /// What the disk alone makes of the same arrivals.

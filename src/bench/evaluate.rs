@@ -187,7 +187,8 @@ fn rows(policy: &Policy, population: &Population, environment: &Environment, eva
         evaluator.contribution(environment, *person, file, *place, &mut contribution);
         let (row, unknown) = rows.entry(place.household).or_default();
         row.values.resize(policy.slots, 0);
-        row.values.iter_mut().zip(&contribution.values).for_each(|(sum, value)| *sum = sum.saturating_add(*value));
+        let of_household = contribution.values.iter().filter(|(slot, _)| usize::from(*slot) < policy.slots);
+        of_household.for_each(|(slot, value)| row.values[usize::from(*slot)] = row.values[usize::from(*slot)].saturating_add(*value));
         contribution.unknown.iter().for_each(|slot| *unknown.entry(*slot).or_default() += 1);
         row.claims.append(&mut contribution.claims);
     }

@@ -1,35 +1,44 @@
 //! `shanyraq bench`: how long a changed record takes to become a changed decision, how long a country takes to load, and what
 //! evaluation costs.
 //!
-//! Every measure is one JSON line. Latencies are taken open loop: updates arrive by a Poisson process whether or not the
-//! engine is ready, and each is timed from its scheduled arrival, so a stall is charged to everybody who waited in it.
+//! Every measure is one JSON line.
 
 mod arrival;
+mod catchup;
+mod curves;
 mod dispatch;
 mod evaluate;
+mod load;
+mod report;
+mod rescoring;
+mod restart;
 
 use crate::commands::feeds::parse_date;
-use crate::commands::{Failure, load_policy, peak_rss_bytes, rss_bytes};
+use crate::commands::{Failure, rss_bytes};
 use crate::engine::Engine;
 use crate::intake::{Intake, Item, Schema};
 use clap::{Args, Subcommand};
+use curves::{Curve, draw};
 use dataflows::House;
-use dataflows::model::{Change, Date, Update};
+use dataflows::model::{Date, Update};
 use dataflows::policy::Policy;
 use dataflows::records::Circumstances;
 use fixtures::country::{Country, in_order, opening};
-use hdrhistogram::Histogram;
-use serde_json::json;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 use timely::worker::Worker;
 
 #[derive(Subcommand)]
 pub enum Bench {
     /// Open loop: from the scheduled arrival of an update to everything that follows from it.
-    Rescoring(Size),
+    Rescoring(rescoring::Arguments),
     /// From a country's records to the first decision for everybody.
-    Load(Size),
+    Load(load::Arguments),
+    /// How fast a backlog of updates is worked off.
+    Catchup(catchup::Arguments),
+    /// How long a start takes: from a snapshot, and telling the whole journal again.
+    Restart(restart::Arguments),
     /// Open loop through the whole pipeline: from the scheduled arrival of a record to its acknowledgement and to the ledger.
     Arrival(arrival::Arguments),
     /// How fast texts go out by message centres.
@@ -38,7 +47,8 @@ pub enum Bench {
     Evaluate(evaluate::Arguments),
 }
 
-#[derive(Args)]
+/// A country and how many workers keep it.
+#[derive(Args, Clone)]
 pub struct Size {
     /// A package's folder, or the name of a built-in package.
     #[arg(long, default_value = "kz")]
@@ -47,16 +57,8 @@ pub struct Size {
     persons: usize,
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Updates a second.
-    #[arg(long, default_value_t = 5000)]
-    rate: u64,
-    #[arg(long, default_value_t = 10)]
-    seconds: u64,
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
-    /// Load: decode all records first, so that the graph is timed alone.
-    #[arg(long)]
-    decoded: bool,
     #[arg(long, default_value = "2026-01-01", value_parser = parse_date)]
     start: Date,
 }
@@ -65,13 +67,13 @@ pub struct Size {
 const DECODING_THREADS: usize = 2;
 /// Fewer updates a person and day than the country has (domain 7.9: 1.39 m for 20.4 m people): so many days have enough.
 const UPDATES_PER_PERSON_DAY: f64 = 0.05;
-/// What an epoch left behind.
-const LEFT: [&str; 3] = ["no indicator changed", "household row changed", "decision changed"];
 
 pub fn bench(bench: Bench) -> Result<(), Failure> {
     match bench {
-        Bench::Rescoring(size) => rescoring(&size),
-        Bench::Load(size) => load(&size),
+        Bench::Rescoring(arguments) => rescoring::rescoring(&arguments),
+        Bench::Load(arguments) => load::load(&arguments),
+        Bench::Catchup(arguments) => catchup::catchup(&arguments),
+        Bench::Restart(arguments) => restart::restart(&arguments),
         Bench::Arrival(arguments) => arrival::arrival(&arguments),
         Bench::Dispatch(arguments) => dispatch::dispatch(&arguments),
         Bench::Evaluate(arguments) => evaluate::evaluate(&arguments),
@@ -100,6 +102,23 @@ impl Decoded {
         }
         decoded
     }
+
+    /// Adds it to the open epoch of an engine.
+    fn enter(self, engine: &mut Engine) {
+        self.heard.iter().for_each(|&(register, date)| engine.hear(register, date));
+        self.date.into_iter().for_each(|date| engine.set_date(date));
+        engine.submit(self.updates);
+    }
+}
+
+/// Makes a folder that must not be there yet; the answer says of an error that it is of this folder.
+fn fresh_folder(folder: &Path) -> Result<impl Fn(io::Error) -> Failure + Copy, Failure> {
+    let problem = move |error: io::Error| Failure::failed(format!("{}: {error}", folder.display()));
+    if folder.exists() {
+        return Err(Failure::usage(format!("--data {}: is there already", folder.display())));
+    }
+    std::fs::create_dir_all(folder).map_err(problem)?;
+    Ok(problem)
 }
 
 /// The country's records, made and decoded on other threads, in order.
@@ -120,61 +139,6 @@ fn made_of_population<T: Send + 'static>(country: Country, make: impl Fn(&[u8]) 
         }
         make(&lines)
     })
-}
-
-fn load(size: &Size) -> Result<(), Failure> {
-    let policy = load_policy(&size.policy)?;
-    let mut engine = Engine::start(policy.clone(), size.workers as usize);
-    let mut parts = population(&policy, Country::new(size.persons, size.seed, size.start));
-    let prepared: Vec<Decoded> = if size.decoded { parts.by_ref().collect() } else { Vec::new() };
-    let mut updates = 0;
-    let (started, cpu_started) = (Instant::now(), cpu_seconds());
-    for part in prepared.into_iter().chain(parts) {
-        part.heard.iter().for_each(|&(register, date)| engine.hear(register, date));
-        part.date.into_iter().for_each(|date| engine.set_date(date));
-        updates += part.updates.len() as u64;
-        engine.submit(part.updates);
-    }
-    // Asking for sizes waits until every worker has taken in what was submitted.
-    engine.sizes();
-    let (submitted, submitted_bytes) = (started.elapsed().as_secs_f64(), rss_bytes());
-    let output = engine.commit();
-    let (seconds, cpu, sizes, held) = (started.elapsed().as_secs_f64(), cpu_seconds() - cpu_started, engine.sizes(), rss_bytes());
-    let stores: serde_json::Map<String, serde_json::Value> = sizes
-        .stores
-        .iter()
-        .map(|(name, store)| (name.to_string(), json!({"keys": store.keys, "bytes_per_person": store.bytes as f64 / size.persons as f64})))
-        .collect();
-    println!(
-        "{}",
-        json!({"bench": "load", "policy": size.policy, "persons": size.persons, "workers": size.workers, "decoded_before": size.decoded,
-               "people": sizes.store("people").keys, "updates": updates, "records_in_files": sizes.records, "households": sizes.store("households").keys,
-               "decisions": output.changes.len(), "seconds": seconds, "submit_seconds": submitted, "submitted_rss_bytes": submitted_bytes,
-               "records_per_s": updates as f64 / seconds, "cpu_seconds": cpu, "cpu_us_per_update": cpu * 1e6 / updates as f64,
-               "rss_bytes": held, "peak_rss_bytes": peak_rss_bytes(), "bytes_per_person": held as f64 / size.persons as f64,
-               "stores": stores})
-    );
-    Ok(())
-}
-
-fn rescoring(size: &Size) -> Result<(), Failure> {
-    if size.workers != 1 {
-        return Err(Failure::usage("rescoring drives one worker on its own thread: --workers 1".to_owned()));
-    }
-    let policy = load_policy(&size.policy)?;
-    let country = Country::new(size.persons, size.seed, size.start);
-    let updates = life(&policy, &country, size.persons, (size.rate * size.seconds) as usize);
-    if updates.is_empty() {
-        return Err(Failure::failed("too few people for a single update".to_owned()));
-    }
-    let rate = size.rate as f64;
-    let figures = timely::execute_directly(move |worker| {
-        let mut house = House::build(worker, policy.clone());
-        settle(worker, &mut house, &policy, population(&policy, country));
-        open_loop(worker, &mut house, updates, rate)
-    });
-    figures.print(size);
-    Ok(())
 }
 
 /// Records of the country's life, in order of arrival. The business date stands still while latency is measured: the days'
@@ -206,74 +170,6 @@ fn settle(worker: &mut Worker, house: &mut House, policy: &Policy, parts: impl I
     house.set_circumstances(circumstances.clone());
     house.close(worker);
     circumstances
-}
-
-/// What an open-loop run showed.
-struct Figures {
-    histograms: [Histogram<u64>; 3],
-    decisions: u64,
-    seconds: f64,
-    cpu_seconds: f64,
-    epochs: u64,
-    rss_bytes: u64,
-}
-
-/// Feeds the updates at `rate` a second; an epoch takes whatever has arrived when the one before is through.
-fn open_loop(worker: &mut Worker, house: &mut House, updates: Vec<Update>, rate: f64) -> Figures {
-    let histogram = || Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("three digits up to a minute");
-    let mut figures = Figures {
-        histograms: [histogram(), histogram(), histogram()],
-        decisions: 0,
-        seconds: 0.0,
-        cpu_seconds: 0.0,
-        epochs: 0,
-        rss_bytes: 0,
-    };
-    let mut arrivals = poisson(rate);
-    let mut waiting = updates.into_iter().map(|update| (arrivals(), update)).peekable();
-    let (mut arrived, mut batch) = (Vec::new(), Vec::new());
-    let (started, cpu_started) = (Instant::now(), cpu_seconds());
-    while waiting.peek().is_some() {
-        let now = started.elapsed().as_nanos() as u64;
-        while let Some((at, update)) = waiting.next_if(|(at, _)| *at <= now) {
-            arrived.push(at);
-            batch.push(update);
-        }
-        if batch.is_empty() {
-            std::hint::spin_loop();
-            continue;
-        }
-        house.submit(&mut batch);
-        let answer = house.close(worker);
-        let done = started.elapsed().as_nanos() as u64;
-        let decided = answer.changes.iter().any(Change::is_of_decision);
-        let left = if decided { 2 } else { usize::from(answer.rows_changed > 0) };
-        figures.decisions += answer.changes.iter().filter(|change| change.is_of_decision()).count() as u64;
-        figures.epochs += 1;
-        arrived.drain(..).for_each(|at| figures.histograms[left].saturating_record(done - at));
-        batch.clear();
-    }
-    figures.seconds = started.elapsed().as_secs_f64();
-    figures.cpu_seconds = cpu_seconds() - cpu_started;
-    figures.rss_bytes = rss_bytes();
-    figures
-}
-
-impl Figures {
-    fn print(&self, size: &Size) {
-        let total: u64 = self.histograms.iter().map(Histogram::len).sum();
-        let micros = |histogram: &Histogram<u64>, quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1000.0;
-        for (left, histogram) in LEFT.iter().zip(&self.histograms) {
-            println!(
-                "{}",
-                json!({"bench": "rescoring", "left": left, "policy": size.policy, "persons": size.persons, "rate": size.rate, "workers": size.workers,
-                       "updates": histogram.len(), "share": histogram.len() as f64 / total as f64, "p50_us": micros(histogram, 0.5),
-                       "p99_us": micros(histogram, 0.99), "p999_us": micros(histogram, 0.999), "max_us": histogram.max() as f64 / 1000.0,
-                       "records_per_s": total as f64 / self.seconds, "cpu_us_per_update": self.cpu_seconds * 1e6 / total as f64, "epochs": self.epochs,
-                       "changed_decisions": self.decisions, "rss_bytes": self.rss_bytes, "bytes_per_person": self.rss_bytes as f64 / size.persons as f64})
-            );
-        }
-    }
 }
 
 /// Arrival times in nanoseconds, exponentially spaced; the same ones at each run.

@@ -178,7 +178,7 @@ impl Numbers {
             if self.kept.contains_key(&number) {
                 self.given.insert(number, now);
             } else if let Some(slot) = self.originals.find(number) {
-                self.originals.entries[slot as usize].file = Box::default();
+                self.originals.forget(slot);
             }
         }
         events
@@ -197,13 +197,17 @@ impl Numbers {
     /// The winning version of every identity of a register that came under these numbers.
     pub fn held(&self, register: u16) -> Vec<Held> {
         let packing = self.policy.packing(register);
-        let records = self.originals.entries.iter().flat_map(|entry| file::records(&entry.file).map(move |record| (entry.person, record)));
+        let records = self
+            .originals
+            .entries
+            .iter()
+            .flat_map(|entry| file::records(self.originals.file_of(entry)).map(move |record| (entry.person, record)));
         let of_register = records.filter(|(_, record)| record.register == register);
         of_register.map(|(person, record)| Held::new(person, &record, packing)).collect()
     }
 
     fn original(&self, number: PersonId) -> &[u8] {
-        self.originals.find(number).map_or(&[], |slot| &self.originals.entries[slot as usize].file)
+        self.originals.find(number).map_or(&[], |slot| self.originals.file(slot))
     }
 }
 

@@ -16,7 +16,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-pub const FORMAT: u16 = 4;
+pub const FORMAT: u16 = 5;
 const MAGIC: &[u8; 4] = b"SHQS";
 const LEVEL: i32 = 1;
 /// Synced so often that no sync is long: the journal's own wait behind them.

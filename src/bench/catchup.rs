@@ -1,0 +1,53 @@
+//! How fast a backlog is worked off: days of a country's life, decoded before, in epochs as large as a pipeline's.
+
+use super::report::{report, stores};
+use super::{Size, cpu_seconds, life, population};
+use crate::commands::{Failure, load_policy, rss_bytes};
+use crate::engine::Engine;
+use clap::Args;
+use dataflows::model::Update;
+use fixtures::country::Country;
+use serde_json::json;
+use std::time::Instant;
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    size: Size,
+    /// How many updates wait.
+    #[arg(long, default_value_t = 200_000)]
+    updates: usize,
+    /// Updates of an epoch.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+}
+
+pub fn catchup(Arguments { size, updates, batch }: &Arguments) -> Result<(), Failure> {
+    let policy = load_policy(&size.policy)?;
+    let country = Country::new(size.persons, size.seed, size.start);
+    let mut waiting: Vec<Update> = life(&policy, &country, size.persons, *updates);
+    let mut engine = Engine::start(policy.clone(), usize::from(size.workers));
+    for part in population(&policy, country) {
+        part.enter(&mut engine);
+    }
+    engine.commit();
+    let records = waiting.len();
+    let (mut epochs, mut rows, mut decisions) = (0, 0, 0);
+    let (started, cpu_started) = (Instant::now(), cpu_seconds());
+    while !waiting.is_empty() {
+        let rest = waiting.split_off(waiting.len().min(*batch as usize));
+        engine.submit(std::mem::replace(&mut waiting, rest));
+        let output = engine.commit();
+        epochs += 1;
+        rows += output.rows_changed;
+        decisions += output.changes.iter().filter(|change| change.is_of_decision()).count();
+    }
+    let (seconds, cpu) = (started.elapsed().as_secs_f64(), cpu_seconds() - cpu_started);
+    let measured = json!({
+        "batch": batch, "updates": records, "epochs": epochs, "rows_changed": rows, "changed_decisions": decisions, "seconds": seconds,
+        "records_per_s": records as f64 / seconds, "cpu_seconds": cpu, "cpu_us_per_update": cpu * 1e6 / records.max(1) as f64,
+        "rss_bytes": rss_bytes(), "stores": stores(&engine.sizes(), size.persons),
+    });
+    report("catchup", size, measured);
+    Ok(())
+}
