@@ -4,7 +4,7 @@
 //! A copy has the one thread that made it, and everything as it was, the allocator's locks among it: one that another thread held at that moment is held
 //! for ever. So a copy allocates from a stretch of memory that it maps itself, and frees nothing that came from before.
 
-use libmimalloc_sys::{mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned};
+use libmimalloc_sys::{mi_collect, mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned};
 use nix::libc;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
@@ -26,6 +26,14 @@ unsafe impl Sync for CopysArena {}
 /// From here on this process is a copy, with one thread.
 pub(crate) fn in_a_copy() {
     IS_A_COPY.store(true, Ordering::Relaxed);
+}
+
+/// Gives back to the system what this thread's lists of free memory hold.
+pub(crate) fn give_back() {
+    if !is_a_copy() {
+        // SAFETY: nothing in use is touched.
+        unsafe { mi_collect(true) };
+    }
 }
 
 fn is_a_copy() -> bool {

@@ -13,6 +13,7 @@ const STEP: usize = 4;
 const PAGE_STEPS: usize = 1 << PAGE_BITS;
 const PAGE_BITS: u32 = 12;
 const PAGE_BYTES: usize = PAGE_STEPS * STEP;
+const PAGES_MAX: usize = 1 << (u32::BITS - PAGE_BITS);
 /// What stands before a string: its length.
 const HEAD: usize = 2;
 /// Strings that need more steps have memory of their own.
@@ -200,6 +201,7 @@ impl Shelf {
             self.open[steps].pop();
         }
         let number = self.empty.pop().unwrap_or_else(|| {
+            assert!(self.pages.len() < PAGES_MAX, "a store of one worker holds no more than 16 GiB: more workers share it");
             self.pages.push(Page { bytes: vec![0; PAGE_BYTES].into(), steps: 0, strings: 0, fresh: 0, freed: NOWHERE, open: false });
             self.pages.len() as u32 - 1
         });

@@ -7,6 +7,7 @@ mod numbers;
 pub mod outcome;
 pub mod regions;
 
+use crate::memory;
 use dataflows::aliases::Aliases;
 use dataflows::decisions::standing;
 use dataflows::model::{
@@ -29,6 +30,8 @@ use std::thread::JoinHandle;
 
 /// Commands that wait for a worker; beyond, whoever feeds it waits, so that memory stays flat.
 const COMMANDS_AHEAD: usize = 8;
+/// After an epoch with so many changes memory is given back.
+const MUCH: usize = 100_000;
 /// Rows of a view that travel together from a worker.
 const VIEW_CHUNK_ROWS: usize = 128;
 /// Chunks of a view that a worker may be ahead of its reader.
@@ -468,8 +471,13 @@ impl Drop for Together {
 
 /// One worker's loop: ends when the engine is gone.
 fn serve(worker: &mut timely::worker::Worker, mut house: House, commands: &Receiver<Command>, answers: &Sender<EpochAnswer>) {
+    let mut much_was_said = false;
     // A reader that went away is no failure: what it asked for is dropped.
     for command in commands {
+        if std::mem::take(&mut much_was_said) {
+            // Whoever it was said to is through with it.
+            memory::give_back();
+        }
         match command {
             Command::Submit(mut updates) => {
                 house.submit(&mut updates);
@@ -480,7 +488,9 @@ fn serve(worker: &mut timely::worker::Worker, mut house: House, commands: &Recei
             Command::Aliases(aliases, acts) => house.set_aliases(aliases, acts),
             Command::Rewrite(events) => house.rewrite(events),
             Command::Close => {
-                let _ = answers.send(house.close(worker));
+                let answer = house.close(worker);
+                much_was_said = answer.changes.len() >= MUCH;
+                let _ = answers.send(answer);
             }
             Command::Members(to) => {
                 let mut rows = Chunks { rows: Vec::new(), to };
