@@ -10,6 +10,7 @@ use crate::policy::file::{self, ABSENT, Brief, NewRecord, Record, read_varint, w
 use crate::policy::{Composition, Environment, Evaluator, Policy, Tie, TieKind};
 use crate::records::{Circumstances, FileEvent, Files, SharedFiles};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
@@ -350,15 +351,38 @@ struct Eye {
     policy: Arc<Policy>,
     evaluator: Evaluator,
     fields: Vec<i64>,
-    marriages: Vec<(i64, String, PersonId, u16)>,
+    marriages: Vec<Tied>,
     guardians: Vec<(i64, PersonId)>,
     holders: Vec<(i64, PersonId)>,
     parents: Vec<PersonId>,
     wards: Vec<PersonId>,
-    /// Guardianships held: register, act and ward.
-    guardianships: Vec<(u16, String, PersonId)>,
+    /// Guardianships held.
+    guardianships: Vec<Tied>,
     children: Vec<PersonId>,
-    addresses: Vec<(i64, String, u64)>,
+    addresses: Vec<Tied>,
+}
+
+/// With whom, or with which address, a record ties a person.
+#[derive(Clone, Copy)]
+struct Tied {
+    from: i64,
+    other: u64,
+    register: u16,
+    /// Where in the file the record is: its key counts only among ties that begin on one day, and in faults.
+    at: u32,
+}
+
+impl Tied {
+    fn key(&self, policy: &Policy, file: &[u8]) -> String {
+        Record::read(&file[self.at as usize..]).key(policy.packing(self.register))
+    }
+
+    /// The latest first; of one day the one with the greatest key.
+    fn later(&self, other: &Tied, policy: &Policy, file: &[u8]) -> Ordering {
+        let by_key = || other.key(policy, file).cmp(&self.key(policy, file));
+        let by_end = || (other.other, other.register).cmp(&(self.other, self.register));
+        other.from.cmp(&self.from).then_with(by_key).then_with(by_end)
+    }
 }
 
 /// What kin is called in the built-in register's `kind`, by index.
@@ -396,7 +420,7 @@ impl Eye {
             view.faults.extend(found.into_iter().map(|index| declared(index, person)));
         }
         if composition.exists && seen {
-            self.compose(person, &composition, away, view);
+            self.compose(person, &composition, away, file, view);
         }
         let (values, kin_horizon) = self.evaluator.kin(environment, person, file);
         horizon = horizon.min(kin_horizon);
@@ -427,20 +451,14 @@ impl Eye {
     }
 
     /// What composition is told of somebody who exists, and the contradictions among their ties.
-    fn compose(&self, person: PersonId, composition: &Composition, away: bool, view: &mut View) {
-        if self.marriages.len() > 1 {
-            let register = self.marriages[0].3;
-            let key = self.marriages[0].1.as_str().into();
-            view.faults.push(Fault { kind: FaultKind::TwoMarriages, register, key, person });
+    fn compose(&self, person: PersonId, composition: &Composition, away: bool, file: &[u8], view: &mut View) {
+        let key = |tied: &Tied| tied.key(&self.policy, file).into();
+        if let [latest, _, ..] = &self.marriages[..] {
+            view.faults.push(Fault { kind: FaultKind::TwoMarriages, register: latest.register, key: key(latest), person });
         }
         let child = self.is_child(composition);
         if child {
-            let fault = |(register, key, ward): &(u16, String, PersonId)| Fault {
-                kind: FaultKind::ChildGuardian,
-                register: *register,
-                key: key.as_str().into(),
-                person: *ward,
-            };
+            let fault = |held: &Tied| Fault { kind: FaultKind::ChildGuardian, register: held.register, key: key(held), person: held.other };
             view.faults.extend(self.guardianships.iter().map(fault));
         }
         if composition.alive {
@@ -461,7 +479,10 @@ impl Eye {
         self.clear();
         let (policy, today) = (self.policy.clone(), environment.today);
         let (mut away, mut seen, mut lasting, mut passing_fault) = (false, false, false, false);
+        let mut next = 0;
         for record in file::records(file) {
+            let at = next;
+            next += record.bytes.len() as u32;
             if record.register == policy.kin_register {
                 continue;
             }
@@ -500,11 +521,17 @@ impl Eye {
                 }
                 if term.is_in_force(today) {
                     away |= tie.kind == TieKind::Away;
-                    self.take_tie(tie.kind, person, ends(tie, person, &self.fields), term.from.unwrap_or(ABSENT), &record);
+                    let from = term.from.unwrap_or(ABSENT);
+                    self.take_tie(tie.kind, person, ends(tie, person, &self.fields), |other| Tied {
+                        from,
+                        other,
+                        register: record.register,
+                        at,
+                    });
                 }
             }
         }
-        self.sort();
+        self.sort(file);
         // Of somebody of whom only passing records are known, nothing may be known on another day; a fault passes with its record.
         let passing = passing_fault || seen && !lasting;
         let horizon = if passing { horizon.min(self.first_expiry(today, file)) } else { horizon };
@@ -520,19 +547,19 @@ impl Eye {
         file::records(file).filter_map(expiry).filter(|expiry| *expiry > today).min().unwrap_or(Date::NEVER)
     }
 
-    fn take_tie(&mut self, kind: TieKind, person: PersonId, ends: (i64, Option<i64>), from: i64, record: &Record<'_>) {
+    fn take_tie(&mut self, kind: TieKind, person: PersonId, ends: (i64, Option<i64>), tied: impl Fn(u64) -> Tied) {
         let (first, second) = (ends.0, ends.1.unwrap_or(ABSENT));
         if second == ABSENT || first == ABSENT || first == second {
             return;
         }
         let me = person as i64;
-        let key = || record.key(self.policy.packing(record.register));
+        let from = tied(0).from;
         match kind {
-            TieKind::Address if first == me => self.addresses.push((from, key(), second as u64)),
+            TieKind::Address if first == me => self.addresses.push(tied(second as u64)),
             TieKind::Address | TieKind::Away => {}
             TieKind::Spouses => {
                 let spouse = if first == me { second } else { first };
-                self.marriages.push((from, key(), spouse as PersonId, record.register));
+                self.marriages.push(tied(spouse as PersonId));
             }
             TieKind::Parent if first == me => self.parents.push(second as PersonId),
             TieKind::Parent => self.children.push(first as PersonId),
@@ -540,7 +567,7 @@ impl Eye {
             TieKind::Custody if first == me => self.holders.push((from, second as PersonId)),
             TieKind::Guardian => {
                 self.wards.push(first as PersonId);
-                self.guardianships.push((record.register, key(), first as PersonId));
+                self.guardianships.push(tied(first as PersonId));
             }
             TieKind::Custody => self.wards.push(first as PersonId),
         }
@@ -558,9 +585,10 @@ impl Eye {
     }
 
     /// The latest first, so that the first marriage, address, guardian and holder is the one that counts.
-    fn sort(&mut self) {
-        self.marriages.sort_unstable_by(|a, b| b.cmp(a));
-        self.addresses.sort_unstable_by(|a, b| b.cmp(a));
+    fn sort(&mut self, file: &[u8]) {
+        let policy = &self.policy;
+        self.marriages.sort_unstable_by(|a, b| a.later(b, policy, file));
+        self.addresses.sort_unstable_by(|a, b| a.later(b, policy, file));
         let latest = |(from, person): &(i64, PersonId)| (std::cmp::Reverse(*from), *person);
         self.guardians.sort_unstable_by_key(latest);
         self.holders.sort_unstable_by_key(latest);
@@ -581,8 +609,8 @@ impl Eye {
 
     /// What composition is told of somebody alive (domain.md 2.2, rules 3 to 7).
     fn place(&self, person: PersonId, composition: &Composition, child: bool, away: bool, facts: &mut Vec<Fact>) {
-        let address = self.addresses.first().map_or(0, |(_, _, address)| *address);
-        let spouse = self.marriages.first().map_or(0, |(_, _, spouse, _)| *spouse);
+        let latest = |tied: &[Tied]| tied.first().map_or(0, |latest| latest.other);
+        let (address, spouse) = (latest(&self.addresses), latest(&self.marriages));
         let cares = !(self.children.is_empty() && self.wards.is_empty());
         let dependant = spouse == 0 && !child && !cares && composition.dependant;
         let placed = !away && (child || dependant);
@@ -625,7 +653,7 @@ impl Eye {
 
     /// Who is told, and what the person is to them.
     fn tied_people(&self, person: PersonId, kin: &mut Vec<(PersonId, i64)>) {
-        kin.extend(self.marriages.iter().map(|(_, _, spouse, _)| (*spouse, SPOUSE)));
+        kin.extend(self.marriages.iter().map(|marriage| (marriage.other, SPOUSE)));
         kin.extend(self.children.iter().map(|child| (*child, PARENT)));
         kin.extend(self.parents.iter().map(|parent| (*parent, CHILD)));
         kin.extend(self.wards.iter().map(|ward| (*ward, GUARDIAN)));

@@ -911,8 +911,8 @@ impl<'a> Pass<'a> {
         self.room.distinct.clear();
         for index in 0..self.room.seen.len() {
             let record = self.room.seen[index];
-            let groups = &stage.groups[usize::from(record.register)];
-            if groups.iter().any(|group| group.is_due(due)) && self.lay_out(index, &record) {
+            if due.meets(&stage.folds[usize::from(record.register)]) && self.lay_out(index, &record) {
+                let groups = &stage.groups[usize::from(record.register)];
                 let doubted = self.environment.shared.doubts[usize::from(record.register)] != 0;
                 let due_groups = groups.iter().filter(|group| group.is_due(due));
                 let counted = due_groups.fold(false, |counted, group| self.fold(group, doubted, due) | counted);

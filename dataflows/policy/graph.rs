@@ -433,8 +433,9 @@ impl Sequence {
 #[derive(Clone, Debug)]
 pub struct Stage {
     pub scalars: Bits,
-    /// By register: the folds over its records, by filter.
+    /// By register: the folds over its records, by filter; and which nodes these are.
     pub groups: Vec<Vec<Group>>,
+    pub folds: Vec<Bits>,
     /// Where each fold's result is, what kind it is, and the register it rests on.
     pub starts: Vec<(Reg, FoldKind, u16)>,
 }
@@ -470,11 +471,12 @@ impl Group {
 
 impl Stage {
     fn new(registers: usize) -> Self {
-        Stage { scalars: Bits::default(), groups: vec![Vec::new(); registers], starts: Vec::new() }
+        Stage { scalars: Bits::default(), groups: vec![Vec::new(); registers], folds: vec![Bits::default(); registers], starts: Vec::new() }
     }
 
     fn add(&mut self, node: usize, fold: &Fold) {
         self.starts.push((fold.result, fold.kind, fold.register));
+        self.folds[usize::from(fold.register)].insert(node);
         let item = Item { node, kind: fold.kind, map: fold.map.clone(), result: fold.result };
         let groups = &mut self.groups[usize::from(fold.register)];
         match groups.iter_mut().find(|group| group.key == fold.filter_key) {
