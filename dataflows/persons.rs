@@ -798,20 +798,13 @@ impl Looker {
         if place.household == HouseholdKey::NONE || policy.concerns_composition(register) {
             return None;
         }
-        let (mut faultless, mut lasting) = (true, false);
-        let mut read = |record: Brief| {
-            let future = !record.deleted() && record.event_date.is_some_and(|date| date > today);
-            if record.register == register {
-                faultless &= !record.conflict() && !future;
-            } else {
-                let stays =
-                    policy.registers[usize::from(record.register)].retain_months.is_none() && record.register != policy.kin_register;
-                lasting |= stays && !record.deleted() && !future;
-            }
-        };
-        file::briefs(before).for_each(&mut read);
-        file::briefs(files.file(slot)).for_each(&mut read);
-        (faultless && lasting).then_some(register)
+        let future = |record: &Brief| !record.deleted() && record.event_date.is_some_and(|date| date > today);
+        let faultless = |file| file::briefs_of(file, |other| other == register).all(|record| !record.conflict() && !future(&record));
+        let stays =
+            |other: u16| other != register && other != policy.kin_register && policy.registers[usize::from(other)].retain_months.is_none();
+        // Records of other registers are the same in both.
+        let mut others = file::briefs_of(before, stays);
+        (others.any(|record| !record.deleted() && !future(&record)) && faultless(before) && faultless(files.file(slot))).then_some(register)
     }
 
     /// Takes the kin row from those who are no longer told, and gives it to those who are.

@@ -467,13 +467,15 @@ impl Evaluator {
         let differs = &policy.programs.sequence.rest_on[usize::from(register)];
         let mut wanted = std::mem::take(&mut self.wanted);
         wanted.copy(&concern.filled);
-        let mut pass = self.pass(&policy, environment, person, files[0], place.role);
-        // What is asked about one of both is asked about both.
+        let mut pass = self.pass(&policy, environment, person, files[1], place.role);
+        // What is asked about one of both is asked about both: as if either had such a record.
+        let is_there = pass.room.present.contains(usize::from(register));
+        pass.room.present.insert(usize::from(register));
         pass.want(&concern.claims, &mut wanted);
         pass.want(&concern.own_benefits, &mut wanted);
-        pass.turn_to(files[1]);
-        pass.want(&concern.claims, &mut wanted);
-        pass.want(&concern.own_benefits, &mut wanted);
+        if !is_there {
+            pass.room.present.take(usize::from(register));
+        }
         pass.run_beside(&wanted, differs);
         let give = |pass: &mut Pass<'_>, out: &mut Contribution| {
             pass.run_among(&wanted, differs);

@@ -364,6 +364,18 @@ impl Brief {
         self.flags & CONFLICT != 0
     }
 
+    /// Reads what follows a head.
+    fn read(file: &[u8], at: &mut usize, (register, flags, start): (u16, u8, u32)) -> Brief {
+        read_seq(flags, file, at);
+        let event_date = read_event_date(flags, file, at);
+        if flags & TOLD == 0 {
+            let length = read_varint(file, at) as usize;
+            *at += length;
+        }
+        let fields = (*at + if flags & SHOWN != 0 { 4 } else { 0 }) as u32;
+        Brief { register, flags, event_date, start, fields }
+    }
+
     /// Unpacks the fields of a record that is not deleted into the front of `out`; `file` is the one it was read of.
     pub(super) fn unpack(&self, file: &[u8], shape: Shape, out: &mut [i64]) {
         unpack(&file[self.fields as usize..], self.flags & WHOLE != 0, self.event_date, shape, &mut out[..shape.fields]);
@@ -372,22 +384,24 @@ impl Brief {
 
 /// The records of a file, without their keys.
 pub fn briefs(file: &[u8]) -> impl Iterator<Item = Brief> + '_ {
+    briefs_of(file, |_| true)
+}
+
+/// Those of some registers; of the others no more is read than how long they are.
+pub fn briefs_of<'a>(file: &'a [u8], wanted: impl Fn(u16) -> bool + 'a) -> impl Iterator<Item = Brief> + 'a {
     let mut at = 0;
     std::iter::from_fn(move || {
-        if at == file.len() {
-            return None;
+        while at < file.len() {
+            let start = at as u32;
+            let Head { register, flags, end } = Head::read(file, &mut at);
+            if wanted(register) {
+                let brief = Brief::read(file, &mut at, (register, flags, start));
+                at = end;
+                return Some(brief);
+            }
+            at = end;
         }
-        let start = at as u32;
-        let Head { register, flags, end } = Head::read(file, &mut at);
-        read_seq(flags, file, &mut at);
-        let event_date = read_event_date(flags, file, &mut at);
-        if flags & TOLD == 0 {
-            let length = read_varint(file, &mut at) as usize;
-            at += length;
-        }
-        let fields = (at + if flags & SHOWN != 0 { 4 } else { 0 }) as u32;
-        at = end;
-        Some(Brief { register, flags, event_date, start, fields })
+        None
     })
 }
 
