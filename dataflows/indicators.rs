@@ -155,15 +155,15 @@ impl Measurer {
         let mut at = |environment, file| address(&self.policy, environment, person, file, &mut self.fields);
         let may_move = self.policy.dwelling_slots > 0
             && self.circumstances.is_some()
-            && only.is_none_or(|register| self.policy.registers[usize::from(register)].is_of_addresses());
+            && only.is_none_or(|few| few.as_slice().iter().any(|register| self.policy.registers[usize::from(*register)].is_of_addresses()));
         let before_that = self.circumstances.as_ref().map_or(environment, |(_, environment)| environment);
         let addresses = may_move.then(|| [at(before_that, file_before), at(environment, file)]);
         let moves = addresses.is_some_and(|[lived_at, lives_at]| lived_at != lives_at);
         let only = only.filter(|_| !moves);
         let own_horizon = match (only, &self.circumstances) {
-            (Some(register), Some(_)) => {
+            (Some(registers), Some(_)) => {
                 let (files_of_both, both) = ([file_before, file], [&mut self.before, &mut self.now]);
-                let horizon = self.evaluator.contributions(environment, person, register, files_of_both, is, both);
+                let horizon = self.evaluator.contributions(environment, person, registers.as_slice(), files_of_both, is, both);
                 // What was not looked at may change when it might have before.
                 horizon.min(entry.wake)
             }

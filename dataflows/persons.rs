@@ -8,7 +8,7 @@ use crate::model::{Date, Epoch, Fault, FaultKind, HouseholdKey, Membership, Pers
 use crate::operators::{Flow, Listed, Packed, PerEpoch, Restorer, Room, Saver, Turns, spread};
 use crate::policy::file::{self, ABSENT, Brief, NewRecord, Record, read_varint, write_varint};
 use crate::policy::{Composition, Environment, Evaluator, Policy, Tie, TieKind};
-use crate::records::{Circumstances, FileEvent, Files, SharedFiles};
+use crate::records::{Circumstances, FileEvent, Files, RegisterSet, SharedFiles};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -431,15 +431,15 @@ impl Eye {
         horizon
     }
 
-    /// Writes which declared faults the records of one register may have made or mended; false if more than that must be looked at.
-    fn look_again(&mut self, environment: &Environment, register: u16, files: &mut Files, slot: u32, views: [&mut View; 2]) -> bool {
+    /// Writes which declared faults the records of few registers may have made or mended; false if more than that must be looked at.
+    fn look_again(&mut self, environment: &Environment, registers: &[u16], files: &mut Files, slot: u32, views: [&mut View; 2]) -> bool {
         let [before, now] = views;
         before.clear();
         now.clear();
         let entry = &files.entries[slot as usize];
         let (person, wake) = (entry.person, entry.wake);
         let both = [files.before(slot).0, files.file(slot)];
-        let horizon = self.evaluator.contradictions(environment, person, register, both, |side, index| {
+        let horizon = self.evaluator.contradictions(environment, person, registers, both, |side, index| {
             let faults = if side == 0 { &mut before.faults } else { &mut now.faults };
             faults.push(declared(index, person));
         });
@@ -754,8 +754,8 @@ impl Looker {
     fn compare(&mut self, files: &mut Files, slot: u32, out: &mut Said) {
         let Some((_, environment)) = self.next.as_ref().or(self.circumstances.as_ref()) else { return };
         if self.next.is_none()
-            && let Some(register) = self.only_concern(files, slot, environment.today)
-            && self.eye.look_again(environment, register, files, slot, [&mut self.before, &mut self.now])
+            && let Some(registers) = self.only_concern(files, slot, environment.today)
+            && self.eye.look_again(environment, registers.as_slice(), files, slot, [&mut self.before, &mut self.now])
         {
             self.tell_faults();
             return;
@@ -790,21 +790,23 @@ impl Looker {
         self.answer.borrow_mut().faults.append(&mut self.fault_differences);
     }
 
-    /// The register whose records alone changed, if a person who has a place is certain to be where they were: it says nothing of
-    /// composition, none of its records is disputed or waits for its date, and others last that tell of the person.
-    fn only_concern(&self, files: &Files, slot: u32, today: Date) -> Option<u16> {
+    /// The registers whose records alone changed, if a person who has a place is certain to be where they were: they say nothing of
+    /// composition, none of their records is disputed or waits for its date, and others last that tell of the person.
+    fn only_concern(&self, files: &Files, slot: u32, today: Date) -> Option<RegisterSet> {
         let (policy, (before, place)) = (&self.eye.policy, files.before(slot));
-        let register = files.only_changed(slot)?;
-        if place.household == HouseholdKey::NONE || policy.concerns_composition(register) {
+        let registers = files.only_changed(slot)?;
+        let changed = |register: u16| registers.as_slice().contains(&register);
+        if place.household == HouseholdKey::NONE || registers.as_slice().iter().any(|register| policy.concerns_composition(*register)) {
             return None;
         }
         let future = |record: &Brief| !record.deleted() && record.event_date.is_some_and(|date| date > today);
-        let faultless = |file| file::briefs_of(file, |other| other == register).all(|record| !record.conflict() && !future(&record));
+        let faultless = |file| file::briefs_of(file, changed).all(|record| !record.conflict() && !future(&record));
         let stays =
-            |other: u16| other != register && other != policy.kin_register && policy.registers[usize::from(other)].retain_months.is_none();
+            |other: u16| !changed(other) && other != policy.kin_register && policy.registers[usize::from(other)].retain_months.is_none();
         // Records of other registers are the same in both.
         let mut others = file::briefs_of(before, stays);
-        (others.any(|record| !record.deleted() && !future(&record)) && faultless(before) && faultless(files.file(slot))).then_some(register)
+        (others.any(|record| !record.deleted() && !future(&record)) && faultless(before) && faultless(files.file(slot)))
+            .then_some(registers)
     }
 
     /// Takes the kin row from those who are no longer told, and gives it to those who are.

@@ -349,14 +349,48 @@ fn people(policy: &Policy, record: &Record<'_>) -> Vec<PersonId> {
     named
 }
 
+/// So many registers are few. What an employer pays a month for somebody comes in three or four.
+const FEW: usize = 6;
+
+/// A few registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegisterSet {
+    /// In no order; those beyond the count are zero.
+    registers: [u16; FEW],
+    count: u8,
+}
+
+impl RegisterSet {
+    fn of(register: u16) -> Self {
+        let mut registers = [0; FEW];
+        registers[0] = register;
+        RegisterSet { registers, count: 1 }
+    }
+
+    pub fn as_slice(&self) -> &[u16] {
+        &self.registers[..usize::from(self.count)]
+    }
+
+    /// With others, unless that is too many.
+    fn with(mut self, others: RegisterSet) -> Option<RegisterSet> {
+        for register in others.as_slice() {
+            if !self.as_slice().contains(register) {
+                *self.registers.get_mut(usize::from(self.count))? = *register;
+                self.count += 1;
+            }
+        }
+        Some(self)
+    }
+}
+
 /// What of a person changed in the epoch in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
     /// Nothing that rules read.
     Nothing,
-    /// Records of one register, in their file.
-    Records(u16),
-    /// More than that: their date came, they have another place, records of several registers.
+    /// Records of few registers, in their file.
+    Records(RegisterSet),
+    /// More than that: their date came, they have another place, records of many registers.
     Much,
 }
 
@@ -364,7 +398,7 @@ impl Cause {
     fn join(&mut self, other: Cause) {
         *self = match (*self, other) {
             (Cause::Nothing, cause) | (cause, Cause::Nothing) => cause,
-            (Cause::Records(one), Cause::Records(other)) if one == other => Cause::Records(one),
+            (Cause::Records(some), Cause::Records(others)) => some.with(others).map_or(Cause::Much, Cause::Records),
             _ => Cause::Much,
         };
     }
@@ -507,10 +541,10 @@ impl Files {
         Some(changed)
     }
 
-    /// The register whose records alone changed in somebody's file in this epoch, if nothing else about them did.
-    pub fn only_changed(&self, slot: u32) -> Option<u16> {
+    /// The few registers whose records alone changed in somebody's file in this epoch, if nothing else about them did.
+    pub fn only_changed(&self, slot: u32) -> Option<RegisterSet> {
         match self.changed.get(self.entries[slot as usize].changed as usize)?.cause {
-            Cause::Records(register) if !self.everybody => Some(register),
+            Cause::Records(registers) if !self.everybody => Some(registers),
             _ => None,
         }
     }
@@ -657,7 +691,7 @@ impl Files {
 
     /// Replaces a stretch of a file that a record of this register takes, keeping the file as it was before the epoch.
     fn splice(&mut self, slot: u32, register: u16, Range { start, end }: Range<usize>, new: &[u8], in_dispute: bool) {
-        self.touch(slot, Cause::Records(register));
+        self.touch(slot, Cause::Records(RegisterSet::of(register)));
         let Files { entries, shelf, packed, changed, .. } = self;
         let entry = &mut entries[slot as usize];
         let file = shelf.get(entry.file);

@@ -13,12 +13,6 @@ impl Bits {
         self.0[word] |= 1 << (number % 64);
     }
 
-    pub fn take(&mut self, number: usize) {
-        if let Some(word) = self.0.get_mut(number / 64) {
-            *word &= !(1 << (number % 64));
-        }
-    }
-
     #[inline]
     pub fn contains(&self, number: usize) -> bool {
         self.0.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)

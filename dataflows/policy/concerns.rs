@@ -18,7 +18,7 @@ pub(crate) struct Needs {
     pub household: BTreeSet<usize>,
 }
 
-/// What the records of one register concern, of one person.
+/// What the records of a register concern, of one person.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Concern {
     /// Who belongs together, or whether tied people know of the person.
@@ -53,6 +53,33 @@ pub(crate) struct Outputs<'a> {
 }
 
 impl Concern {
+    /// Forgets everything, and keeps its room.
+    pub fn clear(&mut self) {
+        (self.composition, self.kin) = (false, false);
+        [&mut self.looked, &mut self.filled].into_iter().for_each(Bits::clear);
+        [&mut self.faults, &mut self.slots, &mut self.own_benefits, &mut self.claims].into_iter().for_each(Vec::clear);
+    }
+
+    /// Adds what another register concerns; [`settle`](Self::settle) once all are added.
+    pub fn join(&mut self, other: &Concern) {
+        self.composition |= other.composition;
+        self.kin |= other.kin;
+        self.looked.join(&other.looked);
+        self.filled.join(&other.filled);
+        self.faults.extend_from_slice(&other.faults);
+        self.slots.extend_from_slice(&other.slots);
+        self.own_benefits.extend_from_slice(&other.own_benefits);
+        self.claims.extend_from_slice(&other.claims);
+    }
+
+    /// Puts what was added in order, each once.
+    pub fn settle(&mut self) {
+        for list in [&mut self.faults, &mut self.slots, &mut self.own_benefits, &mut self.claims] {
+            list.sort_unstable();
+            list.dedup();
+        }
+    }
+
     /// Of the register of this number.
     pub fn new(register: u16, person: &Graph, outputs: &Outputs<'_>) -> Concern {
         let rests = |node: &usize| person.rests_on(*node, register);

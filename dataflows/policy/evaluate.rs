@@ -293,7 +293,33 @@ pub struct Evaluator {
     room: Room,
     /// Nodes that the question at hand needs.
     wanted: Bits,
+    merged: Merged,
     change: RowChange,
+}
+
+/// What a change of several registers' records concerns, in room that is used again.
+#[derive(Default)]
+struct Merged {
+    concern: Concern,
+    differs: Bits,
+}
+
+impl Merged {
+    /// What these registers concern, and the nodes that rest on them.
+    fn of<'a>(&'a mut self, programs: &'a Programs, registers: &[u16]) -> (&'a Concern, &'a Bits) {
+        let of = |register: &u16| (&programs.concerns[usize::from(*register)], &programs.sequence.rest_on[usize::from(*register)]);
+        if let [only] = registers {
+            return of(only);
+        }
+        self.concern.clear();
+        self.differs.clear();
+        for (concern, differs) in registers.iter().map(of) {
+            self.concern.join(concern);
+            self.differs.join(differs);
+        }
+        self.concern.settle();
+        (&self.concern, &self.differs)
+    }
 }
 
 /// What a change of a household's sums concerns, in room that is used again.
@@ -319,6 +345,7 @@ impl Evaluator {
             kin: Vec::new(),
             room: Room::default(),
             wanted: Bits::default(),
+            merged: Merged::default(),
             change: RowChange::default(),
         }
     }
@@ -376,26 +403,39 @@ impl Evaluator {
         (known.then_some(self.kin.as_slice()), horizon)
     }
 
-    /// Which declared faults are true, of those that may differ between two files in which only the records of one register do:
+    /// Which declared faults are true, of those that may differ between two files in which only the records of few registers do:
     /// `fault` is told of those before (0) and now (1). The answer is the first date on which that may change by itself; `None` if
-    /// the register says what tied people know, and they do.
+    /// one of the registers says what tied people know, and they do.
     pub fn contradictions(
         &mut self,
         environment: &Environment,
         person: PersonId,
-        register: u16,
+        registers: &[u16],
         files: [&[u8]; 2],
-        mut fault: impl FnMut(usize, u16),
+        fault: impl FnMut(usize, u16),
     ) -> Option<Date> {
         let policy = self.policy.clone();
+        let mut merged = std::mem::take(&mut self.merged);
+        let (concern, differs) = merged.of(&policy.programs, registers);
+        let horizon = match concern.faults.is_empty() && !concern.kin {
+            true => Some(Date::NEVER),
+            false => self.contradictions_of(&policy, environment, person, (concern, differs), files, fault),
+        };
+        self.merged = merged;
+        horizon
+    }
+
+    fn contradictions_of(
+        &mut self,
+        policy: &Policy,
+        environment: &Environment,
+        person: PersonId,
+        (concern, differs): (&Concern, &Bits),
+        [before, now]: [&[u8]; 2],
+        mut fault: impl FnMut(usize, u16),
+    ) -> Option<Date> {
         let programs = &policy.programs;
-        let concern = &programs.concerns[usize::from(register)];
-        if concern.faults.is_empty() && !concern.kin {
-            return Some(Date::NEVER);
-        }
-        let [before, now] = files;
-        let differs = &programs.sequence.rest_on[usize::from(register)];
-        let mut pass = self.pass(&policy, environment, person, now, Role::Outside);
+        let mut pass = self.pass(policy, environment, person, now, Role::Outside);
         pass.run_beside(&concern.looked, differs);
         if concern.kin && programs.kin_when.is_some_and(|when| pass.regs[usize::from(when)] == 1) {
             return None;
@@ -451,31 +491,30 @@ impl Evaluator {
         horizon
     }
 
-    /// What of this may differ between two files in which only the records of one register do; the answer is the first date on
+    /// What of this may differ between two files in which only the records of few registers do; the answer is the first date on
     /// which that may change by itself now.
     pub fn contributions(
         &mut self,
         environment: &Environment,
         person: PersonId,
-        register: u16,
+        registers: &[u16],
         files: [&[u8]; 2],
         place: Membership,
         out: [&mut Contribution; 2],
     ) -> Date {
         let policy = self.policy.clone();
-        let concern = &policy.programs.concerns[usize::from(register)];
-        let differs = &policy.programs.sequence.rest_on[usize::from(register)];
-        let mut wanted = std::mem::take(&mut self.wanted);
+        let (mut wanted, mut merged) = (std::mem::take(&mut self.wanted), std::mem::take(&mut self.merged));
+        let (concern, differs) = merged.of(&policy.programs, registers);
         wanted.copy(&concern.filled);
         let mut pass = self.pass(&policy, environment, person, files[1], place.role);
-        // What is asked about one of both is asked about both: as if either had such a record.
-        let is_there = pass.room.present.contains(usize::from(register));
-        pass.room.present.insert(usize::from(register));
+        // What is asked about one of both is asked about both: as if either had such records.
+        let mut present = std::mem::take(&mut pass.room.asked);
+        present.copy(&pass.room.present);
+        registers.iter().for_each(|register| pass.room.present.insert(usize::from(*register)));
         pass.want(&concern.claims, &mut wanted);
         pass.want(&concern.own_benefits, &mut wanted);
-        if !is_there {
-            pass.room.present.take(usize::from(register));
-        }
+        std::mem::swap(&mut pass.room.present, &mut present);
+        pass.room.asked = present;
         pass.run_beside(&wanted, differs);
         let give = |pass: &mut Pass<'_>, out: &mut Contribution| {
             pass.run_among(&wanted, differs);
@@ -487,7 +526,7 @@ impl Evaluator {
         let horizon = pass.clock.horizon();
         pass.turn_to(files[0]);
         give(&mut pass, before);
-        self.wanted = wanted;
+        (self.wanted, self.merged) = (wanted, merged);
         horizon
     }
 
