@@ -30,7 +30,8 @@ fn main() {
         let mut intake = Intake::new(Arc::new(Schema::from(&*policy)));
         load(worker, &mut house, &policy, &country, &mut intake);
         let mut costs: [Vec<u64>; 3] = Default::default();
-        'days: for (_, lines) in country.days(365) {
+        'days: for (day, lines) in country.days(365) {
+            dawn(worker, &mut house, &policy, day);
             for update in lines.split(|byte| *byte == b'\n').filter_map(|line| decode(&mut intake, line)) {
                 let started = Instant::now();
                 let answer = epoch(worker, &mut house, update);
@@ -77,7 +78,12 @@ fn load(worker: &mut Worker, house: &mut House, policy: &Policy, country: &Count
         house.submit(&mut updates);
         house.work(worker);
     }
-    let heard = vec![Some(country.start()); policy.registers.len()];
-    house.set_circumstances(Circumstances { today: country.start(), feeds: policy.feed_states(&heard, country.start()) });
+    dawn(worker, house, policy, country.start());
+}
+
+/// A day begins, and every register is heard.
+fn dawn(worker: &mut Worker, house: &mut House, policy: &Policy, today: Date) {
+    let heard = vec![Some(today); policy.registers.len()];
+    house.set_circumstances(Circumstances { today, feeds: policy.feed_states(&heard, today) });
     house.close(worker);
 }

@@ -1,7 +1,7 @@
 //! From the scheduled arrival of a record to its acknowledgement and to the ledger, through the whole pipeline; what the disk alone makes of the
 //! same arrivals; and how long a start takes that tells the journal again.
 
-use super::{UPDATES_PER_PERSON_DAY, fresh_folder, made_of_population, poisson, rss_bytes};
+use super::{days, fresh_folder, made_of_population, poisson, rss_bytes};
 use crate::commands::feeds::parse_date;
 use crate::commands::{Failure, load_package};
 use crate::intake::{Intake, Schema};
@@ -12,7 +12,7 @@ use crate::snapshot::{Snapshot, Snapshots};
 use clap::Args;
 use dataflows::model::{Date, Epoch};
 use dataflows::policy::Policy;
-use fixtures::country::Country;
+use fixtures::country::{Country, morning};
 use hdrhistogram::Histogram;
 use serde_json::json;
 use std::fs::{self, File};
@@ -66,11 +66,11 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     calm.try_for(data, *rate as f64, WINDOW).map_err(problem)?;
     let country = Country::new(*persons, *seed, *start);
     let wanted = (rate * seconds) as usize;
-    let records = life(policy, &country, *persons, wanted);
+    let (records, mornings) = life(policy, &country, *persons, wanted);
 
     let loaded = Instant::now();
     let pipeline = begin(&package, setup())?;
-    enter(&pipeline, policy, country)?;
+    enter(&pipeline, population(policy, country).chain(mornings))?;
     let load_seconds = loaded.elapsed().as_secs_f64();
     let micros = |histogram: &Histogram<u64>, quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1000.0;
     let quantiles = |histogram: &Histogram<u64>| json!({ "p50_us": micros(histogram, 0.5), "p99_us": micros(histogram, 0.99), "max_us": micros(histogram, 1.0) });
@@ -129,11 +129,11 @@ pub fn begin(package: &Package, setup: Setup) -> Result<Pipeline, Failure> {
     Pipeline::start(Some(package.clone()), setup).map_err(|failure| Failure::failed(failure.to_string()))
 }
 
-/// Has a pipeline take in a whole country, and waits until all of it is in the ledger.
-pub fn enter(pipeline: &Pipeline, policy: &Arc<Policy>, country: Country) -> Result<(), Failure> {
+/// Has a pipeline take in submissions, and waits until all of them are in the ledger.
+pub fn enter(pipeline: &Pipeline, submissions: impl Iterator<Item = Submission>) -> Result<(), Failure> {
     let failed = |reason: String| Failure::failed(reason);
     let mut last = None;
-    for part in population(policy, country).flatten() {
+    for part in submissions {
         last = Some(pipeline.scribe.send(part).map_err(|reason| failed(reason.to_string()))?);
     }
     let epoch = last.map_or(Ok(0), |answer| answer.wait().map(|answer| answer.epoch));
@@ -188,23 +188,24 @@ impl Disk {
 }
 
 /// The country's records, a submission or two a neighbourhood.
-fn population(policy: &Arc<Policy>, country: Country) -> impl Iterator<Item = Vec<Submission>> + use<> {
+pub fn population(policy: &Arc<Policy>, country: Country) -> impl Iterator<Item = Submission> + use<> {
     let schema = Arc::new(Schema::from(&**policy));
-    made_of_population(country, move |lines| Submission::read(&mut Intake::journalling(schema.clone()), "country", 1, lines))
+    made_of_population(country, move |lines| Submission::read(&mut Intake::journalling(schema.clone()), "country", 1, lines)).flatten()
 }
 
-/// Records of the country's life, a submission each; the date stands still.
-fn life(policy: &Arc<Policy>, country: &Country, persons: usize, wanted: usize) -> Vec<Submission> {
+/// Records of the country's life, a submission each; and what begins its days, which comes before them so that none is of a day to come.
+fn life(policy: &Arc<Policy>, country: &Country, persons: usize, wanted: usize) -> (Vec<Submission>, Vec<Submission>) {
     let mut intake = Intake::journalling(Arc::new(Schema::from(&**policy)));
-    let days = (wanted as f64 / (persons as f64 * UPDATES_PER_PERSON_DAY)).ceil() as usize;
-    let mut submissions = Vec::new();
-    for (_, lines) in country.days(days) {
-        for line in lines.split(|byte| *byte == b'\n') {
-            submissions.extend(Submission::read(&mut intake, "country", 1, line).into_iter().filter(|part| !part.dated));
-        }
+    let mut read = |lines: &[u8]| Submission::read(&mut intake, "country", 1, lines);
+    let (mut records, mut mornings) = (Vec::new(), Vec::new());
+    for (day, lines) in country.days(days(persons, wanted)) {
+        let beginning = morning(day);
+        let of_life = lines.strip_prefix(beginning.as_slice()).expect("a day begins with its morning");
+        mornings.append(&mut read(&beginning));
+        of_life.split(|byte| *byte == b'\n').for_each(|line| records.append(&mut read(line)));
     }
-    submissions.truncate(wanted);
-    submissions
+    records.truncate(wanted);
+    (records, mornings)
 }
 
 /// Sends each record when it is due, whatever became of those before; how long until each was acknowledged, and until the ledger had it:

@@ -5,7 +5,6 @@ use super::{Size, cpu_seconds, life, population};
 use crate::commands::{Failure, load_policy, rss_bytes};
 use crate::engine::Engine;
 use clap::Args;
-use dataflows::model::Update;
 use fixtures::country::Country;
 use serde_json::json;
 use std::time::Instant;
@@ -25,11 +24,12 @@ pub struct Arguments {
 pub fn catchup(Arguments { size, updates, batch }: &Arguments) -> Result<(), Failure> {
     let policy = load_policy(&size.policy)?;
     let country = Country::new(size.persons, size.seed, size.start);
-    let mut waiting: Vec<Update> = life(&policy, &country, size.persons, *updates);
+    let (mut waiting, last_day) = life(&policy, &country, size.persons, *updates);
     let mut engine = Engine::start(policy.clone(), usize::from(size.workers));
     for part in population(&policy, country) {
         part.enter(&mut engine);
     }
+    last_day.enter(&mut engine);
     engine.commit();
     let records = waiting.len();
     let (mut epochs, mut rows, mut decisions) = (0, 0, 0);

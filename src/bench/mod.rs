@@ -141,17 +141,22 @@ fn made_of_population<T: Send + 'static>(country: Country, make: impl Fn(&[u8]) 
     })
 }
 
-/// Records of the country's life, in order of arrival. The business date stands still while latency is measured: the days'
-/// records arrive, their date records do not.
-fn life(policy: &Arc<Policy>, country: &Country, persons: usize, wanted: usize) -> Vec<Update> {
+/// Records of the country's life, in order of arrival; and its last day, on which the business date stands while they are taken in, so
+/// that none of them is of a day to come. Whoever loads the population begins with that day.
+fn life(policy: &Arc<Policy>, country: &Country, persons: usize, wanted: usize) -> (Vec<Update>, Decoded) {
     let mut intake = Intake::new(Arc::new(Schema::from(&**policy)));
-    let mut updates = Vec::new();
-    let days = (wanted as f64 / (persons as f64 * UPDATES_PER_PERSON_DAY)).ceil() as usize;
-    for (_, lines) in country.days(days) {
-        updates.append(&mut Decoded::read(&mut intake, &lines).updates);
+    let (mut updates, mut last) = (Vec::new(), Decoded::default());
+    for (_, lines) in country.days(days(persons, wanted)) {
+        last = Decoded::read(&mut intake, &lines);
+        updates.append(&mut last.updates);
     }
     updates.truncate(wanted);
-    updates
+    (updates, last)
+}
+
+/// Days of a country's life that have so many records.
+fn days(persons: usize, wanted: usize) -> usize {
+    (wanted as f64 / (persons as f64 * UPDATES_PER_PERSON_DAY)).ceil() as usize
 }
 
 /// Loads the population in one epoch; the answer is how things stand then.

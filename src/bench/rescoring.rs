@@ -53,13 +53,13 @@ pub fn rescoring(arguments: &Arguments) -> Result<(), Failure> {
 fn measure(size: &Size, rate: u64, seconds: u64) -> Result<Figures, Failure> {
     let policy = load_policy(&size.policy)?;
     let country = Country::new(size.persons, size.seed, size.start);
-    let updates = life(&policy, &country, size.persons, (rate * (seconds + WARM_UP_SECONDS)) as usize);
+    let (updates, last_day) = life(&policy, &country, size.persons, (rate * (seconds + WARM_UP_SECONDS)) as usize);
     if updates.is_empty() {
         return Err(Failure::failed("too few people for a single update".to_owned()));
     }
     Ok(timely::execute_directly(move |worker| {
         let mut house = House::build(worker, policy.clone());
-        settle(worker, &mut house, &policy, population(&policy, country));
+        settle(worker, &mut house, &policy, population(&policy, country).chain([last_day]));
         open_loop(worker, &mut house, updates, rate as f64)
     }))
 }

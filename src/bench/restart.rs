@@ -1,6 +1,6 @@
 //! How long a start takes: from a snapshot, and telling the whole journal again.
 
-use super::arrival::{begin, enter};
+use super::arrival::{begin, enter, population};
 use super::report::report;
 use super::{Size, fresh_folder};
 use crate::commands::{Failure, load_package};
@@ -29,7 +29,7 @@ pub fn restart(Arguments { size, data }: &Arguments) -> Result<(), Failure> {
     let setup = || Setup { workers: size.workers.into(), ..Setup::quiet(data) };
     let started = Instant::now();
     let pipeline = begin(&package, setup())?;
-    enter(&pipeline, &package.policy, Country::new(size.persons, size.seed, size.start))?;
+    enter(&pipeline, population(&package.policy, Country::new(size.persons, size.seed, size.start)))?;
     let load_seconds = started.elapsed().as_secs_f64();
     pipeline.stop();
 
