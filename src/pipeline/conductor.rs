@@ -331,7 +331,7 @@ impl Conductor {
 
     fn tell_standing(&self, epoch: Epoch) {
         self.progress.change(|standing| {
-            (standing.epoch, standing.date) = (epoch, self.engine.today());
+            (standing.epoch, standing.since, standing.date) = (epoch, Instant::now(), self.engine.today());
             (standing.live, standing.texts) = (self.ledger.is_live(), self.ledger.outbox().rows().len() as u64);
             standing.failure = None;
             (standing.policy, standing.schema) = (self.regime.policy.clone(), self.regime.schema.clone());

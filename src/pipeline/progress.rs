@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug)]
 pub struct Standing {
     pub epoch: Epoch,
+    /// When the ledger had it.
+    pub since: Instant,
     pub date: Date,
     /// The policy in force, and how lines are read under it.
     pub policy: Arc<Policy>,
@@ -46,6 +48,7 @@ impl Progress {
             schema,
             packages: Packages::default(),
             epoch: 0,
+            since: Instant::now(),
             date: Date::BEFORE_ALL,
             live: false,
             heard: Vec::new(),
@@ -70,6 +73,11 @@ impl Progress {
     pub(super) fn change(&self, change: impl FnOnce(&mut Standing)) {
         change(&mut self.lock());
         self.moved.notify_all();
+    }
+
+    /// When the ledger had the last epoch that it has.
+    pub fn since(&self) -> Instant {
+        self.lock().since
     }
 
     /// Waits until the ledger has passed an epoch, so long at the most; whether it has.
