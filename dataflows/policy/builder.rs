@@ -1,5 +1,6 @@
 //! Building what is computed: composition, kin, indicators, criteria, categories and rights, as programs.
 
+use super::bits::Bits;
 use super::compile::{Compiler, Scope, State, Type, Value};
 use super::concerns::{Concern, Needs, Outputs, SumConcerns};
 use super::evaluate::{CategoryProgram, Gate, Layout, Machine, Programs};
@@ -607,6 +608,12 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
                 programs.gates[index] = gates(&benefits[index], are_claims, &programs.benefits[index], &programs.sequence, &roles);
             }
         }
+        programs.slot_nodes = [&vec![usize::MAX; BUILT_IN_SLOTS][..], &compiler.members.nodes, &compiler.residents.nodes].concat();
+        let of_node = |node: &usize| if *node == usize::MAX { Bits::default() } else { needed(&BTreeSet::from([*node])) };
+        programs.slot_needs = programs.slot_nodes.iter().map(of_node).collect();
+        programs.fault_needs = self.faults.iter().map(of_node).collect();
+        programs.fault_nodes = self.faults.clone();
+        programs.kin_told = self.kin_fields.iter().copied().collect();
         programs.judgement = compiler.household.program(&decided);
         let all: BTreeSet<usize> = self.values.union(&decided).copied().collect();
         programs.judgement_with_values = compiler.household.program(&all);
@@ -615,7 +622,6 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         programs.person = Machine { inputs: compiler.person.inputs(), bins: std::mem::take(&mut compiler.person.bins) };
         programs.household = Machine { inputs: compiler.household.inputs(), bins: std::mem::take(&mut compiler.household.bins) };
         programs.slots = [&compiler.members.slots[..], &compiler.residents.slots].concat();
-        programs.slot_nodes = [&vec![usize::MAX; BUILT_IN_SLOTS][..], &compiler.members.nodes, &compiler.residents.nodes].concat();
         programs.windows = compiler.windows.clone();
         programs.years = compiler.years;
         let layout =
@@ -632,7 +638,6 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             composition: &self.composition,
             faults: &self.faults,
             kin_when: self.kin_when,
-            kin_fields: &self.kin_fields,
             slots: &slots,
             first_slot: BUILT_IN_SLOTS,
             own_benefits: &programs.own_benefits,

@@ -1,9 +1,10 @@
 //! What a change concerns: which programs must run again when only the records of one register changed in a file, or only some
 //! sums of a household.
 //!
-//! An output that rests on nothing that changed is what it was, so nobody needs to compute it. What the outputs concerned rest on
-//! beside the change is computed once, for before and now together.
+//! An output that rests on nothing that changed is what it was, so nobody needs to compute it. A record that no filter lets pass, before
+//! or now, changes nothing. What the outputs concerned rest on beside the change is computed once, for before and now together.
 
+use super::Policy;
 use super::bits::Bits;
 use super::graph::{Code, Graph, slot_of};
 use super::program::{Op, Reg};
@@ -23,15 +24,9 @@ pub(crate) struct Needs {
 pub(crate) struct Concern {
     /// Who belongs together, or whether tied people know of the person.
     pub composition: bool,
-    /// What tied people know of the person, while they do.
-    pub kin: bool,
     /// Declared faults.
     pub faults: Vec<u16>,
-    /// The nodes that these faults, and whether tied people know of the person, need.
-    pub looked: Bits,
     pub slots: Vec<u16>,
-    /// The nodes that these slots need.
-    pub filled: Bits,
     pub own_benefits: Vec<u16>,
     pub claims: Vec<u16>,
 }
@@ -41,7 +36,6 @@ pub(crate) struct Outputs<'a> {
     pub composition: &'a BTreeSet<usize>,
     pub faults: &'a [usize],
     pub kin_when: Option<usize>,
-    pub kin_fields: &'a [usize],
     /// The node of each slot, from `first_slot` on.
     pub slots: &'a [usize],
     pub first_slot: usize,
@@ -53,33 +47,6 @@ pub(crate) struct Outputs<'a> {
 }
 
 impl Concern {
-    /// Forgets everything, and keeps its room.
-    pub fn clear(&mut self) {
-        (self.composition, self.kin) = (false, false);
-        [&mut self.looked, &mut self.filled].into_iter().for_each(Bits::clear);
-        [&mut self.faults, &mut self.slots, &mut self.own_benefits, &mut self.claims].into_iter().for_each(Vec::clear);
-    }
-
-    /// Adds what another register concerns; [`settle`](Self::settle) once all are added.
-    pub fn join(&mut self, other: &Concern) {
-        self.composition |= other.composition;
-        self.kin |= other.kin;
-        self.looked.join(&other.looked);
-        self.filled.join(&other.filled);
-        self.faults.extend_from_slice(&other.faults);
-        self.slots.extend_from_slice(&other.slots);
-        self.own_benefits.extend_from_slice(&other.own_benefits);
-        self.claims.extend_from_slice(&other.claims);
-    }
-
-    /// Puts what was added in order, each once.
-    pub fn settle(&mut self) {
-        for list in [&mut self.faults, &mut self.slots, &mut self.own_benefits, &mut self.claims] {
-            list.sort_unstable();
-            list.dedup();
-        }
-    }
-
     /// Of the register of this number.
     pub fn new(register: u16, person: &Graph, outputs: &Outputs<'_>) -> Concern {
         let rests = |node: &usize| person.rests_on(*node, register);
@@ -88,21 +55,60 @@ impl Concern {
             outputs.grounds[at] == Some(register) || outputs.needs[at].person.iter().any(rests)
         };
         let rights = |of: &[u16]| of.iter().copied().filter(right).collect::<Vec<_>>();
-        let slots: Vec<usize> = (0..outputs.slots.len()).filter(|slot| rests(&outputs.slots[*slot])).collect();
-        let filled = slots.iter().map(|slot| outputs.slots[*slot]).collect();
-        let faults: Vec<usize> = (0..outputs.faults.len()).filter(|fault| rests(&outputs.faults[*fault])).collect();
-        let kin = outputs.kin_fields.iter().any(&rests);
-        let look = faults.iter().map(|fault| outputs.faults[*fault]).chain(outputs.kin_when.filter(|_| kin)).collect();
+        let positions = |nodes: &[usize], first: usize| {
+            let resting = (0..nodes.len()).filter(|at| rests(&nodes[*at]));
+            resting.map(|at| (at + first) as u16).collect::<Vec<_>>()
+        };
         Concern {
             composition: outputs.composition.iter().chain(&outputs.kin_when).any(rests),
-            kin,
-            faults: faults.into_iter().map(|fault| fault as u16).collect(),
-            looked: person.needed(&look).into_iter().collect(),
-            filled: person.needed(&filled).into_iter().collect(),
-            slots: slots.into_iter().map(|slot| (slot + outputs.first_slot) as u16).collect(),
+            faults: positions(outputs.faults, 0),
+            slots: positions(outputs.slots, outputs.first_slot),
             own_benefits: rights(outputs.own_benefits),
             claims: rights(outputs.claims),
         }
+    }
+}
+
+/// What records that changed bear on, of what their registers concern; in room that is used again.
+#[derive(Default)]
+pub(crate) struct Touched {
+    /// The nodes that may have another value.
+    pub nodes: Bits,
+    pub faults: Vec<u16>,
+    pub slots: Vec<u16>,
+    pub own_benefits: Vec<u16>,
+    pub claims: Vec<u16>,
+}
+
+impl Touched {
+    /// Picks from what these registers concern what is computed of nodes that are touched, or founded on a record.
+    pub fn pick(&mut self, policy: &Policy, registers: &[u16]) {
+        let programs = &policy.programs;
+        let Touched { nodes, faults, slots, own_benefits, claims } = self;
+        [&mut *faults, slots, own_benefits, claims].into_iter().for_each(Vec::clear);
+        for register in registers {
+            let concern = &programs.concerns[usize::from(*register)];
+            let of_node = |node: usize| nodes.contains(node);
+            let right = |benefit: &u16| {
+                let at = usize::from(*benefit);
+                policy.benefits[at].ground_register == Some(*register) || programs.needs[at].meets(nodes)
+            };
+            faults.extend(concern.faults.iter().copied().filter(|fault| of_node(programs.fault_nodes[usize::from(*fault)])));
+            slots.extend(concern.slots.iter().copied().filter(|slot| of_node(programs.slot_nodes[usize::from(*slot)])));
+            own_benefits.extend(concern.own_benefits.iter().copied().filter(right));
+            claims.extend(concern.claims.iter().copied().filter(right));
+        }
+        if registers.len() > 1 {
+            for list in [faults, slots, own_benefits, claims] {
+                list.sort_unstable();
+                list.dedup();
+            }
+        }
+    }
+
+    /// Whether what a person contributes and has a right to is the same.
+    pub fn contributes_nothing(&self) -> bool {
+        self.slots.is_empty() && self.own_benefits.is_empty() && self.claims.is_empty()
     }
 }
 

@@ -8,8 +8,8 @@
 //! whose date is still to come, a term, a birthday, the end of a record's retention lower it.
 
 use super::bits::Bits;
-use super::concerns::{Concern, SumConcerns};
-use super::file::{ABSENT, Brief, Record, Shape, briefs};
+use super::concerns::{Concern, SumConcerns, Touched};
+use super::file::{ABSENT, Brief, Record, Shape, briefs, different_records, registers_of};
 use super::graph::{Code, FIELD_COUNT, FIELDS, FoldKind, Group, Input, Item, SLOTS, SUMS, Sequence, Stage};
 use super::program::{Bins, Clock, LIMIT, Op, Reg, Registers, is_unknown, reason_of, registers, run, unknown};
 use super::rights::{BenefitProgram, Machinery, Question, Trace};
@@ -110,6 +110,13 @@ pub(crate) struct Programs {
     pub person_values: Bits,
     /// For all slots.
     pub filled: Bits,
+    /// By slot.
+    pub slot_needs: Vec<Bits>,
+    /// By declared fault: its node, and the nodes that this needs.
+    pub fault_nodes: Vec<usize>,
+    pub fault_needs: Vec<Bits>,
+    /// The nodes of what tied people know.
+    pub kin_told: Bits,
     /// By benefit.
     pub needs: Vec<Bits>,
     /// By benefit: conditions that a person fails who has no record of certain registers.
@@ -293,33 +300,8 @@ pub struct Evaluator {
     room: Room,
     /// Nodes that the question at hand needs.
     wanted: Bits,
-    merged: Merged,
+    touched: Touched,
     change: RowChange,
-}
-
-/// What a change of several registers' records concerns, in room that is used again.
-#[derive(Default)]
-struct Merged {
-    concern: Concern,
-    differs: Bits,
-}
-
-impl Merged {
-    /// What these registers concern, and the nodes that rest on them.
-    fn of<'a>(&'a mut self, programs: &'a Programs, registers: &[u16]) -> (&'a Concern, &'a Bits) {
-        let of = |register: &u16| (&programs.concerns[usize::from(*register)], &programs.sequence.rest_on[usize::from(*register)]);
-        if let [only] = registers {
-            return of(only);
-        }
-        self.concern.clear();
-        self.differs.clear();
-        for (concern, differs) in registers.iter().map(of) {
-            self.concern.join(concern);
-            self.differs.join(differs);
-        }
-        self.concern.settle();
-        (&self.concern, &self.differs)
-    }
 }
 
 /// What a change of a household's sums concerns, in room that is used again.
@@ -345,7 +327,7 @@ impl Evaluator {
             kin: Vec::new(),
             room: Room::default(),
             wanted: Bits::default(),
-            merged: Merged::default(),
+            touched: Touched::default(),
             change: RowChange::default(),
         }
     }
@@ -405,51 +387,44 @@ impl Evaluator {
 
     /// Which declared faults are true, of those that may differ between two files in which only the records of few registers do:
     /// `fault` is told of those before (0) and now (1). The answer is the first date on which that may change by itself; `None` if
-    /// one of the registers says what tied people know, and they do.
+    /// what tied people know of the person may differ, and they know of them.
     pub fn contradictions(
         &mut self,
         environment: &Environment,
         person: PersonId,
         registers: &[u16],
-        files: [&[u8]; 2],
-        fault: impl FnMut(usize, u16),
-    ) -> Option<Date> {
-        let policy = self.policy.clone();
-        let mut merged = std::mem::take(&mut self.merged);
-        let (concern, differs) = merged.of(&policy.programs, registers);
-        let horizon = match concern.faults.is_empty() && !concern.kin {
-            true => Some(Date::NEVER),
-            false => self.contradictions_of(&policy, environment, person, (concern, differs), files, fault),
-        };
-        self.merged = merged;
-        horizon
-    }
-
-    fn contradictions_of(
-        &mut self,
-        policy: &Policy,
-        environment: &Environment,
-        person: PersonId,
-        (concern, differs): (&Concern, &Bits),
         [before, now]: [&[u8]; 2],
         mut fault: impl FnMut(usize, u16),
     ) -> Option<Date> {
+        let policy = self.policy.clone();
         let programs = &policy.programs;
-        let mut pass = self.pass(policy, environment, person, now, Role::Outside);
-        pass.run_beside(&concern.looked, differs);
-        if concern.kin && programs.kin_when.is_some_and(|when| pass.regs[usize::from(when)] == 1) {
-            return None;
+        let (mut wanted, mut touched) = (std::mem::take(&mut self.wanted), std::mem::take(&mut self.touched));
+        let mut pass = self.begin(&policy, environment, person, Role::Outside);
+        pass.touch(registers, [before, now], &mut touched.nodes);
+        touched.pick(&policy, registers);
+        wanted.clear();
+        touched.faults.iter().for_each(|index| wanted.join(&programs.fault_needs[usize::from(*index)]));
+        let may_tell = touched.nodes.meets(&programs.kin_told);
+        if may_tell {
+            wanted.join(&programs.kin_known);
         }
-        let mut tell = |pass: &mut Pass<'_>, side| {
-            pass.run_among(&concern.looked, differs);
-            let found = concern.faults.iter().filter(|index| pass.regs[usize::from(programs.faults[usize::from(**index)])] == 1);
-            found.for_each(|index| fault(side, *index));
-        };
-        tell(&mut pass, 1);
+        let mut is_told = false;
+        if may_tell || !touched.faults.is_empty() {
+            pass.turn_to(now);
+            pass.run_beside(&wanted, &touched.nodes);
+            is_told = may_tell && programs.kin_when.is_some_and(|when| pass.regs[usize::from(when)] == 1);
+            let mut tell = |pass: &mut Pass<'_>, side| {
+                pass.run_among(&wanted, &touched.nodes);
+                let found = touched.faults.iter().filter(|index| pass.regs[usize::from(programs.faults[usize::from(**index)])] == 1);
+                found.for_each(|index| fault(side, *index));
+            };
+            tell(&mut pass, 1);
+            pass.turn_to(before);
+            tell(&mut pass, 0);
+        }
         let horizon = pass.clock.horizon();
-        pass.turn_to(before);
-        tell(&mut pass, 0);
-        Some(horizon)
+        (self.wanted, self.touched) = (wanted, touched);
+        (!is_told).then_some(horizon)
     }
 
     /// All indicators of a person; a value that is not known is carried in-band: see [`is_unknown`].
@@ -503,30 +478,37 @@ impl Evaluator {
         out: [&mut Contribution; 2],
     ) -> Date {
         let policy = self.policy.clone();
-        let (mut wanted, mut merged) = (std::mem::take(&mut self.wanted), std::mem::take(&mut self.merged));
-        let (concern, differs) = merged.of(&policy.programs, registers);
-        wanted.copy(&concern.filled);
-        let mut pass = self.pass(&policy, environment, person, files[1], place.role);
-        // What is asked about one of both is asked about both: as if either had such records.
-        let mut present = std::mem::take(&mut pass.room.asked);
-        present.copy(&pass.room.present);
-        registers.iter().for_each(|register| pass.room.present.insert(usize::from(*register)));
-        pass.want(&concern.claims, &mut wanted);
-        pass.want(&concern.own_benefits, &mut wanted);
-        std::mem::swap(&mut pass.room.present, &mut present);
-        pass.room.asked = present;
-        pass.run_beside(&wanted, differs);
-        let give = |pass: &mut Pass<'_>, out: &mut Contribution| {
-            pass.run_among(&wanted, differs);
-            out.clear();
-            pass.give(person, place, concern.slots.iter().copied(), &concern.claims, &concern.own_benefits, out);
-        };
+        let programs = &policy.programs;
+        let (mut wanted, mut touched) = (std::mem::take(&mut self.wanted), std::mem::take(&mut self.touched));
+        let mut pass = self.begin(&policy, environment, person, place.role);
+        pass.touch(registers, files, &mut touched.nodes);
+        touched.pick(&policy, registers);
         let [before, now] = out;
-        give(&mut pass, now);
+        before.clear();
+        now.clear();
+        if !touched.contributes_nothing() {
+            wanted.clear();
+            touched.slots.iter().for_each(|slot| wanted.join(&programs.slot_needs[usize::from(*slot)]));
+            pass.turn_to(files[1]);
+            // What is asked about one of both is asked about both: as if either had such records.
+            let mut present = std::mem::take(&mut pass.room.asked);
+            present.copy(&pass.room.present);
+            registers.iter().for_each(|register| pass.room.present.insert(usize::from(*register)));
+            pass.want(&touched.claims, &mut wanted);
+            pass.want(&touched.own_benefits, &mut wanted);
+            std::mem::swap(&mut pass.room.present, &mut present);
+            pass.room.asked = present;
+            pass.run_beside(&wanted, &touched.nodes);
+            let give = |pass: &mut Pass<'_>, out: &mut Contribution| {
+                pass.run_among(&wanted, &touched.nodes);
+                pass.give(person, place, touched.slots.iter().copied(), &touched.claims, &touched.own_benefits, out);
+            };
+            give(&mut pass, now);
+            pass.turn_to(files[0]);
+            give(&mut pass, before);
+        }
         let horizon = pass.clock.horizon();
-        pass.turn_to(files[0]);
-        give(&mut pass, before);
-        (self.wanted, self.merged) = (wanted, merged);
+        (self.wanted, self.touched) = (wanted, touched);
         horizon
     }
 
@@ -644,6 +626,13 @@ impl Evaluator {
     }
 
     fn pass<'a>(&'a mut self, policy: &'a Policy, environment: &'a Environment, person: PersonId, file: &'a [u8], role: Role) -> Pass<'a> {
+        let mut pass = self.begin(policy, environment, person, role);
+        pass.turn_to(file);
+        pass
+    }
+
+    /// Takes up a person, with no file yet.
+    fn begin<'a>(&'a mut self, policy: &'a Policy, environment: &'a Environment, person: PersonId, role: Role) -> Pass<'a> {
         if !self.people[self.latest].loaded.is_of(environment) {
             self.latest = 1 - self.latest;
         }
@@ -664,9 +653,7 @@ impl Evaluator {
             *reg = i64::from(flag);
         }
         machine.loaded.regs[first + 6] = person as i64;
-        let mut pass = machine.pass(policy, environment, &mut self.room);
-        pass.turn_to(file);
-        pass
+        machine.pass(policy, environment, &mut self.room)
     }
 }
 
@@ -882,6 +869,67 @@ impl<'a> Pass<'a> {
         present.each(present, true, |register| shown.join(&sequence.shown_by[register]));
     }
 
+    /// Says which nodes may have other values for one of two files than for the other, in which only records of these registers differ:
+    /// those on which a record that is in one of them alone bears, unless it is not seen or a filter turns it away (one that needs nodes
+    /// which are not blank is not asked). When it may let the record pass lowers the horizon.
+    fn touch(&mut self, registers: &[u16], files: [&'a [u8]; 2], nodes: &mut Bits) {
+        let (policy, sequence) = (self.policy, &self.policy.programs.sequence);
+        nodes.clear();
+        let (mut shown, mut is_known) = (std::mem::take(&mut self.room.shown), false);
+        different_records(files, |side, record| {
+            let register = usize::from(record.register);
+            let doubted = self.environment.shared.doubts[register] != 0;
+            let is_read = sequence.registers[register] && (!doubted || sequence.silent[register]) && registers.contains(&record.register);
+            self.file = files[side];
+            if !is_read || !self.effective(&record) || !self.unpack(&record) {
+                return;
+            }
+            for group in sequence.stages.iter().flat_map(|stage| &stage.groups[register]).filter(|group| !doubted || group.holds()) {
+                let passes = match (&group.filter, &group.filter_needs) {
+                    (Some(filter), Some(needs))
+                        if needs.is_empty() || {
+                            if !std::mem::replace(&mut is_known, true) {
+                                self.find_shown(files, &mut shown);
+                            }
+                            !needs.meets(&shown)
+                        } =>
+                    {
+                        self.make_blank(needs);
+                        run(&filter.ops, self.regs, &policy.programs.person.bins, &mut self.clock);
+                        self.regs[usize::from(filter.result)] != 0
+                    }
+                    _ => true,
+                };
+                if passes {
+                    nodes.join(&group.bears_on);
+                    self.expires(&record);
+                }
+            }
+        });
+        self.room.shown = shown;
+        self.wake_when_expired();
+    }
+
+    /// Finds out which nodes may not be blank for one of two files.
+    fn find_shown(&self, files: [&[u8]; 2], shown: &mut Bits) {
+        let sequence = &self.policy.programs.sequence;
+        shown.copy(&sequence.personal);
+        let mut last = None;
+        for register in files.into_iter().flat_map(registers_of).map(usize::from) {
+            if last.replace(register) != Some(register) {
+                shown.join(&sequence.shown_by[register]);
+            }
+        }
+    }
+
+    /// Has these nodes hold what they do for a blank file.
+    fn make_blank(&mut self, nodes: &Bits) {
+        let (sequence, blank, regs) = (&self.policy.programs.sequence, self.blank, &mut *self.regs);
+        self.dirty.each(nodes, true, |node| {
+            sequence.written_by(node).for_each(|at| regs[usize::from(sequence.written[at])] = blank[at]);
+        });
+    }
+
     /// Whether the person may have (or claim) a right: whether no condition fails for a blank file that the same registers show.
     fn is_open(&self, benefit: u16) -> bool {
         let (gates, closed) = (&self.policy.programs.gates[usize::from(benefit)], &self.closed[usize::from(benefit)]);
@@ -931,16 +979,11 @@ impl<'a> Pass<'a> {
         leave(&mut asked);
         due.copy(&asked);
         due.meet(&self.room.shown);
-        let (blank, regs) = (self.blank, &mut *self.regs);
-        self.dirty.each(&asked, true, |node| {
-            if !(due.contains(node) && sequence.scalars.contains(node)) {
-                sequence.written_by(node).for_each(|at| regs[usize::from(sequence.written[at])] = blank[at]);
-            }
-        });
+        self.make_blank(&asked);
         self.dirty.join(&due);
         for stage in &sequence.stages {
             due.each(&stage.scalars, true, |node| run(sequence.program(node), self.regs, &programs.person.bins, &mut self.clock));
-            if !stage.starts.is_empty() {
+            if due.meets(&stage.all_folds) {
                 self.run_folds(stage, &due);
             }
         }

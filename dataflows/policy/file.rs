@@ -405,6 +405,37 @@ pub fn briefs_of<'a>(file: &'a [u8], wanted: impl Fn(u16) -> bool + 'a) -> impl 
     })
 }
 
+/// The register of each record of a file.
+pub fn registers_of(file: &[u8]) -> impl Iterator<Item = u16> + '_ {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let head = (at < file.len()).then(|| Head::read(file, &mut at))?;
+        at = head.end;
+        Some(head.register)
+    })
+}
+
+/// Visits records that only one of two files has, with which it is; of those between the first and the last of them perhaps others too.
+pub fn different_records(files: [&[u8]; 2], mut visit: impl FnMut(usize, Brief)) {
+    let mut at = [0, 0];
+    let end = |side: usize, from: usize| {
+        let mut at = from;
+        (from < files[side].len()).then(|| Head::read(files[side], &mut at).end)
+    };
+    while let (Some(one), Some(other)) = (end(0, at[0]), end(1, at[1]))
+        && files[0][at[0]..one] == files[1][at[1]..other]
+    {
+        at = [one, other];
+    }
+    while files[0][at[0]..] != files[1][at[1]..] {
+        let side = usize::from(files[0].len() - at[0] < files[1].len() - at[1]);
+        let (start, mut read) = (at[side] as u32, at[side]);
+        let Head { register, flags, end } = Head::read(files[side], &mut read);
+        visit(side, Brief::read(files[side], &mut read, (register, flags, start)));
+        at[side] = end;
+    }
+}
+
 fn unpack(bytes: &[u8], whole: bool, event_date: Option<Date>, shape: Shape, out: &mut [i64]) {
     let (mut at, mut absent) = (0, 0);
     if !whole {

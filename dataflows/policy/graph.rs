@@ -324,23 +324,35 @@ impl Graph {
         self.needed(roots).into_iter().flat_map(|node| scalars[node].iter().copied()).collect()
     }
 
+    /// Says of each group of folds what its filter reads and what rests on it.
+    fn complete_groups(&self, sequence: &mut Sequence, roles: &Range<Reg>) {
+        let writers = sequence.written_by.iter().enumerate().flat_map(|(node, written)| written.clone().map(move |at| (at, node)));
+        let writers: BTreeMap<Reg, usize> = writers.map(|(at, node)| (sequence.written[at], node)).collect();
+        for group in sequence.stages.iter_mut().flat_map(|stage| stage.groups.iter_mut().flatten()) {
+            let read: Vec<Reg> = group.filter.iter().flat_map(Code::reads).collect();
+            let needs = self.needed(&read.iter().filter_map(|reg| writers.get(reg)).copied().collect());
+            group.filter_needs = (!read.iter().any(|reg| roles.contains(reg))).then(|| needs.into_iter().collect());
+            group.bears_on = group.items.iter().map(|item| item.node).collect();
+            // A node has a greater index than what it needs.
+            for (index, node) in self.nodes.iter().enumerate() {
+                if node.dependencies.iter().any(|needed| group.bears_on.contains(*needed)) {
+                    group.bears_on.insert(index);
+                }
+            }
+        }
+    }
+
     /// All nodes, for a person's file: so many registers of records, and the roles (with the person's number) in these.
     pub fn sequence(&self, registers: usize, roles: Range<Reg>) -> Sequence {
-        let by_register = |holds: &dyn Fn(&Node, u16) -> bool| -> Vec<Bits> {
-            let of = |register| (0..self.nodes.len()).filter(|node| holds(&self.nodes[*node], register)).collect();
-            (0..registers as u16).map(of).collect()
-        };
-        let mut sequence = Sequence {
-            rest_on: by_register(&|node, register| node.sources.contains(&register)),
-            shown_by: by_register(&|node, register| node.shown_by.contains(&register)),
-            ..Sequence::default()
-        };
+        let shown_by = |register| (0..self.nodes.len()).filter(|node| self.nodes[*node].shown_by.contains(&register)).collect();
+        let mut sequence = Sequence { shown_by: (0..registers as u16).map(shown_by).collect(), ..Sequence::default() };
         for (index, node) in self.nodes.iter().enumerate() {
             if sequence.stages.len() <= node.stage {
                 sequence.stages.resize_with(node.stage + 1, || Stage::new(registers));
             }
             sequence.add(index, node, &roles);
         }
+        self.complete_groups(&mut sequence, &roles);
         let stages = &sequence.stages;
         let uses = |register: usize| stages.iter().any(|stage: &Stage| !stage.groups[register].is_empty());
         let holds = |register: usize| stages.iter().any(|stage: &Stage| stage.groups[register].iter().any(Group::holds));
@@ -363,8 +375,6 @@ pub struct Sequence {
     pub registers: Vec<bool>,
     /// Whose records are looked at even if the register cannot be relied on.
     pub silent: Vec<bool>,
-    /// By register: the nodes that rest on its records.
-    pub rest_on: Vec<Bits>,
     /// By register: the nodes that may not be blank where there are records of it.
     pub shown_by: Vec<Bits>,
     /// Nodes that rest on the person's role or number, whatever records there are.
@@ -433,9 +443,10 @@ impl Sequence {
 #[derive(Clone, Debug)]
 pub struct Stage {
     pub scalars: Bits,
-    /// By register: the folds over its records, by filter; and which nodes these are.
+    /// By register: the folds over its records, by filter; and which nodes these are, of each register and of all.
     pub groups: Vec<Vec<Group>>,
     pub folds: Vec<Bits>,
+    pub all_folds: Bits,
     /// Where each fold's result is, what kind it is, and the register it rests on.
     pub starts: Vec<(Reg, FoldKind, u16)>,
 }
@@ -446,6 +457,10 @@ pub struct Group {
     key: String,
     pub filter: Option<Code>,
     pub items: Vec<Item>,
+    /// The nodes that the filter needs, beside the record and the day; `None` if it reads the person's role or number.
+    pub filter_needs: Option<Bits>,
+    /// Its folds, and all nodes that rest on one of them: what a record that passes may change.
+    pub bears_on: Bits,
 }
 
 /// What one fold does with a record that passes.
@@ -464,24 +479,38 @@ impl Group {
         self.items.iter().any(|item| due.contains(item.node))
     }
 
-    fn holds(&self) -> bool {
+    /// Whether some of its folds take records of a register that cannot be relied on.
+    pub fn holds(&self) -> bool {
         self.items.iter().any(|item| item.kind == FoldKind::Held)
     }
 }
 
 impl Stage {
     fn new(registers: usize) -> Self {
-        Stage { scalars: Bits::default(), groups: vec![Vec::new(); registers], folds: vec![Bits::default(); registers], starts: Vec::new() }
+        Stage {
+            scalars: Bits::default(),
+            groups: vec![Vec::new(); registers],
+            folds: vec![Bits::default(); registers],
+            all_folds: Bits::default(),
+            starts: Vec::new(),
+        }
     }
 
     fn add(&mut self, node: usize, fold: &Fold) {
         self.starts.push((fold.result, fold.kind, fold.register));
         self.folds[usize::from(fold.register)].insert(node);
+        self.all_folds.insert(node);
         let item = Item { node, kind: fold.kind, map: fold.map.clone(), result: fold.result };
         let groups = &mut self.groups[usize::from(fold.register)];
         match groups.iter_mut().find(|group| group.key == fold.filter_key) {
             Some(group) => group.items.push(item),
-            None => groups.push(Group { key: fold.filter_key.clone(), filter: fold.filter.clone(), items: vec![item] }),
+            None => groups.push(Group {
+                key: fold.filter_key.clone(),
+                filter: fold.filter.clone(),
+                items: vec![item],
+                filter_needs: None,
+                bears_on: Bits::default(),
+            }),
         }
     }
 }
