@@ -27,6 +27,11 @@ impl Beside {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&End(stopped)));
         Beside { stop: Some(stop), thread: Some(thread.expect("a thread can be started")) }
     }
+
+    /// Whether the thread is through with its work.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
 }
 
 impl Drop for Beside {

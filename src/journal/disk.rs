@@ -1,10 +1,12 @@
 //! What the journal needs of a disk, so that a test can take the disk away.
 
+use crate::beside::Beside;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A folder of files that grow at their ends.
 pub trait Disk: Send + 'static {
@@ -42,8 +44,13 @@ pub struct Folder {
     _lock: Option<Lock>,
     /// Whether files are begun with room.
     room: bool,
-    /// Prepares the next file.
-    preparing: Mutex<Option<JoinHandle<io::Result<()>>>>,
+    preparing: Mutex<Option<Next>>,
+}
+
+/// Prepares the next file, until this is dropped.
+struct Next {
+    is_ready: Arc<AtomicBool>,
+    work: Beside,
 }
 
 /// Held while a process works in the folder. Copies of it have it too, until they let go of everything: it ends with this one.
@@ -58,8 +65,10 @@ impl Drop for Lock {
 
 /// The next file.
 const NEXT: &str = "next";
-/// As many zeros are synced together: nobody who syncs meanwhile waits for all of them.
-static ZEROS: [u8; 4 << 20] = [0; 4 << 20];
+/// As many zeros are synced together, and between them the next file rests so many times as long as that took: whoever syncs meanwhile
+/// waits for few of them, and not again and again (with 4 MiB at a time the slowest hundredth of an hour's records were those of such moments).
+static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
+const REST: u32 = 2;
 
 impl Folder {
     /// Opens or makes a folder and takes its lock; the error says so if another process has it.
@@ -90,31 +99,39 @@ impl Folder {
     /// Gives the next file this path, if it is ready, and prepares another.
     fn take_next(&self, path: &Path, room: u64) -> bool {
         let mut preparing = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
-        if preparing.as_ref().is_some_and(|thread| !thread.is_finished()) {
+        if preparing.as_ref().is_some_and(|next| !next.work.has_ended()) {
             return false;
         }
         let next = self.path.join(NEXT);
-        let ready = preparing.take().is_some_and(|thread| matches!(thread.join(), Ok(Ok(()))));
-        let taken = ready && fs::rename(&next, path).is_ok();
-        let prepare = move || {
-            let mut file = File::create(next)?;
-            fill(&mut file, room)
-        };
-        *preparing = std::thread::Builder::new().name("journal".to_owned()).spawn(prepare).ok();
+        let is_ready = preparing.take().is_some_and(|next| next.is_ready.load(Ordering::Acquire));
+        let taken = is_ready && fs::rename(&next, path).is_ok();
+        let is_ready = Arc::new(AtomicBool::new(false));
+        let told = is_ready.clone();
+        // Where that fails the file after this one is begun without room.
+        let work = Beside::start("journal", move |end| {
+            let filled = File::create(next).and_then(|mut file| fill(&mut file, room, |took| end.rest(took * REST)));
+            told.store(filled.unwrap_or(false), Ordering::Release);
+        });
+        *preparing = Some(Next { is_ready, work });
         taken
     }
 }
 
-/// Writes zeros from where a file ends up to this length.
-fn fill(file: &mut File, room: u64) -> io::Result<()> {
+/// Writes zeros from where a file ends up to this length, while it is told to go on after the time that a part of them took; whether it
+/// came so far.
+fn fill(file: &mut File, room: u64, goes_on: impl Fn(Duration) -> bool) -> io::Result<bool> {
     let mut left = room.saturating_sub(file.seek(SeekFrom::End(0))?);
     while left > 0 {
-        let zeros = &ZEROS[..left.min(ZEROS.len() as u64) as usize];
+        let (begun, zeros) = (Instant::now(), &ZEROS[..left.min(ZEROS.len() as u64) as usize]);
         file.write_all(zeros)?;
         file.sync_data()?;
         left -= zeros.len() as u64;
+        if !goes_on(begun.elapsed()) {
+            return Ok(false);
+        }
     }
-    file.sync_all()
+    file.sync_all()?;
+    Ok(true)
 }
 
 impl Disk for Folder {
@@ -153,7 +170,7 @@ impl Disk for Folder {
         let mut file = OpenOptions::new().write(true).open(self.path.join(name))?;
         file.set_len(length)?;
         file.sync_all()?;
-        if self.room && fill(&mut file, room).is_err() {
+        if self.room && fill(&mut file, room, |_| true).is_err() {
             // A full disk: whether there is place for what is appended, appending tells.
             file.set_len(length)?;
             file.sync_all()?;
