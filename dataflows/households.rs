@@ -15,9 +15,10 @@
 //! custody holder, both parents where they share an anchor, the parent at the same address, mother, other parent. A child
 //! who is a parent may take their children along to their own adult, and no further.
 
+use crate::facts::{AdultFact, Care, Carer, ChildFact, Resident};
 use crate::model::{HouseholdKey, Membership, PersonId, Role};
 use crate::operators::{Flow, Listed, Packed, Room, Rule, StoreSize, lists, spread};
-use crate::persons::{AdultFact, Care, Carer, ChildFact, Facts, Placed, Resident};
+use crate::persons::{Facts, Placed};
 use crate::policy::file::{read_varint, write_varint};
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;

@@ -4,11 +4,12 @@
 //! from what they contribute now. Both are computed from the files; nothing that was sent needs to be kept.
 
 use crate::dwellings::Lodged;
+use crate::files::{Files, SharedFiles};
 use crate::model::{Date, Decision, Epoch, HouseholdKey, Membership, Outcome, PersonId, Role, SharedAnswer};
 use crate::operators::{Flow, PerEpoch, Restorer, Room, Saver, Turns, spread};
 use crate::persons::{Placed, Told, address, concerns_everybody};
 use crate::policy::{Claim, Contribution, Entitlement, Environment, Evaluator, Policy, Right};
-use crate::records::{Circumstances, Files, SharedFiles};
+use crate::records::Circumstances;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::io;

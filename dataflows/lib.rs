@@ -15,6 +15,8 @@
 pub mod aliases;
 pub mod decisions;
 pub mod dwellings;
+pub mod facts;
+pub mod files;
 pub mod households;
 pub mod indicators;
 pub mod judgements;
@@ -25,6 +27,7 @@ pub mod policy;
 pub mod records;
 
 use aliases::Aliases;
+use files::{FileEvent, Files, SharedFiles};
 use households::ListSizes;
 use indicators::{measure_one, right};
 use judgements::SharedRows;
@@ -32,7 +35,7 @@ use model::{Epoch, EpochAnswer, HouseholdKey, Membership, PersonId, Role, Shared
 use operators::{Kept, Restorer, Saver, Site, StoreSize};
 use policy::file::{self, Record};
 use policy::{Contribution, Evaluator, Judgement, Policy, Right, Row};
-use records::{ActEvent, Circumstances, FileEvent, Files, Held, SharedActs, SharedFiles};
+use records::{ActEvent, Circumstances, Held, SharedActs};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

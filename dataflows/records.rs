@@ -2,11 +2,12 @@
 //!
 //! A record of a register with `identity = "person"` is resolved in its owner's file. A record of global identity (an act, a
 //! custody, a vehicle) is resolved by key, and then put into, or removed from, the files of the people it names. The files
-//! of a worker's people are one keyed store, read by the rooms behind: [`Files`].
+//! of a worker's people are one keyed store, read by the rooms behind: [`crate::files`].
 
 use crate::aliases::Aliases;
-use crate::model::{Date, Epoch, Fault, FaultKind, HouseholdKey, Ignored, Membership, PersonId, Role, SharedAnswer, Update};
-use crate::operators::{Flow, PerEpoch, Place, Restorer, Room, Saver, Shelf, StoreSize, TURN, append, hash, spread};
+use crate::files::FileEvent;
+use crate::model::{Date, Epoch, Fault, FaultKind, PersonId, SharedAnswer, Update};
+use crate::operators::{Flow, PerEpoch, Place, Restorer, Room, Saver, Shelf, StoreSize};
 use crate::policy::file::{self, Identity, Packing, Record};
 use crate::policy::{Environment, FeedState, Policy};
 use hashbrown::HashTable;
@@ -14,9 +15,8 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
-use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -36,21 +36,6 @@ impl Circumstances {
     }
 }
 
-/// A change of somebody's file.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum FileEvent {
-    /// A version of a record that the person owns.
-    Version(Update),
-    /// The winning version of a record of global identity that names the person.
-    Put(PersonId, Box<[u8]>),
-    /// That record names the person no longer, or is deleted.
-    Remove(PersonId, u16, Box<str>),
-    /// New circumstances for the worker of this index.
-    Circumstances(u64, Box<Circumstances>),
-    /// On the worker of this index, nobody is looked at before the next epoch ends.
-    Hold(u64),
-}
-
 /// News for whoever resolves records of global identity.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ActEvent {
@@ -59,17 +44,6 @@ pub enum ActEvent {
     Aliases(u64, Box<Aliases>),
     /// The act of this register and key names a number whose meaning changes in this epoch.
     Again(u16, Box<str>),
-}
-
-impl FileEvent {
-    /// The worker on which the event is due.
-    pub fn route(&self) -> u64 {
-        match self {
-            FileEvent::Version(update) => spread(update.person),
-            FileEvent::Put(person, _) | FileEvent::Remove(person, ..) => spread(*person),
-            FileEvent::Circumstances(worker, _) | FileEvent::Hold(worker) => *worker,
-        }
-    }
 }
 
 /// The winning version of each record of global identity that a worker keeps, tombstones included.
@@ -151,7 +125,7 @@ impl Held {
 
 /// How a version meets the one held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+pub(crate) enum Verdict {
     /// The version held.
     Duplicate,
     /// An older one.
@@ -163,7 +137,7 @@ enum Verdict {
 }
 
 /// The order of arrival does not matter: the greatest version wins, and it is in dispute when two contents carried its `seq`.
-fn judge_version(held: &Record<'_>, new: &Record<'_>) -> Verdict {
+pub(crate) fn judge_version(held: &Record<'_>, new: &Record<'_>) -> Verdict {
     match (new.seq.cmp(&held.seq), new.compare_version(held)) {
         (Ordering::Greater, _) => Verdict::Wins(false),
         (Ordering::Less, _) => Verdict::Superseded,
@@ -347,428 +321,4 @@ fn people(policy: &Policy, record: &Record<'_>) -> Vec<PersonId> {
     named.sort_unstable();
     named.dedup();
     named
-}
-
-/// So many registers are few. What an employer pays a month for somebody comes in three or four.
-const FEW: usize = 6;
-
-/// A few registers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RegisterSet {
-    /// In no order; those beyond the count are zero.
-    registers: [u16; FEW],
-    count: u8,
-}
-
-impl RegisterSet {
-    fn of(register: u16) -> Self {
-        let mut registers = [0; FEW];
-        registers[0] = register;
-        RegisterSet { registers, count: 1 }
-    }
-
-    pub fn as_slice(&self) -> &[u16] {
-        &self.registers[..usize::from(self.count)]
-    }
-
-    /// With others, unless that is too many.
-    fn with(mut self, others: RegisterSet) -> Option<RegisterSet> {
-        for register in others.as_slice() {
-            if !self.as_slice().contains(register) {
-                *self.registers.get_mut(usize::from(self.count))? = *register;
-                self.count += 1;
-            }
-        }
-        Some(self)
-    }
-}
-
-/// What of a person changed in the epoch in flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    /// Nothing that rules read.
-    Nothing,
-    /// Records of few registers, in their file.
-    Records(RegisterSet),
-    /// More than that: their date came, they have another place, records of many registers.
-    Much,
-}
-
-impl Cause {
-    fn join(&mut self, other: Cause) {
-        *self = match (*self, other) {
-            (Cause::Nothing, cause) | (cause, Cause::Nothing) => cause,
-            (Cause::Records(some), Cause::Records(others)) => some.with(others).map_or(Cause::Much, Cause::Records),
-            _ => Cause::Much,
-        };
-    }
-}
-
-/// A person as they were before the epoch in flight.
-struct Changed {
-    slot: u32,
-    cause: Cause,
-    /// `None`: the same as now (the person was only woken by their date).
-    file: Option<Box<[u8]>>,
-    membership: Membership,
-    /// The first date on which composition may place the person otherwise; set by the room that looks at people.
-    horizon: Date,
-    /// Whether composition gave the person a place in this epoch.
-    placed: bool,
-}
-
-/// Everything that is kept of one person: 32 bytes beside the records.
-pub struct Entry {
-    pub person: PersonId,
-    /// Where the live records are, packed: see [`Files::file`].
-    file: Place,
-    household: HouseholdKey,
-    role: Role,
-    /// The next date on which something may change by itself.
-    pub wake: Date,
-    /// Position in [`Files::changed`] during an epoch, else [`UNCHANGED`].
-    changed: u32,
-}
-
-const UNCHANGED: u32 = u32::MAX;
-
-impl Entry {
-    /// Where the person stands.
-    pub fn membership(&self) -> Membership {
-        Membership { household: self.household, role: self.role }
-    }
-
-    fn stand(&mut self, Membership { household, role }: Membership) {
-        (self.household, self.role) = (household, role);
-    }
-}
-
-/// The keyed store of one worker's people.
-pub struct Files {
-    policy: Arc<Policy>,
-    index: HashTable<u32>,
-    pub entries: Vec<Entry>,
-    shelf: Shelf,
-    /// Room for one file.
-    packed: Vec<u8>,
-    /// Who is to be looked at in this epoch, as they were before.
-    changed: Vec<Changed>,
-    /// Everybody is to be looked at in this epoch.
-    everybody: bool,
-    /// Then: when composition may place them otherwise, by slot.
-    horizons: Vec<Date>,
-    /// Whether anything was ever said of anybody. Before, nobody needs to be remembered as they were.
-    spoken: bool,
-    calendar: BTreeMap<Date, Vec<u32>>,
-    /// Records held, tombstones included.
-    pub records: u64,
-    /// Versions that changed nothing, of the epoch in flight.
-    pub ignored: Ignored,
-}
-
-/// The store, shared by the rooms of one worker; never by two workers.
-pub type SharedFiles = Rc<RefCell<Files>>;
-
-impl Files {
-    /// Nobody's files yet.
-    pub fn new(policy: Arc<Policy>) -> Files {
-        Files {
-            policy,
-            index: HashTable::new(),
-            entries: Vec::new(),
-            shelf: Shelf::default(),
-            packed: Vec::new(),
-            changed: Vec::new(),
-            everybody: false,
-            horizons: Vec::new(),
-            spoken: false,
-            calendar: BTreeMap::new(),
-            records: 0,
-            ignored: Ignored::default(),
-        }
-    }
-
-    /// What the store takes beside the packed files, and the packed files.
-    pub fn sizes(&self) -> (StoreSize, StoreSize) {
-        let waiting: usize = self.calendar.values().map(|slots| slots.capacity() * size_of::<u32>()).sum();
-        let entries = self.entries.capacity() * size_of::<Entry>() + self.index.allocation_size();
-        let size = |bytes: usize| StoreSize { keys: self.entries.len() as u64, bytes: bytes as u64 };
-        (size(entries + waiting), size(self.shelf.bytes()))
-    }
-
-    /// The live records of the person of a slot, packed.
-    pub fn file(&self, slot: u32) -> &[u8] {
-        self.file_of(&self.entries[slot as usize])
-    }
-
-    /// The same of an entry.
-    pub fn file_of(&self, entry: &Entry) -> &[u8] {
-        self.shelf.get(entry.file)
-    }
-
-    /// The slot of a person, if anything is known of them.
-    pub fn find(&self, person: PersonId) -> Option<u32> {
-        self.index.find(hash(person), |&slot| self.entries[slot as usize].person == person).copied()
-    }
-
-    /// The slot of a person, made where there is none.
-    pub fn slot(&mut self, person: PersonId) -> u32 {
-        if let Some(slot) = self.find(person) {
-            return slot;
-        }
-        let slot = self.entries.len() as u32;
-        let Membership { household, role } = Membership::OUTSIDE;
-        let entry = Entry { person, file: Place::default(), household, role, wake: Date::NEVER, changed: UNCHANGED };
-        append(&mut self.entries, entry);
-        let entries = &self.entries;
-        self.index.insert_unique(hash(person), slot, |&slot| hash(entries[slot as usize].person));
-        slot
-    }
-
-    /// Notes that a person must be looked at again, and returns them as they were, if that matters.
-    fn touch(&mut self, slot: u32, cause: Cause) -> Option<&mut Changed> {
-        if !self.spoken {
-            return None;
-        }
-        let entry = &mut self.entries[slot as usize];
-        if entry.changed == UNCHANGED {
-            entry.changed = self.changed.len() as u32;
-            let (membership, horizon) = (entry.membership(), entry.wake);
-            self.changed.push(Changed { slot, cause: Cause::Nothing, file: None, membership, horizon, placed: false });
-        }
-        let changed = &mut self.changed[entry.changed as usize];
-        changed.cause.join(cause);
-        Some(changed)
-    }
-
-    /// The few registers whose records alone changed in somebody's file in this epoch, if nothing else about them did.
-    pub fn only_changed(&self, slot: u32) -> Option<RegisterSet> {
-        match self.changed.get(self.entries[slot as usize].changed as usize)?.cause {
-            Cause::Records(registers) if !self.everybody => Some(registers),
-            _ => None,
-        }
-    }
-
-    /// Has everybody looked at in this epoch.
-    pub fn touch_everybody(&mut self) {
-        self.everybody = true;
-    }
-
-    /// How many people are to be looked at in this epoch, as far as it is known.
-    pub fn touched(&self) -> usize {
-        if self.everybody { self.entries.len() } else { self.changed.len() }
-    }
-
-    /// The slot of the person who is looked at in this turn.
-    pub fn touched_slot(&self, turn: usize) -> u32 {
-        if self.everybody { turn as u32 } else { self.changed[turn].slot }
-    }
-
-    /// The file and the place of somebody before this epoch.
-    pub fn before(&self, slot: u32) -> (&[u8], Membership) {
-        let entry = &self.entries[slot as usize];
-        match self.changed.get(entry.changed as usize) {
-            Some(changed) => (changed.file.as_deref().unwrap_or_else(|| self.file_of(entry)), changed.membership),
-            None => (self.file_of(entry), entry.membership()),
-        }
-    }
-
-    /// Sets the first date on which composition may place somebody otherwise.
-    pub fn set_horizon(&mut self, slot: u32, horizon: Date) {
-        if self.everybody {
-            self.horizons.resize(self.entries.len(), Date::NEVER);
-            self.horizons[slot as usize] = horizon;
-        } else if let Some(changed) = self.touch(slot, Cause::Nothing) {
-            changed.horizon = horizon;
-        }
-    }
-
-    /// The first date on which composition may place somebody otherwise, who is looked at in this epoch.
-    pub fn horizon(&self, slot: u32) -> Date {
-        let entry = &self.entries[slot as usize];
-        let noted = self.changed.get(entry.changed as usize).map_or(entry.wake, |changed| changed.horizon);
-        self.horizons.get(slot as usize).copied().unwrap_or(noted)
-    }
-
-    /// Ends the epoch: whoever is told of everybody from now on was told of them once.
-    pub fn finish(&mut self, spoken: bool) {
-        self.changed.clear();
-        self.changed.shrink_to(TURN);
-        self.horizons = Vec::new();
-        self.everybody = false;
-        self.spoken |= spoken;
-    }
-
-    /// Somebody takes a place (+1) or leaves theirs (−1). Within an epoch both may come, in any order, and from two rules that
-    /// name the same place.
-    pub fn place(&mut self, person: PersonId, place: Membership, sign: isize) {
-        let slot = self.slot(person);
-        let placed = self.touch(slot, Cause::Much).is_some_and(|changed| {
-            changed.placed |= sign > 0;
-            changed.placed
-        });
-        if sign > 0 {
-            self.entries[slot as usize].stand(place);
-        } else if !placed {
-            self.entries[slot as usize].stand(Membership::OUTSIDE);
-        }
-    }
-
-    /// Ends the epoch for one person: sets when to wake them next.
-    pub fn settle(&mut self, slot: u32, wake: Date) {
-        let entry = &mut self.entries[slot as usize];
-        entry.changed = UNCHANGED;
-        if entry.wake != wake {
-            entry.wake = wake;
-            if wake < Date::NEVER {
-                self.calendar.entry(wake).or_default().push(slot);
-            }
-        }
-    }
-
-    /// Touches everybody whose date has come.
-    pub fn wake(&mut self, today: Date) {
-        while let Some(page) = self.calendar.first_entry().filter(|page| *page.key() <= today) {
-            let (date, slots) = page.remove_entry();
-            for slot in slots {
-                if self.entries[slot as usize].wake == date {
-                    self.touch(slot, Cause::Much);
-                }
-            }
-        }
-    }
-
-    /// Resolves a version of a record that the person owns.
-    fn version(&mut self, person: PersonId, new: &[u8]) {
-        let slot = self.slot(person);
-        let record = Record::read(new);
-        let identity = Identity::of(&record, self.policy.packing(record.register));
-        let Some((start, held)) = file::find(self.file(slot), &identity) else {
-            self.splice(slot, record.register, 0..0, new, false);
-            self.records += 1;
-            return;
-        };
-        let (end, in_dispute) = (start + held.bytes.len(), held.conflict());
-        match judge_version(&held, &record) {
-            Verdict::Duplicate => self.ignored.duplicates += 1,
-            Verdict::Superseded => self.ignored.superseded += 1,
-            Verdict::Disputed if in_dispute => {}
-            Verdict::Disputed => {
-                let held = held.bytes.to_vec();
-                self.splice(slot, record.register, start..end, &held, true);
-            }
-            Verdict::Wins(in_dispute) => self.splice(slot, record.register, start..end, new, in_dispute),
-        }
-    }
-
-    /// Puts a record without looking at versions: they were resolved before.
-    pub fn put(&mut self, person: PersonId, new: &[u8]) {
-        let slot = self.slot(person);
-        let record = Record::read(new);
-        let identity = Identity::of(&record, self.policy.packing(record.register));
-        let place = file::find(self.file(slot), &identity).map(|(start, held)| (start, start + held.bytes.len()));
-        self.records += u64::from(place.is_none());
-        let (start, end) = place.unwrap_or((0, 0));
-        self.splice(slot, record.register, start..end, new, false);
-    }
-
-    /// Takes all records of the person of a slot out.
-    pub fn forget(&mut self, slot: u32) {
-        let place = std::mem::take(&mut self.entries[slot as usize].file);
-        self.shelf.free(place);
-    }
-
-    /// Takes a record out.
-    pub fn remove(&mut self, person: PersonId, register: u16, key: &str) {
-        let slot = self.slot(person);
-        let identity = Identity::new(register, key, self.policy.packing(register));
-        if let Some((start, held)) = file::find(self.file(slot), &identity) {
-            let end = start + held.bytes.len();
-            self.splice(slot, register, start..end, &[], false);
-            self.records -= 1;
-        }
-    }
-
-    /// Replaces a stretch of a file that a record of this register takes, keeping the file as it was before the epoch.
-    fn splice(&mut self, slot: u32, register: u16, Range { start, end }: Range<usize>, new: &[u8], in_dispute: bool) {
-        self.touch(slot, Cause::Records(RegisterSet::of(register)));
-        let Files { entries, shelf, packed, changed, .. } = self;
-        let entry = &mut entries[slot as usize];
-        let file = shelf.get(entry.file);
-        packed.clear();
-        packed.extend_from_slice(&file[..start]);
-        packed.extend_from_slice(new);
-        packed.extend_from_slice(&file[end..]);
-        if in_dispute {
-            file::set_conflict(&mut packed[start..start + new.len()], true);
-        }
-        if let Some(changed) = changed.get_mut(entry.changed as usize) {
-            changed.file.get_or_insert_with(|| file.into());
-        }
-        shelf.replace(&mut entry.file, packed);
-    }
-
-    /// Drops what no rule sees any more because its period is past. Not a change: rules skip such records anyway.
-    pub fn purge(&mut self, policy: &Policy, environment: &Environment) {
-        let mut fields = vec![0; policy.registers.iter().map(|register| register.packed.len()).max().unwrap_or(0)];
-        let mut kept = Vec::new();
-        for entry in &mut self.entries {
-            kept.clear();
-            let mut dropped = 0;
-            for record in file::records(self.shelf.get(entry.file)) {
-                let period = policy.registers[record.register as usize].retained_from(&record, &mut fields);
-                if period.is_some_and(|period| environment.forgets(record.register, period)) {
-                    dropped += 1;
-                } else {
-                    kept.extend_from_slice(record.bytes);
-                }
-            }
-            if dropped > 0 {
-                self.shelf.replace(&mut entry.file, &kept);
-                self.records -= dropped;
-            }
-        }
-    }
-}
-
-impl Files {
-    /// Writes what is held between epochs.
-    pub fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
-        saver.put(&(self.spoken, self.entries.len() as u64))?;
-        self.entries.iter().try_for_each(|entry| {
-            saver.put(&(entry.person, entry.membership(), entry.wake))?;
-            saver.put_bytes(self.file_of(entry))
-        })
-    }
-
-    /// Takes in what was written.
-    pub fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
-        let (spoken, people): (bool, u64) = restorer.get()?;
-        self.spoken = spoken;
-        for _ in 0..people {
-            let (person, membership, wake): (PersonId, Membership, Date) = restorer.get()?;
-            let due = restorer.is_due(spread(person));
-            let file = restorer.get_bytes()?;
-            if due {
-                self.records += file::records(file).count() as u64;
-                let file = self.shelf.put(file);
-                let slot = self.slot(person);
-                let entry = &mut self.entries[slot as usize];
-                entry.file = file;
-                entry.stand(membership);
-                self.settle(slot, wake);
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes in a change of a file.
-    pub fn receive(&mut self, event: FileEvent) {
-        match event {
-            FileEvent::Version(update) => self.version(update.person, &update.record),
-            FileEvent::Put(person, record) => self.put(person, &record),
-            FileEvent::Remove(person, register, key) => self.remove(person, register, &key),
-            FileEvent::Circumstances(..) | FileEvent::Hold(_) => unreachable!("not about one file"),
-        }
-    }
 }

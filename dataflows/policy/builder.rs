@@ -3,12 +3,12 @@
 use super::bits::Bits;
 use super::compile::{Compiler, Scope, State, Type, Value};
 use super::concerns::{Concern, Needs, Outputs, SumConcerns};
-use super::evaluate::{CategoryProgram, Gate, Layout, Machine, Programs};
 use super::file::{ABSENT, Packing};
 use super::graph::{Block, Code, FIELD_COUNT, Sequence};
 use super::load::{ROUNDINGS, braces, described, read_expression, texts};
 use super::parts::parts;
 use super::program::{Bins, Op, Reg};
+use super::programs::{CategoryProgram, Gate, Layout, Machine, Programs};
 use super::rights::BenefitProgram;
 use super::source::{Entry, Node, Place, Value as Toml};
 use super::{

@@ -14,15 +14,19 @@ mod compile;
 mod concerns;
 pub mod contents;
 pub mod costs;
-pub mod evaluate;
+mod environment;
+mod evaluate;
 mod expression;
 pub mod file;
 mod graph;
+mod household;
 mod key;
 mod lists;
 mod load;
 pub mod parts;
+mod person;
 mod program;
+mod programs;
 mod proposal;
 mod ranges;
 pub mod reach;
@@ -30,7 +34,8 @@ mod rights;
 mod source;
 
 pub use contents::Contents;
-pub use evaluate::{Environment, Evaluator};
+pub use environment::Environment;
+pub use evaluate::Evaluator;
 pub use expression::{Expression, Kind};
 pub use program::{is_unknown, reason_of, unknown};
 pub use proposal::{Proposal, Weigh};
@@ -551,7 +556,7 @@ pub struct Policy {
     pub warnings: Vec<Problem>,
     pub(crate) register_index: HashMap<String, u16>,
     pub(crate) benefit_index: HashMap<String, u16>,
-    pub(crate) programs: evaluate::Programs,
+    pub(crate) programs: programs::Programs,
 }
 
 impl Policy {
@@ -595,7 +600,7 @@ impl Policy {
             program::REASON_ABSENT => "absent".into(),
             program::REASON_UNDEFINED => "undefined".into(),
             _ => {
-                let feed = usize::from(code.saturating_sub(evaluate::FIRST_FEED_REASON));
+                let feed = usize::from(code.saturating_sub(environment::FIRST_FEED_REASON));
                 let (kind, index) = match feed.checked_sub(self.registers.len()) {
                     None => ("not_connected", feed),
                     Some(index) => ("silent", index),

@@ -4,7 +4,7 @@
 //! values of the household is a *claim*: what it needs of the person is computed with the person, added to the household's row
 //! like a sum, and decided with the row. Which of somebody's rights rule out others is decided last, when all are known.
 
-use super::evaluate::{Environment, calendar};
+use super::environment::{Environment, calendar};
 use super::file::{read_varint, unzigzag, write_varint, zigzag};
 use super::graph::{Code, DWELLING_SLOTS, DWELLING_SUMS};
 use super::program::{Bins, Clock, Op, Reg, Registers, is_unknown, reason_of, run, unknown};

@@ -12,6 +12,7 @@ mod load;
 mod report;
 mod rescoring;
 mod restart;
+mod sweep;
 
 use crate::commands::feeds::parse_date;
 use crate::commands::{Failure, rss_bytes};
@@ -37,6 +38,8 @@ pub enum Bench {
     Load(load::Arguments),
     /// How fast a backlog of updates is worked off.
     Catchup(catchup::Arguments),
+    /// What the day costs on which a quarter begins.
+    Sweep(sweep::Arguments),
     /// How long a start takes: from a snapshot, and telling the whole journal again.
     Restart(restart::Arguments),
     /// Open loop through the whole pipeline: from the scheduled arrival of a record to its acknowledgement and to the ledger.
@@ -73,6 +76,7 @@ pub fn bench(bench: Bench) -> Result<(), Failure> {
         Bench::Rescoring(arguments) => rescoring::rescoring(&arguments),
         Bench::Load(arguments) => load::load(&arguments),
         Bench::Catchup(arguments) => catchup::catchup(&arguments),
+        Bench::Sweep(arguments) => sweep::sweep(&arguments),
         Bench::Restart(arguments) => restart::restart(&arguments),
         Bench::Arrival(arguments) => arrival::arrival(&arguments),
         Bench::Dispatch(arguments) => dispatch::dispatch(&arguments),

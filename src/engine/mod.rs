@@ -10,6 +10,7 @@ pub mod regions;
 use crate::memory;
 use dataflows::aliases::Aliases;
 use dataflows::decisions::standing;
+use dataflows::files::FileEvent;
 use dataflows::model::{
     Change, ChangeKind, Date, Decision, Epoch, EpochAnswer, Fault, HouseholdKey, Ignored, Membership, Move, PersonId, Rejudged,
     Renumbering, Restanding, Role, Standing, Update,
@@ -17,7 +18,7 @@ use dataflows::model::{
 use dataflows::operators::{Restorer, Saver};
 use dataflows::policy::file::Record;
 use dataflows::policy::{FeedState, Judgement, Policy, Right, Row};
-use dataflows::records::{Circumstances, FileEvent, Held};
+use dataflows::records::{Circumstances, Held};
 use dataflows::{House, Sizes};
 use numbers::{Act, Numbers, Settled};
 use outcome::{Conclusions, Outcome};

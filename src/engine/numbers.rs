@@ -5,11 +5,12 @@
 //! follows under the number that stands. So an alias that is deleted or corrected brings back what would have been without it.
 
 use dataflows::aliases::{Aliases, Declared};
+use dataflows::files::{FileEvent, Files};
 use dataflows::model::{Date, Fault, PersonId, Renumbering, Update};
 use dataflows::operators::{Restorer, Saver};
 use dataflows::policy::Policy;
 use dataflows::policy::file::{self, Record};
-use dataflows::records::{FileEvent, Files, Held};
+use dataflows::records::Held;
 use hashbrown::HashMap;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,515 @@
+//! The machine for people: what follows from a file on a day.
+//!
+//! Programs run in stages: scalars, then one pass over the packed file that serves all folds of the stage. What rests only on registers of
+//! which somebody has no record is the same for all such people of a day: it is worked out once, for a *blank* file, and of a person only
+//! the rest runs; a right whose conditions fail for a blank file is not asked about unless there is a record that may change that.
+
+use super::bits::Bits;
+use super::environment::{Environment, Loaded};
+use super::file::{ABSENT, Brief, Record, briefs, different_records, registers_of};
+use super::graph::{FIELD_COUNT, FIELDS, FoldKind, Group, Item, Stage};
+use super::program::{Clock, LIMIT, Reg, Registers, is_unknown, reason_of, run, unknown};
+use super::programs::{Gate, Layout};
+use super::rights::{Machinery, Question, Trace};
+use super::{BUILT_IN_SLOTS, Claim, Contribution, Entitlement, Policy};
+use crate::model::{Date, Ground, Membership, PersonId, Role};
+
+/// A machine for people on one day.
+pub(super) struct Person {
+    pub(super) loaded: Loaded,
+    /// What the registers that nodes write hold for a blank file.
+    blank: Vec<i64>,
+    /// The first date on which that may change by itself.
+    pub(super) horizon: i64,
+    /// By benefit: the conditions that fail for a blank file.
+    pub(super) closed: Vec<Vec<usize>>,
+    /// Slots that are not zero for a blank file.
+    pub(super) filled: Bits,
+    /// Nodes whose registers may hold something else now.
+    dirty: Bits,
+}
+
+/// Room to work in, used again and again.
+#[derive(Default)]
+pub(super) struct Room {
+    /// The records of the file at hand that rules see, and of which registers there are some.
+    pub(super) seen: Vec<Brief>,
+    pub(super) present: Bits,
+    /// The nodes that these records show, and those that are never blank.
+    pub(super) shown: Bits,
+    /// Where the fields of each record seen are among those that were unpacked; whether rules see it, once it is unpacked.
+    unpacked: Vec<Option<(u32, bool)>>,
+    pub(super) fields: Vec<i64>,
+    /// The records of the file at hand that may found rights.
+    pub(super) founding: Vec<Brief>,
+    /// Values met by folds that count different ones, by result register.
+    distinct: Vec<(Reg, i64)>,
+    /// The inputs of a claim.
+    pub(super) inputs: Vec<i64>,
+    /// Nodes that are asked for, and those of them that must run now.
+    pub(super) asked: Bits,
+    pub(super) due: Bits,
+}
+
+impl Person {
+    pub(super) fn new() -> Self {
+        Person { loaded: Loaded::new(), blank: Vec::new(), horizon: 0, closed: Vec::new(), filled: Bits::default(), dirty: Bits::default() }
+    }
+
+    pub(super) fn pass<'a>(&'a mut self, policy: &'a Policy, environment: &'a Environment, room: &'a mut Room) -> Pass<'a> {
+        let Person { loaded, blank, horizon, closed, filled, dirty } = self;
+        let mut clock = Clock::new(environment.today);
+        clock.wake(*horizon);
+        Pass { policy, environment, file: &[], regs: &mut loaded.regs, clock, blank, closed, filled, dirty, room, expiring: None }
+    }
+
+    /// Turns to another day: runs everything for a blank file.
+    pub(super) fn load(&mut self, policy: &Policy, environment: &Environment, room: &mut Room) {
+        let programs = &policy.programs;
+        self.loaded.load(&programs.person, environment);
+        self.horizon = i64::from(Date::NEVER.0);
+        self.loaded.regs[usize::from(programs.roles)..][..7].fill(0);
+        let mut pass = self.pass(policy, environment, room);
+        pass.run_blank();
+        let closes = |gate: &Gate| pass.machinery().value(&gate.code) == 0;
+        let closed = closed_gates(&programs.gates, closes);
+        let slots = BUILT_IN_SLOTS..programs.slots.len();
+        let filled = slots.filter(|slot| pass.contribution(*slot) != Ok(0)).collect();
+        let horizon = pass.clock.horizon;
+        self.blank = programs.sequence.written.iter().map(|reg| self.loaded.regs[usize::from(*reg)]).collect();
+        (self.horizon, self.closed, self.filled) = (horizon, closed, filled);
+        self.dirty.clear();
+    }
+}
+
+/// By benefit, which of its conditions close it.
+fn closed_gates(gates: &[Vec<Gate>], mut closes: impl FnMut(&Gate) -> bool) -> Vec<Vec<usize>> {
+    gates.iter().map(|gates| (0..gates.len()).filter(|gate| closes(&gates[*gate])).collect()).collect()
+}
+
+/// A record as the ground of a right.
+pub(super) fn ground(policy: &Policy, file: &[u8], record: &Brief) -> Ground {
+    Ground::Record(record.register, Record::read(&file[record.start as usize..]).key(policy.packing(record.register)).into())
+}
+
+/// One evaluation of one person.
+pub(super) struct Pass<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) environment: &'a Environment,
+    pub(super) file: &'a [u8],
+    pub(super) regs: &'a mut Registers,
+    pub(super) clock: Clock,
+    blank: &'a [i64],
+    pub(super) closed: &'a [Vec<usize>],
+    pub(super) filled: &'a Bits,
+    dirty: &'a mut Bits,
+    pub(super) room: &'a mut Room,
+    /// The months for which the records at hand are retained, and the least period among them.
+    expiring: Option<(i32, i64)>,
+}
+
+impl<'a> Pass<'a> {
+    /// Takes up a file. A record that rules will see later lowers the horizon.
+    pub(super) fn turn_to(&mut self, file: &'a [u8]) {
+        let (policy, sequence) = (self.policy, &self.policy.programs.sequence);
+        self.file = file;
+        self.room.seen.clear();
+        self.room.founding.clear();
+        self.room.present.clear();
+        for record in briefs(file) {
+            let register = usize::from(record.register);
+            if policy.programs.founding[register] {
+                self.room.founding.push(record);
+            }
+            let relied_on = self.environment.doubt(record.register) == 0 || sequence.silent[register];
+            if sequence.registers[register] && relied_on && self.effective(&record) {
+                self.room.seen.push(record);
+                self.room.present.insert(register);
+            }
+        }
+        self.room.fields.clear();
+        self.room.unpacked.clear();
+        self.room.unpacked.resize(self.room.seen.len(), None);
+        let Room { present, shown, .. } = &mut *self.room;
+        shown.copy(&sequence.personal);
+        present.each(present, true, |register| shown.join(&sequence.shown_by[register]));
+    }
+
+    /// Says which nodes may have other values for one of two files than for the other, in which only records of these registers differ:
+    /// those on which a record that is in one of them alone bears, unless it is not seen or a filter turns it away (one that needs nodes
+    /// which are not blank is not asked). When it may let the record pass lowers the horizon.
+    pub(super) fn touch(&mut self, registers: &[u16], files: [&'a [u8]; 2], nodes: &mut Bits) {
+        let (policy, sequence) = (self.policy, &self.policy.programs.sequence);
+        nodes.clear();
+        let (mut shown, mut is_known) = (std::mem::take(&mut self.room.shown), false);
+        different_records(files, |side, record| {
+            let register = usize::from(record.register);
+            let doubted = self.environment.doubt(record.register) != 0;
+            let is_read = sequence.registers[register] && (!doubted || sequence.silent[register]) && registers.contains(&record.register);
+            self.file = files[side];
+            if !is_read || !self.effective(&record) || !self.unpack(&record) {
+                return;
+            }
+            for group in sequence.stages.iter().flat_map(|stage| &stage.groups[register]).filter(|group| !doubted || group.holds()) {
+                let passes = match (&group.filter, &group.filter_needs) {
+                    (Some(filter), Some(needs))
+                        if needs.is_empty() || {
+                            if !std::mem::replace(&mut is_known, true) {
+                                self.find_shown(files, &mut shown);
+                            }
+                            !needs.meets(&shown)
+                        } =>
+                    {
+                        self.make_blank(needs);
+                        run(&filter.ops, self.regs, &policy.programs.person.bins, &mut self.clock);
+                        self.regs[usize::from(filter.result)] != 0
+                    }
+                    _ => true,
+                };
+                if passes {
+                    nodes.join(&group.bears_on);
+                    self.expires(&record);
+                }
+            }
+        });
+        self.room.shown = shown;
+        self.wake_when_expired();
+    }
+
+    /// Finds out which nodes may not be blank for one of two files.
+    fn find_shown(&self, files: [&[u8]; 2], shown: &mut Bits) {
+        let sequence = &self.policy.programs.sequence;
+        shown.copy(&sequence.personal);
+        let mut last = None;
+        for register in files.into_iter().flat_map(registers_of).map(usize::from) {
+            if last.replace(register) != Some(register) {
+                shown.join(&sequence.shown_by[register]);
+            }
+        }
+    }
+
+    /// Has these nodes hold what they do for a blank file.
+    fn make_blank(&mut self, nodes: &Bits) {
+        let (sequence, blank, regs) = (&self.policy.programs.sequence, self.blank, &mut *self.regs);
+        self.dirty.each(nodes, true, |node| {
+            sequence.written_by(node).for_each(|at| regs[usize::from(sequence.written[at])] = blank[at]);
+        });
+    }
+
+    /// Whether the person may have (or claim) a right: whether no condition fails for a blank file that the same registers show.
+    fn is_open(&self, benefit: u16) -> bool {
+        let (gates, closed) = (&self.policy.programs.gates[usize::from(benefit)], &self.closed[usize::from(benefit)]);
+        closed.iter().all(|gate| gates[*gate].shown_by.meets(&self.room.present))
+    }
+
+    /// Adds what those of these rights need that the person may have.
+    pub(super) fn want(&self, benefits: &[u16], wanted: &mut Bits) {
+        let open = benefits.iter().filter(|benefit| self.is_open(**benefit));
+        open.for_each(|benefit| wanted.join(&self.policy.programs.needs[usize::from(*benefit)]));
+    }
+
+    /// Runs the nodes wanted of which it is true that others have them.
+    pub(super) fn run_among(&mut self, wanted: &Bits, others: &Bits) {
+        self.run_if(wanted, |due| due.meet(others));
+    }
+
+    /// Runs the nodes wanted of which it is not.
+    pub(super) fn run_beside(&mut self, wanted: &Bits, others: &Bits) {
+        self.run_if(wanted, |due| due.remove(others));
+    }
+
+    pub(super) fn run(&mut self, wanted: &Bits) {
+        self.run_if(wanted, |_| {});
+    }
+
+    /// Runs all nodes for a file of nothing.
+    fn run_blank(&mut self) {
+        let programs = &self.policy.programs;
+        for stage in &programs.sequence.stages {
+            stage.scalars.each(&stage.scalars, true, |node| {
+                run(programs.sequence.program(node), self.regs, &programs.person.bins, &mut self.clock);
+            });
+            for (reg, kind, register) in &stage.starts {
+                let doubt = self.environment.doubt(*register);
+                self.regs[usize::from(*reg)] = if doubt == 0 || *kind == FoldKind::Held { kind.start() } else { doubt };
+            }
+        }
+    }
+
+    /// Runs those nodes wanted that are left over and not as for a blank file.
+    fn run_if(&mut self, wanted: &Bits, leave: impl FnOnce(&mut Bits)) {
+        let programs = &self.policy.programs;
+        let sequence = &programs.sequence;
+        let (mut asked, mut due) = (std::mem::take(&mut self.room.asked), std::mem::take(&mut self.room.due));
+        asked.copy(wanted);
+        leave(&mut asked);
+        due.copy(&asked);
+        due.meet(&self.room.shown);
+        self.make_blank(&asked);
+        self.dirty.join(&due);
+        for stage in &sequence.stages {
+            due.each(&stage.scalars, true, |node| run(sequence.program(node), self.regs, &programs.person.bins, &mut self.clock));
+            if due.meets(&stage.all_folds) {
+                self.run_folds(stage, &due);
+            }
+        }
+        (self.room.asked, self.room.due) = (asked, due);
+    }
+
+    /// Has one pass over the file serve the folds of a stage that are due.
+    fn run_folds(&mut self, stage: &Stage, due: &Bits) {
+        self.room.distinct.clear();
+        for index in 0..self.room.seen.len() {
+            let record = self.room.seen[index];
+            if due.meets(&stage.folds[usize::from(record.register)]) && self.lay_out(index, &record) {
+                let groups = &stage.groups[usize::from(record.register)];
+                let doubted = self.environment.doubt(record.register) != 0;
+                let due_groups = groups.iter().filter(|group| group.is_due(due));
+                let counted = due_groups.fold(false, |counted, group| self.fold(group, doubted, due) | counted);
+                if counted {
+                    self.expires(&record);
+                }
+            }
+        }
+        self.wake_when_expired();
+    }
+
+    pub(super) fn effective(&mut self, record: &Brief) -> bool {
+        if let Some(date) = record.event_date
+            && date > self.environment.today
+            && !record.deleted()
+        {
+            self.clock.wake(i64::from(date.0));
+            return false;
+        }
+        !record.deleted()
+    }
+
+    /// Puts the fields of a record seen where programs read them; false if its retention has ended. Stages share one unpacking.
+    fn lay_out(&mut self, index: usize, record: &Brief) -> bool {
+        let count = self.policy.programs.layouts[usize::from(record.register)].shape.fields();
+        if let Some((from, is_kept)) = self.room.unpacked[index] {
+            self.regs[usize::from(FIELDS)..][..count].copy_from_slice(&self.room.fields[from as usize..][..count]);
+            return is_kept;
+        }
+        let (is_kept, from) = (self.unpack(record), self.room.fields.len() as u32);
+        self.room.fields.extend_from_slice(&self.regs[usize::from(FIELDS)..][..count]);
+        self.room.unpacked[index] = Some((from, is_kept));
+        is_kept
+    }
+
+    /// Unpacks a record, unless its retention has ended.
+    pub(super) fn unpack(&mut self, record: &Brief) -> bool {
+        let layout = &self.policy.programs.layouts[usize::from(record.register)];
+        record.unpack(self.file, layout.shape, &mut self.regs[usize::from(FIELDS)..]);
+        layout.retain_months.is_none()
+            || self.period(record, layout).is_none_or(|period| !self.environment.forgets(record.register, Date(period as i32)))
+    }
+
+    /// The date from which a record's retention counts.
+    fn period(&self, record: &Brief, layout: &Layout) -> Option<i64> {
+        match layout.period.map(|position| self.regs[usize::from(FIELDS) + position]) {
+            Some(period) if period != ABSENT => Some(period),
+            _ => record.event_date.map(|date| i64::from(date.0)),
+        }
+    }
+
+    /// A record that counted stops counting when its retention ends; of the records of a register the first one matters.
+    fn expires(&mut self, record: &Brief) {
+        let layout = &self.policy.programs.layouts[usize::from(record.register)];
+        let (Some(months), Some(period)) = (layout.retain_months, self.period(record, layout)) else {
+            return;
+        };
+        match &mut self.expiring {
+            Some((same, first)) if *same == months => *first = period.min(*first),
+            _ => {
+                self.wake_when_expired();
+                self.expiring = Some((months, period));
+            }
+        }
+    }
+
+    fn wake_when_expired(&mut self) {
+        if let Some((months, period)) = self.expiring.take() {
+            self.clock.wake(i64::from(Date(period as i32).add_months(months).0));
+        }
+    }
+
+    /// Adds the record at hand to the folds of a group; whether it passed. Of a doubted register only some folds take it.
+    pub(super) fn fold(&mut self, group: &Group, doubted: bool, due: &Bits) -> bool {
+        let bins = &self.policy.programs.person.bins;
+        let passes = match &group.filter {
+            Some(filter) => {
+                run(&filter.ops, self.regs, bins, &mut self.clock);
+                self.regs[usize::from(filter.result)]
+            }
+            None => 1,
+        };
+        if passes == 0 {
+            return false;
+        }
+        for item in group.items.iter().filter(|item| due.contains(item.node) && (!doubted || item.kind == FoldKind::Held)) {
+            let before = self.regs[usize::from(item.result)];
+            self.regs[usize::from(item.result)] = match item.kind {
+                FoldKind::Exists | FoldKind::Held if passes == 1 => 1,
+                FoldKind::All if passes == 1 => 0,
+                FoldKind::Exists | FoldKind::Held if before == 1 => 1,
+                FoldKind::All if before == 0 => 0,
+                _ if is_unknown(before) && before != ABSENT => before,
+                _ if is_unknown(passes) => passes.max(unknown(0)),
+                _ => self.take(item, before),
+            };
+        }
+        true
+    }
+
+    /// A fold's result with the record at hand.
+    pub(super) fn take(&mut self, item: &Item, before: i64) -> i64 {
+        let value = match &item.map {
+            Some(map) => {
+                run(&map.ops, self.regs, &self.policy.programs.person.bins, &mut self.clock);
+                self.regs[usize::from(map.result)]
+            }
+            None => 1,
+        };
+        if is_unknown(value) {
+            return value.max(unknown(0));
+        }
+        match item.kind {
+            FoldKind::Min if before != ABSENT => before.min(value),
+            FoldKind::Max if before != ABSENT => before.max(value),
+            FoldKind::Min | FoldKind::Max => value,
+            FoldKind::Distinct if self.room.distinct.contains(&(item.result, value)) => before,
+            FoldKind::Distinct => {
+                self.room.distinct.push((item.result, value));
+                before + 1
+            }
+            FoldKind::Count | FoldKind::Sum | FoldKind::Exists | FoldKind::Held | FoldKind::All => {
+                before.saturating_add(value).clamp(-LIMIT, LIMIT)
+            }
+        }
+    }
+
+    /// What the person gives to their household in these slots, claims of it, and has a right to themselves.
+    pub(super) fn give(
+        &mut self,
+        person: PersonId,
+        place: Membership,
+        slots: impl Iterator<Item = u16>,
+        claims: &[u16],
+        own_benefits: &[u16],
+        out: &mut Contribution,
+    ) {
+        if place.role != Role::Outside {
+            self.fill(slots, out);
+            self.claims(claims, person, place.role, false, &mut out.claims);
+        }
+        let addressee = place.addressee(person);
+        self.rights(own_benefits, |right| out.entitlements.push(Entitlement { recipient: person, addressee, ..right }));
+        out.entitlements.sort();
+    }
+
+    /// Fills slots of a member, in their order, after the nodes that they need have run: those that are zero for a blank file stay so
+    /// where nothing has run.
+    pub(super) fn fill(&self, slots: impl Iterator<Item = u16>, out: &mut Contribution) {
+        let programs = &self.policy.programs;
+        for index in slots {
+            let at = usize::from(index);
+            if !self.filled.contains(at) && !self.room.due.contains(programs.slot_nodes[at]) {
+                continue;
+            }
+            match self.contribution(at) {
+                Ok(0) => {}
+                Ok(value) => out.values.push((index, value)),
+                Err(reason) => out.unknown.extend(reason.map(|reason| (index, reason))),
+            }
+        }
+    }
+
+    /// What a slot gains by a member; or why that is unknown, if it is this slot that says so.
+    pub(super) fn contribution(&self, slot: usize) -> Result<i64, Option<u16>> {
+        let slot = &self.policy.programs.slots[slot];
+        match (self.regs[usize::from(slot.source)], slot.class) {
+            (value, class) if is_unknown(value) => Err(class.is_none_or(|(class, _)| class == 0).then(|| reason_of(value))),
+            (value, None) => Ok(value),
+            (value, Some((class, count))) => Ok(i64::from(value.min(i64::from(count) - 1) == i64::from(class))),
+        }
+    }
+
+    /// Decides the person's own rights, of these benefits.
+    pub(super) fn rights(&mut self, benefits: &[u16], mut give: impl FnMut(Entitlement)) {
+        let policy = self.policy;
+        for index in benefits {
+            if !self.is_open(*index) {
+                continue;
+            }
+            self.grounds(*index, |pass, doubt, ground| {
+                let environment = pass.environment;
+                let right = Question::new(policy, *index, doubt).decide(ground, &mut pass.machinery(), environment);
+                right.into_iter().for_each(&mut give);
+            });
+        }
+    }
+
+    /// What the person claims of their household, of these benefits; with `all`, also what cannot come true.
+    pub(super) fn claims(&mut self, benefits: &[u16], person: PersonId, role: Role, all: bool, out: &mut Vec<Claim>) {
+        let policy = self.policy;
+        for &benefit in benefits {
+            if !all && !self.is_open(benefit) {
+                continue;
+            }
+            let program = &policy.programs.benefits[usize::from(benefit)];
+            self.grounds(benefit, |pass, doubt, ground| {
+                let mut room = std::mem::take(&mut pass.room.inputs);
+                let inputs = pass.machinery().claim(program, all || policy.benefits[usize::from(benefit)].answers, &mut room);
+                pass.room.inputs = room;
+                if let Some(inputs) = inputs {
+                    out.push(Claim { benefit, person, role, ground: ground(), doubt, inputs });
+                }
+            });
+        }
+    }
+
+    pub(super) fn traces(&mut self) -> Vec<Trace> {
+        let policy = self.policy;
+        let mut traces = Vec::new();
+        for index in &policy.programs.own_benefits {
+            self.grounds(*index, |pass, doubt, ground| {
+                traces.push(Question::new(policy, *index, doubt).trace(ground(), &mut pass.machinery()));
+            });
+        }
+        traces
+    }
+
+    fn machinery(&mut self) -> Machinery<'_> {
+        Machinery { regs: self.regs, bins: &self.policy.programs.person.bins, clock: &mut self.clock }
+    }
+
+    /// Asks on each ground that a benefit may have: with the record unpacked, and unknown if its register cannot be relied on.
+    fn grounds(&mut self, benefit: u16, mut ask: impl FnMut(&mut Self, i64, &dyn Fn() -> Ground)) {
+        let (policy, file) = (self.policy, self.file);
+        let Some(register) = policy.benefits[usize::from(benefit)].ground_register else {
+            return ask(self, 0, &|| Ground::Constant);
+        };
+        let doubt = self.environment.doubt(register);
+        for index in 0..self.room.founding.len() {
+            let record = self.room.founding[index];
+            if record.register == register && self.founds(&record, doubt) {
+                ask(self, doubt, &|| ground(policy, file, &record));
+            }
+        }
+        self.wake_when_expired();
+    }
+
+    /// Unpacks a record that may found a right. Nothing is known of it while its register is silent.
+    fn founds(&mut self, record: &Brief, doubt: i64) -> bool {
+        if !self.effective(record) || !self.unpack(record) {
+            return false;
+        }
+        self.expires(record);
+        if is_unknown(doubt) {
+            self.regs[usize::from(FIELDS)..][..FIELD_COUNT].fill(doubt);
+        }
+        true
+    }
+}

@@ -1,0 +1,41 @@
+//! What the day costs on which something changes for everybody at once: a quarter begins, one epoch in which all people are looked at.
+
+use super::report::{report, stores};
+use super::{Decoded, Size, cpu_seconds, population};
+use crate::commands::{Failure, load_policy, rss_bytes};
+use crate::engine::Engine;
+use crate::intake::{Intake, Schema};
+use clap::Args;
+use fixtures::country::{Country, morning};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Instant;
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    size: Size,
+}
+
+pub fn sweep(Arguments { size }: &Arguments) -> Result<(), Failure> {
+    let policy = load_policy(&size.policy)?;
+    let country = Country::new(size.persons, size.seed, size.start);
+    let mut engine = Engine::start(policy.clone(), usize::from(size.workers));
+    for part in population(&policy, country) {
+        part.enter(&mut engine);
+    }
+    engine.commit();
+    let quarter = size.start.quarter_start().add_months(3);
+    let rss_before = rss_bytes();
+    Decoded::read(&mut Intake::new(Arc::new(Schema::from(&*policy))), &morning(quarter)).enter(&mut engine);
+    let (started, cpu_started) = (Instant::now(), cpu_seconds());
+    let output = engine.commit();
+    let (seconds, cpu) = (started.elapsed().as_secs_f64(), cpu_seconds() - cpu_started);
+    let measured = json!({
+        "date": quarter.to_string(), "seconds": seconds, "cpu_seconds": cpu, "cpu_us_per_person": cpu * 1e6 / size.persons.max(1) as f64,
+        "rows_changed": output.rows_changed, "changed_decisions": output.changes.iter().filter(|change| change.is_of_decision()).count(),
+        "rss_before_bytes": rss_before, "rss_bytes": rss_bytes(), "stores": stores(&engine.sizes(), size.persons),
+    });
+    report("sweep", size, measured);
+    Ok(())
+}
