@@ -1,5 +1,6 @@
-//! Threads that do something again and again beside what they belong to, and end with it.
+//! Threads that do something beside what they belong to, and end with it.
 
+use nix::libc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,10 +29,26 @@ impl Beside {
         Beside { stop: Some(stop), thread: Some(thread.expect("a thread can be started")) }
     }
 
+    /// The same of work whose writes may wait for everybody else's.
+    pub fn start_idle(name: &str, work: impl FnOnce(&End) + Send + 'static) -> Beside {
+        Beside::start(name, |end| {
+            yield_the_disk();
+            work(end);
+        })
+    }
+
     /// Whether the thread is through with its work.
     pub fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
+}
+
+/// What this thread has written goes to the disk when nothing else is to, where the system's scheduler heeds that.
+fn yield_the_disk() {
+    const OF_A_THREAD: libc::c_int = 1;
+    const IDLE: libc::c_int = 3 << 13;
+    // SAFETY: it changes the priority of this thread alone (0 is the caller). That it is not heeded costs time alone.
+    unsafe { libc::syscall(libc::SYS_ioprio_set, OF_A_THREAD, 0, IDLE) };
 }
 
 impl Drop for Beside {

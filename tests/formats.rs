@@ -1,8 +1,10 @@
 use crate::folder::Folder;
 use crate::registers::repository;
-use crate::snapshots::{SELDOM, setup};
+use crate::snapshots::{SELDOM, newest, said, setup, tell};
+use dataflows::model::Date;
+use fixtures::country::morning;
 use shanyraq::ledger::Reader;
-use shanyraq::pipeline::{Pipeline, compact_now, ledger_file};
+use shanyraq::pipeline::{Pipeline, compact_now, ledger_file, snapshots_folder};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -43,16 +45,26 @@ fn an_older_ledger_is_written_anew() {
     }
 }
 
-/// A snapshot of an older form is passed over: the journal is told instead, and leads to the same.
+/// A snapshot of an older form is passed over: the journal is told instead, leads to the same, and a quarter later everybody is judged as
+/// where there was no snapshot.
 #[test]
 fn an_older_snapshot_is_passed_over() {
-    let folder = Folder::new("older-snapshot");
-    let data = written_by_another(&folder, "journal-2-snapshot-4-ledger-6.tar.gz");
-    let before = told(&ledger_file(&data));
+    let folders = ["older-snapshot", "no-snapshot"].map(Folder::new);
+    let [older, without] = folders.each_ref().map(|folder| written_by_another(folder, "journal-2-snapshot-4-ledger-6.tar.gz"));
+    assert!(!newest(&older).is_empty());
+    std::fs::remove_dir_all(snapshots_folder(&without)).unwrap();
+    let before = told(&ledger_file(&older));
     assert!(before.len() > 100, "{}", before.len());
-    Pipeline::start(None, setup(&data, 1, SELDOM)).unwrap_or_else(|failure| panic!("{failure}")).stop();
-    assert_eq!(told(&ledger_file(&data)), before);
-    assert!(Reader::open(&ledger_file(&data)).unwrap().verify().unwrap().is_ok());
+    let [older, without] = [older, without].map(|data| {
+        let pipeline = Pipeline::start(None, setup(&data, 1, SELDOM)).unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(told(&ledger_file(&data)), before);
+        tell(&pipeline, &morning(Date(pipeline.progress.standing().date.0 + 92)));
+        pipeline.stop();
+        assert!(Reader::open(&ledger_file(&data)).unwrap().verify().unwrap().is_ok());
+        assert!(told(&ledger_file(&data)).len() > before.len());
+        said(&data)
+    });
+    assert_eq!(older, without);
 }
 
 /// Once the journal was compacted, what it said before is nowhere else: such a ledger is refused with the reason.

@@ -108,7 +108,7 @@ impl Folder {
         let is_ready = Arc::new(AtomicBool::new(false));
         let told = is_ready.clone();
         // Where that fails the file after this one is begun without room.
-        let work = Beside::start("journal", move |end| {
+        let work = Beside::start_idle("journal", move |end| {
             let filled = File::create(next).and_then(|mut file| fill(&mut file, room, |took| end.rest(took * REST)));
             told.store(filled.unwrap_or(false), Ordering::Release);
         });

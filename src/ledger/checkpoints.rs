@@ -26,7 +26,7 @@ const PAGES_MAX: i64 = 1 << 14;
 /// Makes checkpoints until this is dropped; `rows` is counted up by the writer.
 pub(super) fn checkpoints(path: &Path, rows: Arc<AtomicU64>) -> Beside {
     let path = path.to_owned();
-    Beside::start("checkpoints", move |end| {
+    Beside::start_idle("checkpoints", move |end| {
         if let Err(error) = checkpoint(&path, &rows, end) {
             // The writer makes them itself when it closes the file.
             tracing::error!(%error, "no checkpoints of the ledger");
