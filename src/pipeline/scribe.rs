@@ -10,7 +10,7 @@ use crate::intake::Schema;
 use crate::journal::{Disk, Journal};
 use dataflows::model::Epoch;
 use std::fmt;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -138,14 +138,19 @@ fn write<D: Disk>(mut journal: Journal<D>, submissions: &Receiver<(Submission, R
             }
         }
         let answer = written.as_ref().map(|epoch| Acknowledgement { epoch: *epoch }).map_err(|failure| Unavailable(failure.to_string()));
+        // What is durable is on its way at once, unless the conductor has enough: nobody waits for that to hear that it is.
+        let on_its_way = written.map_or(Ok(()), |epoch| work.try_send(Work::Epoch(epoch, group)));
         for (arrived, reply) in waiting {
             arrived.into_iter().for_each(|arrived| Metrics::since(&metrics.acknowledged, arrived));
             // Whoever went away will ask again, and be told that it is a duplicate.
             let _ = reply.send(answer.clone());
         }
-        if let Ok(epoch) = written
-            && work.send(Work::Epoch(epoch, group)).is_err()
-        {
+        let is_gone = match on_its_way {
+            Ok(()) => false,
+            Err(TrySendError::Full(epoch)) => work.send(epoch).is_err(),
+            Err(TrySendError::Disconnected(_)) => true,
+        };
+        if is_gone {
             return;
         }
     }
