@@ -139,7 +139,10 @@ fn write<D: Disk>(mut journal: Journal<D>, submissions: &Receiver<(Submission, R
         }
         let answer = written.as_ref().map(|epoch| Acknowledgement { epoch: *epoch }).map_err(|failure| Unavailable(failure.to_string()));
         // What is durable is on its way at once, unless the conductor has enough: nobody waits for that to hear that it is.
-        let on_its_way = written.map_or(Ok(()), |epoch| work.try_send(Work::Epoch(epoch, group)));
+        let on_its_way = match written {
+            Ok(epoch) => work.try_send(Work::Epoch(epoch, group)),
+            Err(_) => Ok(()),
+        };
         for (arrived, reply) in waiting {
             arrived.into_iter().for_each(|arrived| Metrics::since(&metrics.acknowledged, arrived));
             // Whoever went away will ask again, and be told that it is a duplicate.
