@@ -633,12 +633,11 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
     fn concerns(&mut self, registers: usize, benefits: &[Benefit]) {
         let (compiler, programs) = (&self.compiler, &mut self.programs);
         let grounds: Vec<Option<u16>> = benefits.iter().map(|benefit| benefit.ground_register).collect();
-        let slots = [&compiler.members.nodes[..], &compiler.residents.nodes].concat();
         let outputs = Outputs {
             composition: &self.composition,
             faults: &self.faults,
             kin_when: self.kin_when,
-            slots: &slots,
+            slots: &programs.slot_nodes[BUILT_IN_SLOTS..],
             first_slot: BUILT_IN_SLOTS,
             own_benefits: &programs.own_benefits,
             claims: &programs.claims,

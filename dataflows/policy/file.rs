@@ -558,3 +558,39 @@ pub fn read_varint(bytes: &[u8], at: &mut usize) -> u64 {
         shift += 7;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(records: &[(u16, u64)]) -> Vec<u8> {
+        let mut file = Vec::new();
+        for (register, seq) in records {
+            let record = NewRecord { register: *register, key: "k", seq: *seq, deleted: false, event_date: None, shown: 0, fields: &[] };
+            record.pack(&Packing::default(), &mut file);
+        }
+        file
+    }
+
+    /// With which file, and of which register, records are that differ.
+    fn differing(before: &[(u16, u64)], now: &[(u16, u64)]) -> Vec<(usize, u16)> {
+        let mut seen = Vec::new();
+        different_records([&file(before), &file(now)], |side, record| seen.push((side, record.register)));
+        seen.sort_unstable();
+        seen
+    }
+
+    #[test]
+    fn only_records_that_differ_are_visited() {
+        let before = [(1, 1), (2, 1), (3, 1), (3, 1), (4, 1)];
+        assert_eq!(differing(&before, &before), []);
+        assert_eq!(differing(&[], &before[..2]), [(1, 1), (1, 2)]);
+        // Begun with new ones, as files grow, one of them like the one that stood first.
+        assert_eq!(differing(&before, &[&[(9, 1), (1, 1)], &before[..]].concat()), [(1, 1), (1, 9)]);
+        // Another version in the middle, longer or as long as the one before; one taken out; the last one.
+        assert_eq!(differing(&before, &[(1, 1), (2, 70_000), (3, 1), (3, 1), (4, 1)]), [(0, 2), (1, 2)]);
+        assert_eq!(differing(&[(1, 1), (2, 7), (3, 1)], &[(1, 1), (2, 8), (3, 1)]), [(0, 2), (1, 2)]);
+        assert_eq!(differing(&before, &[(1, 1), (2, 1), (3, 1), (4, 1)]), [(0, 3)]);
+        assert_eq!(differing(&before, &before[..4]), [(0, 4)]);
+    }
+}

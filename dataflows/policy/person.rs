@@ -7,7 +7,7 @@
 use super::bits::Bits;
 use super::environment::{Environment, Loaded};
 use super::file::{ABSENT, Brief, Record, briefs, different_records, registers_of};
-use super::graph::{FIELD_COUNT, FIELDS, FoldKind, Group, Item, Stage};
+use super::graph::{FIELD_COUNT, FIELDS, FoldKind, Group, Item, Sequence, Stage};
 use super::program::{Clock, LIMIT, Reg, Registers, is_unknown, reason_of, run, unknown};
 use super::programs::{Gate, Layout};
 use super::rights::{Machinery, Question, Trace};
@@ -87,6 +87,13 @@ fn closed_gates(gates: &[Vec<Gate>], mut closes: impl FnMut(&Gate) -> bool) -> V
     gates.iter().map(|gates| (0..gates.len()).filter(|gate| closes(&gates[*gate])).collect()).collect()
 }
 
+/// The nodes that may not be blank for one of two files.
+fn shown_by(sequence: &Sequence, files: [&[u8]; 2]) -> Bits {
+    let mut shown = sequence.personal.clone();
+    files.into_iter().flat_map(registers_of).for_each(|register| shown.join(&sequence.shown_by[usize::from(register)]));
+    shown
+}
+
 /// A record as the ground of a right.
 pub(super) fn ground(policy: &Policy, file: &[u8], record: &Brief) -> Ground {
     Ground::Record(record.register, Record::read(&file[record.start as usize..]).key(policy.packing(record.register)).into())
@@ -141,7 +148,7 @@ impl<'a> Pass<'a> {
     pub(super) fn touch(&mut self, registers: &[u16], files: [&'a [u8]; 2], nodes: &mut Bits) {
         let (policy, sequence) = (self.policy, &self.policy.programs.sequence);
         nodes.clear();
-        let (mut shown, mut is_known) = (std::mem::take(&mut self.room.shown), false);
+        let mut shown = None;
         different_records(files, |side, record| {
             let register = usize::from(record.register);
             let doubted = self.environment.doubt(record.register) != 0;
@@ -151,15 +158,9 @@ impl<'a> Pass<'a> {
                 return;
             }
             for group in sequence.stages.iter().flat_map(|stage| &stage.groups[register]).filter(|group| !doubted || group.holds()) {
+                let mut is_blank = |needs: &Bits| needs.is_empty() || !needs.meets(shown.get_or_insert_with(|| shown_by(sequence, files)));
                 let passes = match (&group.filter, &group.filter_needs) {
-                    (Some(filter), Some(needs))
-                        if needs.is_empty() || {
-                            if !std::mem::replace(&mut is_known, true) {
-                                self.find_shown(files, &mut shown);
-                            }
-                            !needs.meets(&shown)
-                        } =>
-                    {
+                    (Some(filter), Some(needs)) if is_blank(needs) => {
                         self.make_blank(needs);
                         run(&filter.ops, self.regs, &policy.programs.person.bins, &mut self.clock);
                         self.regs[usize::from(filter.result)] != 0
@@ -172,20 +173,7 @@ impl<'a> Pass<'a> {
                 }
             }
         });
-        self.room.shown = shown;
         self.wake_when_expired();
-    }
-
-    /// Finds out which nodes may not be blank for one of two files.
-    fn find_shown(&self, files: [&[u8]; 2], shown: &mut Bits) {
-        let sequence = &self.policy.programs.sequence;
-        shown.copy(&sequence.personal);
-        let mut last = None;
-        for register in files.into_iter().flat_map(registers_of).map(usize::from) {
-            if last.replace(register) != Some(register) {
-                shown.join(&sequence.shown_by[register]);
-            }
-        }
     }
 
     /// Has these nodes hold what they do for a blank file.

@@ -41,10 +41,11 @@ pub trait DiskFile: Send + 'static {
 /// the next one in the background.
 pub struct Folder {
     path: PathBuf,
-    _lock: Option<Lock>,
     /// Whether files are begun with room.
     room: bool,
+    /// Ends before the lock does: nobody else finds it at work.
     preparing: Mutex<Option<Next>>,
+    _lock: Option<Lock>,
 }
 
 /// Prepares the next file, until this is dropped.
@@ -66,7 +67,7 @@ impl Drop for Lock {
 /// The next file.
 const NEXT: &str = "next";
 /// As many zeros are synced together, and between them the next file rests so many times as long as that took: whoever syncs meanwhile
-/// waits for few of them, and not again and again (with 4 MiB at a time the slowest hundredth of an hour's records were those of such moments).
+/// waits for few of them, and not again and again (64 MiB, 4 at a time, took 0.4 s, in which every sync waited).
 static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
 const REST: u32 = 2;
 
