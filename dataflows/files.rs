@@ -241,6 +241,11 @@ impl Files {
         }
     }
 
+    /// Whether nothing about a person changed in this epoch, and their date has not come.
+    pub fn is_unchanged(&self, slot: u32) -> bool {
+        self.entries[slot as usize].changed == UNCHANGED
+    }
+
     /// Has everybody looked at in this epoch.
     pub fn touch_everybody(&mut self) {
         self.everybody = true;

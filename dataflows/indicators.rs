@@ -7,8 +7,8 @@ use crate::dwellings::Lodged;
 use crate::files::{Files, SharedFiles};
 use crate::model::{Date, Decision, Epoch, HouseholdKey, Membership, Outcome, PersonId, Role, SharedAnswer};
 use crate::operators::{Flow, PerEpoch, Restorer, Room, Saver, Turns, spread};
-use crate::persons::{Placed, Told, address, concerns_everybody};
-use crate::policy::{Claim, Contribution, Entitlement, Environment, Evaluator, Policy, Right};
+use crate::persons::{Placed, Told, address, concerns_everybody, swept};
+use crate::policy::{Claim, Contribution, Entitlement, Environment, Evaluator, Policy, Right, Touched};
 use crate::records::Circumstances;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -67,6 +67,7 @@ pub fn measure<'scope>(
         policy,
         circumstances: None,
         next: None,
+        swept: None,
         turns: Turns::default(),
         before: Contribution::default(),
         now: Contribution::default(),
@@ -84,6 +85,8 @@ struct Measurer {
     evaluator: Evaluator,
     circumstances: Option<(Circumstances, Environment)>,
     next: Option<(Circumstances, Environment)>,
+    /// What may be other for everybody under these; nothing where only looking at them whole tells.
+    swept: Option<Touched>,
     turns: Turns,
     before: Contribution,
     now: Contribution,
@@ -105,6 +108,7 @@ impl PerEpoch for Measurer {
             Told::Looked(_) => {}
             Told::Circumstances(_, now) => {
                 let environment = self.policy.environment(now.today, &now.feeds);
+                self.swept = swept(&self.policy, self.circumstances.as_ref(), (&now, &environment));
                 self.next = Some((*now, environment));
             }
         }
@@ -130,6 +134,7 @@ impl PerEpoch for Measurer {
             }
             out.0.push(Measured::Circumstances(self.worker, Box::new(now.clone())));
             self.circumstances = Some((now, environment));
+            self.swept = None;
         }
         files.finish(self.circumstances.is_some());
         false
@@ -154,14 +159,21 @@ impl Measurer {
         let (file, (file_before, mut was)) = (files.file(slot), files.before(slot));
         let only = files.only_changed(slot).filter(|_| self.next.is_none() && is.household != HouseholdKey::NONE);
         let mut at = |environment, file| address(&self.policy, environment, person, file, &mut self.fields);
+        let swept = self.swept.as_ref().filter(|_| files.is_unchanged(slot) && is.household != HouseholdKey::NONE);
         let may_move = self.policy.dwelling_slots > 0
             && self.circumstances.is_some()
+            && swept.is_none()
             && only.is_none_or(|few| few.as_slice().iter().any(|register| self.policy.registers[usize::from(*register)].is_of_addresses()));
         let before_that = self.circumstances.as_ref().map_or(environment, |(_, environment)| environment);
         let addresses = may_move.then(|| [at(before_that, file_before), at(environment, file)]);
         let moves = addresses.is_some_and(|[lived_at, lives_at]| lived_at != lives_at);
         let only = only.filter(|_| !moves);
         let own_horizon = match (only, &self.circumstances) {
+            (None, Some((_, past))) if let Some(touched) = swept => {
+                let (both, who) = ([&mut self.before, &mut self.now], (person, is));
+                let horizon = self.evaluator.contributions_of_days([past, environment], touched, who, file, both);
+                horizon.min(entry.wake)
+            }
             (Some(registers), Some(_)) => {
                 let (files_of_both, both) = ([file_before, file], [&mut self.before, &mut self.now]);
                 let horizon = self.evaluator.contributions(environment, person, registers.as_slice(), files_of_both, is, both);

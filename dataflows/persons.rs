@@ -9,7 +9,7 @@ use crate::files::{FileEvent, Files, RegisterSet, SharedFiles};
 use crate::model::{Date, Epoch, Fault, FaultKind, HouseholdKey, Membership, PersonId, Role, SharedAnswer};
 use crate::operators::{Flow, Listed, PerEpoch, Restorer, Room, Saver, Turns, spread};
 use crate::policy::file::{self, ABSENT, Brief, NewRecord, Record};
-use crate::policy::{Composition, Environment, Evaluator, Policy, Tie, TieKind};
+use crate::policy::{Composition, Environment, Evaluator, Policy, Tie, TieKind, Touched};
 use crate::records::Circumstances;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -83,6 +83,7 @@ pub fn look<'scope>(
         circumstances: None,
         next: None,
         held: false,
+        stays: false,
         turns: Turns::default(),
         before: View::default(),
         now: View::default(),
@@ -353,6 +354,9 @@ impl Eye {
             if register.ties.is_empty() {
                 continue;
             }
+            // What ties people does so for no longer than it is kept.
+            let expiry = period.zip(register.retain_months).map(|(period, months)| period.add_months(months));
+            horizon = expiry.map_or(horizon, |expiry| horizon.min(expiry));
             record.unpack(&register.packing, &mut self.fields);
             for tie in &register.ties {
                 let term = Term::of(tie, &self.fields);
@@ -514,6 +518,8 @@ struct Looker {
     next: Option<(Circumstances, Environment)>,
     /// Nobody is looked at in this epoch.
     held: bool,
+    /// Under the next circumstances all is as it was of whoever did not change and whose date has not come.
+    stays: bool,
     turns: Turns,
     before: View,
     now: View,
@@ -580,10 +586,23 @@ impl PerEpoch for Looker {
     }
 }
 
+/// What may be other for everybody under new circumstances, of people whose own date has not come and whose records are the same; nothing
+/// if that cannot be told: before the first, or where other registers can be relied on.
+pub(crate) fn swept(
+    policy: &Policy,
+    before: Option<&(Circumstances, Environment)>,
+    (now, environment): (&Circumstances, &Environment),
+) -> Option<Touched> {
+    let (_, past) = before.filter(|(before, _)| before.feeds == now.feeds)?;
+    Some(Touched::between(policy, past, environment))
+}
+
 impl Looker {
     /// Has those looked at whom new circumstances concern.
-    fn wake(&self, files: &mut Files) {
-        let Some((now, _)) = &self.next else { return };
+    fn wake(&mut self, files: &mut Files) {
+        let Some((now, environment)) = &self.next else { return };
+        let policy = &self.eye.policy;
+        self.stays = swept(policy, self.circumstances.as_ref(), (now, environment)).is_some_and(|touched| !touched.composes(policy));
         files.wake(now.today);
         if self.circumstances.as_ref().is_none_or(|(before, _)| concerns_everybody(&self.eye.policy, before, now)) {
             files.touch_everybody();
@@ -601,7 +620,10 @@ impl Looker {
             return;
         }
         let entry = &files.entries[slot as usize];
-        let person = entry.person;
+        let (person, wake) = (entry.person, entry.wake);
+        if self.next.is_some() && self.stays && files.is_unchanged(slot) {
+            return files.set_horizon(slot, wake);
+        }
         match &self.circumstances {
             None => self.before.clear(),
             Some((_, environment)) => {

@@ -4,7 +4,7 @@ use super::bits::Bits;
 use super::compile::{Compiler, Scope, State, Type, Value};
 use super::concerns::{Concern, Needs, Outputs, SumConcerns};
 use super::file::{ABSENT, Packing};
-use super::graph::{Block, Code, FIELD_COUNT, Sequence};
+use super::graph::{Block, Code, FIELD_COUNT, Input, Sequence};
 use super::load::{ROUNDINGS, braces, described, read_expression, texts};
 use super::parts::parts;
 use super::program::{Bins, Op, Reg};
@@ -620,6 +620,11 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         self.concerns(registers, benefits);
         let (compiler, programs) = (&mut self.compiler, &mut self.programs);
         programs.person = Machine { inputs: compiler.person.inputs(), bins: std::mem::take(&mut compiler.person.bins) };
+        let readers = |(reg, input): &(Reg, Input)| match input {
+            Input::Constant(_) => Bits::default(),
+            _ => compiler.person.readers(*reg).into_iter().collect(),
+        };
+        programs.input_readers = programs.person.inputs.iter().map(readers).collect();
         programs.household = Machine { inputs: compiler.household.inputs(), bins: std::mem::take(&mut compiler.household.bins) };
         programs.slots = [&compiler.members.slots[..], &compiler.residents.slots].concat();
         programs.windows = compiler.windows.clone();

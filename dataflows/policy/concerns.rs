@@ -6,8 +6,10 @@
 
 use super::Policy;
 use super::bits::Bits;
+use super::environment::Environment;
 use super::graph::{Code, Graph, slot_of};
 use super::program::{Op, Reg};
+use super::programs::Programs;
 use super::rights::BenefitProgram;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -104,6 +106,35 @@ impl Touched {
                 list.dedup();
             }
         }
+    }
+
+    /// What may be other for everybody on another day, of people whose own date has not come and whose records are the same, while the same
+    /// registers can be relied on: what rests on a window, a parameter or the year, where they differ, and rights of another period.
+    pub fn between(policy: &Policy, before: &Environment, now: &Environment) -> Touched {
+        let programs = &policy.programs;
+        let (mut nodes, mut inputs) = (Bits::default(), BTreeSet::new());
+        for ((reg, input), readers) in programs.person.inputs.iter().zip(&programs.input_readers) {
+            if before.value(*input) != now.value(*input) {
+                nodes.join(readers);
+                inputs.insert(*reg);
+            }
+        }
+        let right = |benefit: &u16| {
+            let (program, period) = (&programs.benefits[usize::from(*benefit)], policy.benefits[usize::from(*benefit)].period);
+            let mut read = program.codes().chain(program.inputs.iter().map(|input| &input.code)).flat_map(Code::reads);
+            let another = period.begun_on(before.today) != period.begun_on(now.today);
+            another || programs.needs[usize::from(*benefit)].meets(&nodes) || read.any(|reg| inputs.contains(&reg))
+        };
+        let rights = |of: &[u16]| of.iter().copied().filter(right).collect();
+        let slots = (0..programs.slots.len() as u16).filter(|slot| nodes.contains(programs.slot_nodes[usize::from(*slot)]));
+        let (slots, own_benefits, claims) = (slots.collect(), rights(&programs.own_benefits), rights(&programs.claims));
+        Touched { nodes, faults: Vec::new(), slots, own_benefits, claims }
+    }
+
+    /// Whether who belongs together, what is contradictory or what tied people know may be other.
+    pub fn composes(&self, policy: &Policy) -> bool {
+        let Programs { composition, kin_known, kin, .. } = &policy.programs;
+        [composition, kin_known, kin].into_iter().any(|looked| looked.meets(&self.nodes))
     }
 
     /// Whether what a person contributes and has a right to is the same.

@@ -39,7 +39,7 @@ impl Environment {
         i64::from(period.0) <= self.shared.expired[usize::from(register)]
     }
 
-    fn value(&self, input: Input) -> i64 {
+    pub(super) fn value(&self, input: Input) -> i64 {
         match input {
             Input::Constant(value) => value,
             Input::TodayYear => self.shared.year,

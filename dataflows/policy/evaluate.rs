@@ -228,6 +228,54 @@ impl Evaluator {
         horizon
     }
 
+    /// What of this may differ between two days, of somebody whose file is the same and whose own date has not come; the answer is the first
+    /// date on which that may change by itself now.
+    pub(crate) fn contributions_of_days(
+        &mut self,
+        days: [&Environment; 2],
+        touched: &Touched,
+        (person, place): (PersonId, Membership),
+        file: &[u8],
+        [before, now]: [&mut Contribution; 2],
+    ) -> Date {
+        before.clear();
+        now.clear();
+        if touched.contributes_nothing() {
+            return Date::NEVER;
+        }
+        let policy = self.policy.clone();
+        let Touched { nodes, slots, own_benefits, claims, .. } = touched;
+        let mut wanted = std::mem::take(&mut self.wanted);
+        wanted.clear();
+        slots.iter().for_each(|slot| wanted.join(&policy.programs.slot_needs[usize::from(*slot)]));
+        let [_, latest] = days.map(|day| self.take_up(&policy, day, person, place.role));
+        let Evaluator { people: [one, other], room, .. } = self;
+        let [past, present] = if latest == 0 { [other, one] } else { [one, other] };
+        let give = |pass: &mut Pass<'_>, out| pass.give(person, place, slots.iter().copied(), claims, own_benefits, out);
+
+        let mut pass = present.pass(&policy, days[1], room);
+        pass.turn_to(file);
+        let horizon = pass.clock.horizon();
+        pass.want(claims, &mut wanted);
+        pass.want(own_benefits, &mut wanted);
+        // What is asked about as of one of the days is asked about as of both.
+        let pass = past.pass(&policy, days[0], room);
+        pass.want(claims, &mut wanted);
+        pass.want(own_benefits, &mut wanted);
+
+        let mut pass = present.pass(&policy, days[1], room);
+        pass.file = file;
+        pass.run(&wanted);
+        give(&mut pass, now);
+        let horizon = horizon.min(pass.clock.horizon());
+        let mut pass = past.pass(&policy, days[0], room);
+        pass.go_on(file, &wanted, nodes, &present.loaded.regs);
+        pass.run_among(&wanted, nodes);
+        give(&mut pass, before);
+        self.wanted = wanted;
+        horizon
+    }
+
     /// The truth of every condition of the rights of a person and of their household. What rests on a dwelling is unknown of a right
     /// that the row knows no claim of, since the person's own conditions fail.
     pub fn trace(&mut self, environment: &Environment, person: PersonId, file: &[u8], role: Role, row: &Row) -> Vec<Trace> {
@@ -349,6 +397,12 @@ impl Evaluator {
 
     /// Takes up a person, with no file yet.
     fn begin<'a>(&'a mut self, policy: &'a Policy, environment: &'a Environment, person: PersonId, role: Role) -> Pass<'a> {
+        let machine = self.take_up(policy, environment, person, role);
+        self.people[machine].pass(policy, environment, &mut self.room)
+    }
+
+    /// Has a machine turn to a day and a person; which.
+    fn take_up(&mut self, policy: &Policy, environment: &Environment, person: PersonId, role: Role) -> usize {
         if !self.people[self.latest].loaded.is_of(environment) {
             self.latest = 1 - self.latest;
         }
@@ -369,6 +423,6 @@ impl Evaluator {
             *reg = i64::from(flag);
         }
         machine.loaded.regs[first + 6] = person as i64;
-        machine.pass(policy, environment, &mut self.room)
+        self.latest
     }
 }

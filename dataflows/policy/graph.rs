@@ -297,6 +297,23 @@ impl Graph {
         &self.nodes[node].sources
     }
 
+    /// The nodes that read a register of the environment's, and all that rest on one of them.
+    pub fn readers(&self, input: Reg) -> BTreeSet<usize> {
+        let mut readers = BTreeSet::new();
+        // A node has a greater index than what it needs.
+        for (index, node) in self.nodes.iter().enumerate() {
+            let mut reads = node.dependencies.iter().any(|needed| readers.contains(needed));
+            match &node.work {
+                Work::Scalar(ops) => ops.iter().for_each(|op| op.reads(|reg| reads |= reg == input)),
+                Work::Fold(fold) => reads |= [&fold.filter, &fold.map].into_iter().flatten().any(|code| code.reads().contains(&input)),
+            }
+            if reads {
+                readers.insert(index);
+            }
+        }
+        readers
+    }
+
     /// These nodes and all that they need. A node has a greater index than what it needs.
     pub fn needed(&self, roots: &BTreeSet<usize>) -> BTreeSet<usize> {
         let mut needed = BTreeSet::new();

@@ -33,6 +33,7 @@ pub mod reach;
 mod rights;
 mod source;
 
+pub(crate) use concerns::Touched;
 pub use contents::Contents;
 pub use environment::Environment;
 pub use evaluate::Evaluator;
@@ -409,6 +410,17 @@ pub enum Period {
     Month,
     Quarter,
     Open,
+}
+
+impl Period {
+    /// The first day of the period of which a right is on this day; one day for all where rights have no periods.
+    pub(crate) fn begun_on(self, today: Date) -> Date {
+        match self {
+            Period::Month => environment::calendar(today).month_start(),
+            Period::Quarter => environment::calendar(today).quarter_start(),
+            Period::Once | Period::Open => Date::NEVER,
+        }
+    }
 }
 
 /// What a right gives.

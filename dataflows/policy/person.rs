@@ -182,6 +182,24 @@ impl<'a> Pass<'a> {
         self.dirty.each(nodes, true, |node| {
             sequence.written_by(node).for_each(|at| regs[usize::from(sequence.written[at])] = blank[at]);
         });
+        self.dirty.remove(nodes);
+    }
+
+    /// Goes on with the file that another pass has taken up, of the same person on another day: the nodes wanted that are not among others
+    /// hold what they do there.
+    pub(super) fn go_on(&mut self, file: &'a [u8], wanted: &Bits, others: &Bits, there: &Registers) {
+        let sequence = &self.policy.programs.sequence;
+        let mut same = std::mem::take(&mut self.room.asked);
+        same.copy(wanted);
+        same.remove(others);
+        self.make_blank(&same);
+        same.each(&self.room.shown, true, |node| {
+            sequence.written[sequence.written_by(node)].iter().for_each(|reg| self.regs[usize::from(*reg)] = there[usize::from(*reg)]);
+        });
+        same.meet(&self.room.shown);
+        self.dirty.join(&same);
+        self.room.asked = same;
+        self.file = file;
     }
 
     /// Whether the person may have (or claim) a right: whether no condition fails for a blank file that the same registers show.

@@ -48,6 +48,8 @@ pub(crate) struct Programs {
     pub layouts: Vec<Layout>,
     pub windows: Vec<Window>,
     pub years: bool,
+    /// By input of the person's machine: the nodes that rest on it; none where it never changes.
+    pub input_readers: Vec<Bits>,
     /// All that is computed of a person; below, the nodes that each question needs.
     pub sequence: Sequence,
     pub composition: Bits,

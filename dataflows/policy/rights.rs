@@ -4,11 +4,11 @@
 //! values of the household is a *claim*: what it needs of the person is computed with the person, added to the household's row
 //! like a sum, and decided with the row. Which of somebody's rights rule out others is decided last, when all are known.
 
-use super::environment::{Environment, calendar};
+use super::environment::Environment;
 use super::file::{read_varint, unzigzag, write_varint, zigzag};
 use super::graph::{Code, DWELLING_SLOTS, DWELLING_SUMS};
 use super::program::{Bins, Clock, Op, Reg, Registers, is_unknown, reason_of, run, unknown};
-use super::{Benefit, BenefitKind, Claim, Entitlement, Period, Policy};
+use super::{Benefit, BenefitKind, Claim, Entitlement, Policy};
 use crate::model::{Date, Decision, Ground, Outcome, Role};
 use crate::operators::Packed;
 use serde::{Deserialize, Serialize};
@@ -179,11 +179,7 @@ impl<'a> Question<'a> {
             None => self.benefit.proactive.unwrap_or(Date::NEVER),
             table => date(table, Date::NEVER),
         };
-        let period = match self.benefit.period {
-            Period::Month => calendar(environment.today).month_start(),
-            Period::Quarter => calendar(environment.today).quarter_start(),
-            Period::Once | Period::Open => Date::NEVER,
-        };
+        let period = self.benefit.period.begun_on(environment.today);
         Some(Entitlement {
             benefit: self.index,
             ground: ground(),

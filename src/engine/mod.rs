@@ -73,7 +73,8 @@ enum Command {
     Hold,
     Aliases(Aliases, Vec<Act>),
     Rewrite(Vec<FileEvent>),
-    Close,
+    /// Ends an epoch with these updates.
+    Close(Vec<Update>),
     Members(SyncSender<Vec<(HouseholdKey, PersonId, Role)>>),
     Judgements(Circumstances, SyncSender<Vec<JudgedRow>>),
     Persons(Circumstances, SyncSender<Vec<PersonRow>>),
@@ -100,6 +101,8 @@ pub struct Engine {
     told: Option<Circumstances>,
     numbers: Numbers,
     next_worker: usize,
+    /// The last updates of the open epoch, and whose they are: they go with what ends it, so that a worker is woken once for a small one.
+    last: (usize, Vec<Update>),
 }
 
 impl Engine {
@@ -129,6 +132,7 @@ impl Engine {
             today: Date::BEFORE_ALL,
             told: None,
             next_worker: 0,
+            last: (0, Vec::new()),
         }
     }
 
@@ -149,7 +153,10 @@ impl Engine {
             self.numbers.note(&record);
         }
         self.numbers.divert(&mut updates);
-        self.send(self.next_worker, Command::Submit(updates));
+        let (worker, before) = std::mem::replace(&mut self.last, (self.next_worker, updates));
+        if !before.is_empty() {
+            self.send(worker, Command::Submit(before));
+        }
         self.next_worker = (self.next_worker + 1) % self.workers.len();
     }
 
@@ -199,7 +206,8 @@ impl Engine {
                 self.told = Some(now);
             }
         }
-        let answers = self.close();
+        let last = std::mem::take(&mut self.last);
+        let answers = self.close(last);
         let mut output = EpochOutput {
             epoch: self.epoch,
             date: self.today,
@@ -240,9 +248,12 @@ impl Engine {
         output
     }
 
-    /// Ends an epoch of the house.
-    fn close(&self) -> impl Iterator<Item = EpochAnswer> + use<'_> {
-        (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Close));
+    /// Ends an epoch of the house with its last updates.
+    fn close(&self, (of, mut last): (usize, Vec<Update>)) -> impl Iterator<Item = EpochAnswer> + use<'_> {
+        for worker in 0..self.workers.len() {
+            let updates = if worker == of { std::mem::take(&mut last) } else { Vec::new() };
+            self.send(worker, Command::Close(updates));
+        }
         self.workers.iter().map(|worker| worker.answers.recv().expect("a worker lives as long as the engine"))
     }
 
@@ -250,7 +261,8 @@ impl Engine {
     /// moved. To the outside both are one epoch. The faults that came up before.
     fn regroup(&mut self) -> Vec<(Fault, isize)> {
         (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Hold));
-        let faults = self.close().flat_map(|answer| answer.faults).collect();
+        let last = std::mem::take(&mut self.last);
+        let faults = self.close(last).flat_map(|answer| answer.faults).collect();
         let workers = &self.workers;
         let mut acts = self.numbers.regroup(|number| file(workers, number).map(|(file, _)| file));
         for worker in 0..self.workers.len() {
@@ -488,7 +500,8 @@ fn serve(worker: &mut timely::worker::Worker, mut house: House, commands: &Recei
             Command::Hold => house.hold(),
             Command::Aliases(aliases, acts) => house.set_aliases(aliases, acts),
             Command::Rewrite(events) => house.rewrite(events),
-            Command::Close => {
+            Command::Close(mut updates) => {
+                house.submit(&mut updates);
                 let answer = house.close(worker);
                 much_was_said = answer.changes.len() >= MUCH;
                 let _ = answers.send(answer);

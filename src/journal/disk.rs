@@ -69,7 +69,7 @@ const NEXT: &str = "next";
 /// As many zeros are synced together, and between them the next file rests so many times as long as that took: whoever syncs meanwhile
 /// waits for few of them, and not again and again (64 MiB, 4 at a time, took 0.4 s, in which every sync waited).
 static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
-const REST: u32 = 2;
+const REST: u32 = 8;
 
 impl Folder {
     /// Opens or makes a folder and takes its lock; the error says so if another process has it.
