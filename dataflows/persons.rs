@@ -83,7 +83,7 @@ pub fn look<'scope>(
         circumstances: None,
         next: None,
         held: false,
-        stays: false,
+        swept: None,
         turns: Turns::default(),
         before: View::default(),
         now: View::default(),
@@ -289,6 +289,19 @@ impl Eye {
             files.set_horizon(slot, horizon.min(wake));
         }
         horizon.is_some()
+    }
+
+    /// Writes which declared faults may be other on the second day than on the first, of somebody of whom nothing else is.
+    fn look_as_of(&mut self, days: [&Environment; 2], touched: &Touched, files: &mut Files, slot: u32, [before, now]: [&mut View; 2]) {
+        before.clear();
+        now.clear();
+        let entry = &files.entries[slot as usize];
+        let (person, wake) = (entry.person, entry.wake);
+        let horizon = self.evaluator.contradictions_of_days(days, touched, person, files.file(slot), |side, index| {
+            let faults = if side == 0 { &mut before.faults } else { &mut now.faults };
+            faults.push(declared(index, person));
+        });
+        files.set_horizon(slot, horizon.min(wake));
     }
 
     /// What composition is told of somebody who exists, and the contradictions among their ties.
@@ -518,8 +531,8 @@ struct Looker {
     next: Option<(Circumstances, Environment)>,
     /// Nobody is looked at in this epoch.
     held: bool,
-    /// Under the next circumstances all is as it was of whoever did not change and whose date has not come.
-    stays: bool,
+    /// What may be other under the next circumstances of whoever did not change and whose date has not come, if that is no more than faults.
+    swept: Option<Touched>,
     turns: Turns,
     before: View,
     now: View,
@@ -569,6 +582,7 @@ impl PerEpoch for Looker {
         if let Some((now, environment)) = self.next.take() {
             out.0.push(Told::Circumstances(self.worker, Box::new(now.clone())));
             self.circumstances = Some((now, environment));
+            self.swept = None;
         } else if files.touched() > 0 {
             out.0.push(Told::Looked(self.worker));
         }
@@ -602,7 +616,7 @@ impl Looker {
     fn wake(&mut self, files: &mut Files) {
         let Some((now, environment)) = &self.next else { return };
         let policy = &self.eye.policy;
-        self.stays = swept(policy, self.circumstances.as_ref(), (now, environment)).is_some_and(|touched| !touched.composes(policy));
+        self.swept = swept(policy, self.circumstances.as_ref(), (now, environment)).filter(|touched| !touched.composes(policy));
         files.wake(now.today);
         if self.circumstances.as_ref().is_none_or(|(before, _)| concerns_everybody(&self.eye.policy, before, now)) {
             files.touch_everybody();
@@ -620,9 +634,13 @@ impl Looker {
             return;
         }
         let entry = &files.entries[slot as usize];
-        let (person, wake) = (entry.person, entry.wake);
-        if self.next.is_some() && self.stays && files.is_unchanged(slot) {
-            return files.set_horizon(slot, wake);
+        let person = entry.person;
+        if let (Some(touched), Some((_, past))) = (&self.swept, &self.circumstances)
+            && files.is_unchanged(slot)
+            && entry.membership().household != HouseholdKey::NONE
+        {
+            self.eye.look_as_of([past, environment], touched, files, slot, [&mut self.before, &mut self.now]);
+            return self.tell_faults();
         }
         match &self.circumstances {
             None => self.before.clear(),

@@ -597,6 +597,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         let needed = |roots: &BTreeSet<usize>| compiler.person.needed(roots).into_iter().collect();
         programs.sequence = compiler.person.sequence(registers, roles.clone());
         programs.composition = needed(&looked);
+        programs.placing = needed(&self.composition);
         programs.kin_known = needed(&self.kin_when.into_iter().collect());
         programs.kin = needed(&self.kin_fields.iter().copied().collect());
         programs.person_values = needed(&indicators);

@@ -126,15 +126,16 @@ impl Touched {
             another || programs.needs[usize::from(*benefit)].meets(&nodes) || read.any(|reg| inputs.contains(&reg))
         };
         let rights = |of: &[u16]| of.iter().copied().filter(right).collect();
-        let slots = (0..programs.slots.len() as u16).filter(|slot| nodes.contains(programs.slot_nodes[usize::from(*slot)]));
-        let (slots, own_benefits, claims) = (slots.collect(), rights(&programs.own_benefits), rights(&programs.claims));
-        Touched { nodes, faults: Vec::new(), slots, own_benefits, claims }
+        let of_nodes = |of: &[usize]| (0..of.len() as u16).filter(|at| nodes.contains(of[usize::from(*at)])).collect();
+        let (faults, slots) = (of_nodes(&programs.fault_nodes), of_nodes(&programs.slot_nodes));
+        let (own_benefits, claims) = (rights(&programs.own_benefits), rights(&programs.claims));
+        Touched { nodes, faults, slots, own_benefits, claims }
     }
 
-    /// Whether who belongs together, what is contradictory or what tied people know may be other.
+    /// Whether who belongs together or what tied people know may be other.
     pub fn composes(&self, policy: &Policy) -> bool {
-        let Programs { composition, kin_known, kin, .. } = &policy.programs;
-        [composition, kin_known, kin].into_iter().any(|looked| looked.meets(&self.nodes))
+        let Programs { placing, kin_known, kin, .. } = &policy.programs;
+        [placing, kin_known, kin].into_iter().any(|looked| looked.meets(&self.nodes))
     }
 
     /// Whether what a person contributes and has a right to is the same.

@@ -245,34 +245,70 @@ impl Evaluator {
         }
         let policy = self.policy.clone();
         let Touched { nodes, slots, own_benefits, claims, .. } = touched;
-        let mut wanted = std::mem::take(&mut self.wanted);
-        wanted.clear();
-        slots.iter().for_each(|slot| wanted.join(&policy.programs.slot_needs[usize::from(*slot)]));
-        let [_, latest] = days.map(|day| self.take_up(&policy, day, person, place.role));
-        let Evaluator { people: [one, other], room, .. } = self;
-        let [past, present] = if latest == 0 { [other, one] } else { [one, other] };
-        let give = |pass: &mut Pass<'_>, out| pass.give(person, place, slots.iter().copied(), claims, own_benefits, out);
+        let want = |pass: &Pass<'_>, wanted: &mut Bits| {
+            slots.iter().for_each(|slot| wanted.join(&policy.programs.slot_needs[usize::from(*slot)]));
+            pass.want(claims, wanted);
+            pass.want(own_benefits, wanted);
+        };
+        let out = [before, now];
+        self.compare_days(days, nodes, (person, place.role), file, want, |pass, side| {
+            pass.give(person, place, slots.iter().copied(), claims, own_benefits, out[side]);
+        })
+    }
 
+    /// Which declared faults are true as of two days, of those that may differ: `fault` is told of those before (0) and now (1). The rest as above.
+    pub(crate) fn contradictions_of_days(
+        &mut self,
+        days: [&Environment; 2],
+        Touched { nodes, faults, .. }: &Touched,
+        person: PersonId,
+        file: &[u8],
+        mut fault: impl FnMut(usize, u16),
+    ) -> Date {
+        if faults.is_empty() {
+            return Date::NEVER;
+        }
+        let policy = self.policy.clone();
+        let want = |_: &Pass<'_>, wanted: &mut Bits| {
+            faults.iter().for_each(|fault| wanted.join(&policy.programs.fault_needs[usize::from(*fault)]));
+        };
+        self.compare_days(days, nodes, (person, Role::Outside), file, want, |pass, side| {
+            let found = faults.iter().filter(|fault| pass.regs[usize::from(policy.programs.faults[usize::from(**fault)])] == 1);
+            found.for_each(|index| fault(side, *index));
+        })
+    }
+
+    /// Has what is wanted run as of two days, of somebody whose file is the same and whose own date has not come: the nodes that may differ as of
+    /// both, those beside them once. `tell` hears when it has as of the second (1) and the first (0); the answer is when it may change by itself.
+    fn compare_days(
+        &mut self,
+        days: [&Environment; 2],
+        nodes: &Bits,
+        (person, role): (PersonId, Role),
+        file: &[u8],
+        want: impl Fn(&Pass<'_>, &mut Bits),
+        mut tell: impl FnMut(&mut Pass<'_>, usize),
+    ) -> Date {
+        let policy = self.policy.clone();
+        let [_, latest] = days.map(|day| self.take_up(&policy, day, person, role));
+        let Evaluator { people: [one, other], room, wanted, .. } = self;
+        let [past, present] = if latest == 0 { [other, one] } else { [one, other] };
+        wanted.clear();
         let mut pass = present.pass(&policy, days[1], room);
         pass.turn_to(file);
         let horizon = pass.clock.horizon();
-        pass.want(claims, &mut wanted);
-        pass.want(own_benefits, &mut wanted);
+        want(&pass, wanted);
         // What is asked about as of one of the days is asked about as of both.
-        let pass = past.pass(&policy, days[0], room);
-        pass.want(claims, &mut wanted);
-        pass.want(own_benefits, &mut wanted);
-
+        want(&past.pass(&policy, days[0], room), wanted);
         let mut pass = present.pass(&policy, days[1], room);
         pass.file = file;
-        pass.run(&wanted);
-        give(&mut pass, now);
+        pass.run(wanted);
+        tell(&mut pass, 1);
         let horizon = horizon.min(pass.clock.horizon());
         let mut pass = past.pass(&policy, days[0], room);
-        pass.go_on(file, &wanted, nodes, &present.loaded.regs);
-        pass.run_among(&wanted, nodes);
-        give(&mut pass, before);
-        self.wanted = wanted;
+        pass.go_on(file, wanted, nodes, &present.loaded.regs);
+        pass.run_among(wanted, nodes);
+        tell(&mut pass, 0);
         horizon
     }
 

@@ -53,6 +53,8 @@ pub(crate) struct Programs {
     /// All that is computed of a person; below, the nodes that each question needs.
     pub sequence: Sequence,
     pub composition: Bits,
+    /// Composition's flags alone, without faults.
+    pub placing: Bits,
     /// exists, female, alive, minor, student, dependant, deprived.
     pub flags: [Option<Reg>; 7],
     /// Beside composition: one truth for each declared fault.
