@@ -291,8 +291,16 @@ impl Eye {
         horizon.is_some()
     }
 
-    /// Writes which declared faults may be other on the second day than on the first, of somebody of whom nothing else is.
-    fn look_as_of(&mut self, days: [&Environment; 2], touched: &Touched, files: &mut Files, slot: u32, [before, now]: [&mut View; 2]) {
+    /// Writes which declared faults may be other on the second day than on the first, of somebody of whom nothing else is; false if more
+    /// than that must be looked at.
+    fn look_as_of(
+        &mut self,
+        days: [&Environment; 2],
+        touched: &Touched,
+        files: &mut Files,
+        slot: u32,
+        [before, now]: [&mut View; 2],
+    ) -> bool {
         before.clear();
         now.clear();
         let entry = &files.entries[slot as usize];
@@ -301,7 +309,10 @@ impl Eye {
             let faults = if side == 0 { &mut before.faults } else { &mut now.faults };
             faults.push(declared(index, person));
         });
-        files.set_horizon(slot, horizon.min(wake));
+        if let Some(horizon) = horizon {
+            files.set_horizon(slot, horizon.min(wake));
+        }
+        horizon.is_some()
     }
 
     /// What composition is told of somebody who exists, and the contradictions among their ties.
@@ -531,7 +542,7 @@ struct Looker {
     next: Option<(Circumstances, Environment)>,
     /// Nobody is looked at in this epoch.
     held: bool,
-    /// What may be other under the next circumstances of whoever did not change and whose date has not come, if that is no more than faults.
+    /// What may be other under the next circumstances of whoever did not change and whose date has not come, if that is not whom they belong to.
     swept: Option<Touched>,
     turns: Turns,
     before: View,
@@ -638,8 +649,8 @@ impl Looker {
         if let (Some(touched), Some((_, past))) = (&self.swept, &self.circumstances)
             && files.is_unchanged(slot)
             && entry.membership().household != HouseholdKey::NONE
+            && self.eye.look_as_of([past, environment], touched, files, slot, [&mut self.before, &mut self.now])
         {
-            self.eye.look_as_of([past, environment], touched, files, slot, [&mut self.before, &mut self.now]);
             return self.tell_faults();
         }
         match &self.circumstances {

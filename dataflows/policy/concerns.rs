@@ -132,10 +132,10 @@ impl Touched {
         Touched { nodes, faults, slots, own_benefits, claims }
     }
 
-    /// Whether who belongs together or what tied people know may be other.
+    /// Whether who belongs together, or of whom tied people know, may be other.
     pub fn composes(&self, policy: &Policy) -> bool {
-        let Programs { placing, kin_known, kin, .. } = &policy.programs;
-        [placing, kin_known, kin].into_iter().any(|looked| looked.meets(&self.nodes))
+        let Programs { placing, kin_known, .. } = &policy.programs;
+        [placing, kin_known].into_iter().any(|looked| looked.meets(&self.nodes))
     }
 
     /// Whether what a person contributes and has a right to is the same.

@@ -256,7 +256,8 @@ impl Evaluator {
         })
     }
 
-    /// Which declared faults are true as of two days, of those that may differ: `fault` is told of those before (0) and now (1). The rest as above.
+    /// Which declared faults are true as of two days, of those that may differ: `fault` is told of those before (0) and now (1). The answer is as
+    /// above; `None` if what tied people know of the person may differ, and they know of them.
     pub(crate) fn contradictions_of_days(
         &mut self,
         days: [&Environment; 2],
@@ -264,18 +265,24 @@ impl Evaluator {
         person: PersonId,
         file: &[u8],
         mut fault: impl FnMut(usize, u16),
-    ) -> Date {
-        if faults.is_empty() {
-            return Date::NEVER;
-        }
+    ) -> Option<Date> {
         let policy = self.policy.clone();
+        let programs = &policy.programs;
+        let kin_when = programs.kin_when.filter(|_| programs.kin.meets(nodes));
+        if faults.is_empty() && kin_when.is_none() {
+            return Some(Date::NEVER);
+        }
         let want = |_: &Pass<'_>, wanted: &mut Bits| {
-            faults.iter().for_each(|fault| wanted.join(&policy.programs.fault_needs[usize::from(*fault)]));
+            faults.iter().for_each(|fault| wanted.join(&programs.fault_needs[usize::from(*fault)]));
+            wanted.join(&programs.kin_known);
         };
-        self.compare_days(days, nodes, (person, Role::Outside), file, want, |pass, side| {
-            let found = faults.iter().filter(|fault| pass.regs[usize::from(policy.programs.faults[usize::from(**fault)])] == 1);
+        let mut is_told = false;
+        let horizon = self.compare_days(days, nodes, (person, Role::Outside), file, want, |pass, side| {
+            is_told |= kin_when.is_some_and(|when| pass.regs[usize::from(when)] == 1);
+            let found = faults.iter().filter(|fault| pass.regs[usize::from(programs.faults[usize::from(**fault)])] == 1);
             found.for_each(|index| fault(side, *index));
-        })
+        });
+        (!is_told).then_some(horizon)
     }
 
     /// Has what is wanted run as of two days, of somebody whose file is the same and whose own date has not come: the nodes that may differ as of
