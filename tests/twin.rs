@@ -60,10 +60,24 @@ pupil = "r.level in ['school', 'college']"
 not_wealthy = "!(soc_children_u23 >= 1 && category >= 4)"
 poor = "eco_income_per_capita < 60000 || hlt_disability_group > 0"
 "#;
+    // Rests on nothing of the calendar, and is another right with each quarter.
+    let ride = r#"
+id = "loc_ride"
+title = { kk = "Жол", ru = "Проезд", en = "Rides" }
+source = "test"
+of = "person"
+kind = "in kind"
+period = "quarter"
+budget = "local"
+[when]
+woman = "sex == 'F'"
+old_enough = "age(birth_date) >= 16"
+"#;
     texts.push(("benefits/loc_meal.toml".to_owned(), meal.to_owned()));
+    texts.push(("benefits/loc_ride.toml".to_owned(), ride.to_owned()));
     texts.push(("benefits/loc_place.toml".to_owned(), place.to_owned()));
     let (_, money) = texts.iter_mut().find(|(path, _)| path == "registers/money.toml").expect("the register of assignments");
-    *money = money.replacen("benefit = \"enum(", "benefit = \"enum(loc_meal|loc_place|", 1);
+    *money = money.replacen("benefit = \"enum(", "benefit = \"enum(loc_meal|loc_place|loc_ride|", 1);
     load(texts)
 }
 

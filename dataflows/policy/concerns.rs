@@ -120,15 +120,19 @@ impl Touched {
             }
         }
         let right = |benefit: &u16| {
-            let (program, period) = (&programs.benefits[usize::from(*benefit)], policy.benefits[usize::from(*benefit)].period);
+            let program = &programs.benefits[usize::from(*benefit)];
             let mut read = program.codes().chain(program.inputs.iter().map(|input| &input.code)).flat_map(Code::reads);
-            let another = period.begun_on(before.today) != period.begun_on(now.today);
-            another || programs.needs[usize::from(*benefit)].meets(&nodes) || read.any(|reg| inputs.contains(&reg))
+            programs.needs[usize::from(*benefit)].meets(&nodes) || read.any(|reg| inputs.contains(&reg))
         };
-        let rights = |of: &[u16]| of.iter().copied().filter(right).collect();
+        let of_another_period = |benefit: &u16| {
+            let period = policy.benefits[usize::from(*benefit)].period;
+            period.begun_on(before.today) != period.begun_on(now.today)
+        };
         let of_nodes = |of: &[usize]| (0..of.len() as u16).filter(|at| nodes.contains(of[usize::from(*at)])).collect();
         let (faults, slots) = (of_nodes(&programs.fault_nodes), of_nodes(&programs.slot_nodes));
-        let (own_benefits, claims) = (rights(&programs.own_benefits), rights(&programs.claims));
+        // A claim is of no period before it is decided with the row.
+        let claims = programs.claims.iter().copied().filter(right).collect();
+        let own_benefits = programs.own_benefits.iter().copied().filter(|benefit| right(benefit) || of_another_period(benefit)).collect();
         Touched { nodes, faults, slots, own_benefits, claims }
     }
 
