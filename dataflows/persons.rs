@@ -274,42 +274,39 @@ impl Eye {
 
     /// Writes which declared faults the records of few registers may have made or mended; false if more than that must be looked at.
     fn look_again(&mut self, environment: &Environment, registers: &[u16], files: &mut Files, slot: u32, views: [&mut View; 2]) -> bool {
+        self.find_faults(files, slot, views, |evaluator, files, person, found| {
+            evaluator.contradictions(environment, person, registers, [files.before(slot).0, files.file(slot)], found)
+        })
+    }
+
+    /// Writes which declared faults may be other on the second day than on the first, of somebody of whom nothing else is; false if more
+    /// than that must be looked at.
+    fn look_as_of(&mut self, days: [&Environment; 2], touched: &Touched, files: &mut Files, slot: u32, views: [&mut View; 2]) -> bool {
+        self.find_faults(files, slot, views, |evaluator, files, person, found| {
+            evaluator.contradictions_of_days(days, touched, person, files.file(slot), found)
+        })
+    }
+
+    /// Writes into two views, of before (0) and now (1), the declared faults that are found, and nothing else; whether it is known when that
+    /// may change.
+    fn find_faults(
+        &mut self,
+        files: &mut Files,
+        slot: u32,
+        views: [&mut View; 2],
+        find: impl FnOnce(&mut Evaluator, &Files, PersonId, &mut dyn FnMut(usize, u16)) -> Option<Date>,
+    ) -> bool {
         let [before, now] = views;
         before.clear();
         now.clear();
         let entry = &files.entries[slot as usize];
         let (person, wake) = (entry.person, entry.wake);
-        let both = [files.before(slot).0, files.file(slot)];
-        let horizon = self.evaluator.contradictions(environment, person, registers, both, |side, index| {
+        let horizon = find(&mut self.evaluator, files, person, &mut |side, index| {
             let faults = if side == 0 { &mut before.faults } else { &mut now.faults };
             faults.push(declared(index, person));
         });
         if let Some(horizon) = horizon {
             // What was not looked at may change when it might have before.
-            files.set_horizon(slot, horizon.min(wake));
-        }
-        horizon.is_some()
-    }
-
-    /// Writes which declared faults may be other on the second day than on the first, of somebody of whom nothing else is; false if more
-    /// than that must be looked at.
-    fn look_as_of(
-        &mut self,
-        days: [&Environment; 2],
-        touched: &Touched,
-        files: &mut Files,
-        slot: u32,
-        [before, now]: [&mut View; 2],
-    ) -> bool {
-        before.clear();
-        now.clear();
-        let entry = &files.entries[slot as usize];
-        let (person, wake) = (entry.person, entry.wake);
-        let horizon = self.evaluator.contradictions_of_days(days, touched, person, files.file(slot), |side, index| {
-            let faults = if side == 0 { &mut before.faults } else { &mut now.faults };
-            faults.push(declared(index, person));
-        });
-        if let Some(horizon) = horizon {
             files.set_horizon(slot, horizon.min(wake));
         }
         horizon.is_some()
