@@ -10,7 +10,7 @@ use crate::operators::{Flow, PerEpoch, Restorer, Room, Saver, StoreSize, append,
 use crate::policy::{Claim, Policy};
 use hashbrown::{HashMap, HashTable};
 use serde::{Deserialize, Serialize};
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,19 +25,8 @@ pub struct Lodged {
 }
 
 /// Completes claims that rest on a dwelling, and completes them anew when its sums change.
-pub fn complete<'scope>(lodged: Flow<'scope, Lodged>, policy: Arc<Policy>, size: Rc<Cell<StoreSize>>) -> Flow<'scope, Measured> {
-    let dwellings = Dwellings {
-        width: policy.dwelling_slots,
-        policy,
-        index: HashTable::new(),
-        addresses: Vec::new(),
-        sums: Vec::new(),
-        free: Vec::new(),
-        unknown: HashMap::new(),
-        claims: HashMap::new(),
-        touched: HashMap::new(),
-        size,
-    };
+pub fn complete<'scope>(lodged: Flow<'scope, Lodged>, policy: Arc<Policy>, sums: SharedSums) -> Flow<'scope, Measured> {
+    let dwellings = Dwellings { policy, sums, claims: HashMap::new(), touched: HashMap::new() };
     let (completed,) = Room::new(lodged.site(), "Dwellings").hear(lodged, |lodged| spread(lodged.address)).run(dwellings);
     completed
 }
@@ -45,9 +34,17 @@ pub fn complete<'scope>(lodged: Flow<'scope, Lodged>, policy: Arc<Policy>, size:
 /// Claims of the residents of a dwelling, each with the household that it goes to.
 type Claims = Vec<(HouseholdKey, Claim)>;
 
-/// The keyed store of one worker's dwellings. Only those with claims are remembered as they were before an epoch.
+/// Only dwellings with claims are remembered as they were before an epoch.
 struct Dwellings {
     policy: Arc<Policy>,
+    sums: SharedSums,
+    claims: HashMap<u64, Claims>,
+    /// What was completed before, of every dwelling that may now complete something else.
+    touched: HashMap<u64, Claims>,
+}
+
+/// The keyed store of what one worker's dwellings add up to.
+pub struct Sums {
     /// Sums a dwelling.
     width: usize,
     index: HashTable<u32>,
@@ -57,11 +54,10 @@ struct Dwellings {
     free: Vec<u32>,
     /// `(slot of the sum, reason, residents)`, only for dwellings where some share is unknown.
     unknown: HashMap<u64, Vec<(u16, u16, i32)>>,
-    claims: HashMap<u64, Claims>,
-    /// What was completed before, of every dwelling that may now complete something else.
-    touched: HashMap<u64, Claims>,
-    size: Rc<Cell<StoreSize>>,
 }
+
+/// The sums, shared with whoever asks about claims on the same worker.
+pub type SharedSums = Rc<RefCell<Sums>>;
 
 impl PerEpoch for Dwellings {
     type Event = Lodged;
@@ -72,18 +68,7 @@ impl PerEpoch for Dwellings {
             let before = self.completed(address);
             self.touched.insert(address, before);
         }
-        self.add(address, &difference.values);
-        for (slot, reason, change) in difference.unknown {
-            let counters = self.unknown.entry(address).or_default();
-            match counters.iter_mut().find(|known| (known.0, known.1) == (slot, reason)) {
-                Some(counter) => counter.2 += change,
-                None => counters.push((slot, reason, change)),
-            }
-            counters.retain(|(.., count)| *count != 0);
-            if counters.is_empty() {
-                self.unknown.remove(&address);
-            }
-        }
+        self.sums.borrow_mut().add(address, &difference);
         for (claim, sign) in difference.claims {
             let claims = self.claims.entry(address).or_default();
             if sign > 0 {
@@ -111,8 +96,48 @@ impl PerEpoch for Dwellings {
                 self.claims.remove(&address);
             }
         }
-        self.size.set(self.measure());
         false
+    }
+
+    fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
+        self.sums.borrow().save(saver)?;
+        saver.put_all(self.claims.iter(), |saver, claims| saver.put(&claims))
+    }
+
+    fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
+        self.sums.borrow_mut().restore(restorer)?;
+        restorer.get_all(|restorer| {
+            let (address, claims): (u64, Claims) = restorer.get()?;
+            if restorer.is_due(spread(address)) {
+                self.claims.insert(address, claims);
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Dwellings {
+    /// The claims of a dwelling, with what it adds up to.
+    fn completed(&self, address: u64) -> Claims {
+        let sums = self.sums.borrow();
+        let complete = |(household, claim): &(HouseholdKey, Claim)| (*household, sums.complete(&self.policy, address, claim));
+        self.claims.get(&address).into_iter().flatten().map(complete).collect()
+    }
+}
+
+impl Sums {
+    /// Of nobody yet, under a policy that asks dwellings for so many.
+    pub fn new(width: usize) -> Sums {
+        Sums { width, index: HashTable::new(), addresses: Vec::new(), sums: Vec::new(), free: Vec::new(), unknown: HashMap::new() }
+    }
+
+    /// A claim that somebody makes at an address, with what that adds up to, under a policy by which the sums mean the same.
+    pub fn complete(&self, policy: &Policy, address: u64, claim: &Claim) -> Claim {
+        let nothing = vec![0; self.width];
+        let sums = self.find(address).map_or(&nothing[..], |slot| &self.sums[slot as usize * self.width..][..self.width]);
+        let counters = self.unknown.get(&address);
+        let doubt = |slot| counters.into_iter().flatten().filter(|known| known.0 == slot).map(|known| known.1).min();
+        policy.with_dwelling(claim, sums, doubt)
     }
 
     fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
@@ -120,8 +145,7 @@ impl PerEpoch for Dwellings {
             let sums = &self.sums[slot as usize * self.width..][..self.width];
             saver.put(&(self.addresses[slot as usize], sums))
         })?;
-        saver.put_all(self.unknown.iter(), |saver, counters| saver.put(&counters))?;
-        saver.put_all(self.claims.iter(), |saver, claims| saver.put(&claims))
+        saver.put_all(self.unknown.iter(), |saver, counters| saver.put(&counters))
     }
 
     fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()> {
@@ -139,26 +163,31 @@ impl PerEpoch for Dwellings {
                 self.unknown.insert(address, counters);
             }
             Ok(())
-        })?;
-        restorer.get_all(|restorer| {
-            let (address, claims): (u64, Claims) = restorer.get()?;
-            if restorer.is_due(spread(address)) {
-                self.claims.insert(address, claims);
-            }
-            Ok(())
-        })?;
-        self.size.set(self.measure());
-        Ok(())
+        })
     }
-}
 
-impl Dwellings {
     fn find(&self, address: u64) -> Option<u32> {
         self.index.find(hash(address), |&slot| self.addresses[slot as usize] == address).copied()
     }
 
+    /// Adds what somebody gives to a dwelling.
+    fn add(&mut self, address: u64, difference: &Difference) {
+        self.add_values(address, &difference.values);
+        for &(slot, reason, change) in &difference.unknown {
+            let counters = self.unknown.entry(address).or_default();
+            match counters.iter_mut().find(|known| (known.0, known.1) == (slot, reason)) {
+                Some(counter) => counter.2 += change,
+                None => counters.push((slot, reason, change)),
+            }
+            counters.retain(|(.., count)| *count != 0);
+            if counters.is_empty() {
+                self.unknown.remove(&address);
+            }
+        }
+    }
+
     /// Adds to the sums of a dwelling, which is forgotten when all are zero.
-    fn add(&mut self, address: u64, values: &[(u16, i64)]) {
+    fn add_values(&mut self, address: u64, values: &[(u16, i64)]) {
         if values.is_empty() {
             return;
         }
@@ -189,17 +218,8 @@ impl Dwellings {
         slot
     }
 
-    /// The claims of a dwelling, with what it adds up to.
-    fn completed(&self, address: u64) -> Claims {
-        let nothing = vec![0; self.width];
-        let sums = self.find(address).map_or(&nothing[..], |slot| &self.sums[slot as usize * self.width..][..self.width]);
-        let counters = self.unknown.get(&address);
-        let doubt = |slot| counters.into_iter().flatten().filter(|known| known.0 == slot).map(|known| known.1).min();
-        let complete = |(household, claim): &(HouseholdKey, Claim)| (*household, self.policy.with_dwelling(claim, sums, doubt));
-        self.claims.get(&address).into_iter().flatten().map(complete).collect()
-    }
-
-    fn measure(&self) -> StoreSize {
+    /// What the store takes, without the few counters of unknown shares.
+    pub fn size(&self) -> StoreSize {
         let slots = self.addresses.capacity() * size_of::<u64>() + self.sums.capacity() * size_of::<i64>();
         StoreSize { keys: self.index.len() as u64, bytes: (slots + self.index.allocation_size()) as u64 }
     }

@@ -253,7 +253,7 @@ pub(crate) fn measure_one(
 }
 
 /// What a household (or a dwelling) gains by `now` and loses by `before`; nothing if nothing differs.
-fn difference(policy: &Policy, dwelling: bool, before: Option<&Contribution>, now: Option<&Contribution>) -> Option<Difference> {
+pub(crate) fn difference(policy: &Policy, dwelling: bool, before: Option<&Contribution>, now: Option<&Contribution>) -> Option<Difference> {
     let slots = if dwelling { policy.slots..policy.slots + policy.dwelling_slots } else { 0..policy.slots };
     let first = slots.start;
     let [lost, gained] = [before, now].map(|contribution| {

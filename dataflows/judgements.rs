@@ -123,9 +123,14 @@ impl Rows {
         bytes.map(|bytes| StoreSize { keys: self.len() as u64, bytes: bytes as u64 })
     }
 
-    /// All households of this worker, in the order of their keys.
+    /// All households of this worker, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = HouseholdKey> {
+        self.index.iter().map(|&slot| self.keys[slot as usize])
+    }
+
+    /// The same, in the order of their keys.
     pub fn sorted_keys(&self) -> Vec<HouseholdKey> {
-        let mut keys: Vec<HouseholdKey> = self.index.iter().map(|&slot| self.keys[slot as usize]).collect();
+        let mut keys: Vec<HouseholdKey> = self.keys().collect();
         keys.sort_unstable();
         keys
     }

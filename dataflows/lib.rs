@@ -25,8 +25,10 @@ pub mod operators;
 pub mod persons;
 pub mod policy;
 pub mod records;
+pub mod review;
 
 use aliases::Aliases;
+use dwellings::SharedSums;
 use files::{FileEvent, Files, SharedFiles};
 use households::ListSizes;
 use indicators::{measure_one, right};
@@ -62,7 +64,7 @@ pub struct House {
     files: SharedFiles,
     rows: SharedRows,
     lists: ListSizes,
-    dwellings: Rc<Cell<StoreSize>>,
+    dwellings: SharedSums,
     stacked: Rc<Cell<StoreSize>>,
     kept: Vec<Rc<dyn Kept>>,
 }
@@ -76,7 +78,8 @@ impl House {
         let files: SharedFiles = Rc::new(RefCell::new(Files::new(policy.clone())));
         let rows: SharedRows = Rc::new(RefCell::new(judgements::Rows::new(policy.slots)));
         let lists = ListSizes::default();
-        let (dwellings, stacked) = (Rc::new(Cell::default()), Rc::new(Cell::default()));
+        let dwellings: SharedSums = Rc::new(RefCell::new(dwellings::Sums::new(policy.dwelling_slots)));
+        let stacked = Rc::new(Cell::default());
         let probe = Probe::new();
         let (owned, global, kept) = worker.dataflow_named("House", |scope| {
             let (owned_in, owned) = scope.new_input::<Vec<FileEvent>>();
@@ -320,7 +323,7 @@ impl House {
             ("households", households),
             ("rows", rows),
             ("claims", claims),
-            ("dwellings", self.dwellings.get()),
+            ("dwellings", self.dwellings.borrow().size()),
             ("stacked", self.stacked.get()),
         ];
         Sizes { records: self.files.borrow().records, stores: stores.into() }

@@ -1,18 +1,23 @@
 use crate::folder::Folder;
 use crate::packages::{Texts, edit, later, renamed};
 use crate::snapshots::{OFTEN, SELDOM, newest, said, setup, start, submit, tell};
-use dataflows::model::{Date, Outcome};
+use dataflows::decisions::ground_text;
+use dataflows::model::{Change, ChangeKind, Date, Decision, Outcome as Answered};
+use dataflows::policy::Policy;
+use dataflows::policy::contents::{Contents, Sort};
 use fixtures::country::Country;
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng, SeedableRng};
 use serde_json::Value;
 use shanyraq::commands::load_package;
 use shanyraq::engine::Engine;
+use shanyraq::engine::outcome::{Comparison, Outcome, compare};
 use shanyraq::intake::{Intake, Item, Schema};
 use shanyraq::journal::Own;
 use shanyraq::ledger::{Reader, View};
 use shanyraq::packages::{Package, fingerprint};
 use shanyraq::pipeline::{Pipeline, Submission, ledger_file, propose};
+use shanyraq::stories::mutants::mutants;
 use shanyraq::views::Writer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -33,11 +38,9 @@ fn lines(persons: usize, days: usize) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     (country.population_blocks(1).collect(), country.days(days).map(|(_, lines)| lines).collect())
 }
 
-/// All decisions in force, as an engine has them that is told everything under one policy.
-fn by_engine<'l>(package: &Package, bodies: impl IntoIterator<Item = &'l Vec<u8>>) -> BTreeSet<String> {
-    let policy = &package.policy;
-    let mut engine = Engine::start(policy.clone(), 1);
-    let mut intake = Intake::new(Arc::new(Schema::from(&**policy)));
+/// Tells an engine the lines of bodies.
+fn tell_engine<'l>(engine: &mut Engine, bodies: impl IntoIterator<Item = &'l Vec<u8>>) {
+    let mut intake = Intake::new(Arc::new(Schema::from(&**engine.policy())));
     for body in bodies {
         let mut updates = Vec::new();
         for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -54,9 +57,16 @@ fn by_engine<'l>(package: &Package, bodies: impl IntoIterator<Item = &'l Vec<u8>
         engine.submit(updates);
         engine.commit();
     }
+}
+
+/// All decisions in force, as an engine has them that is told everything under one policy.
+fn by_engine<'l>(package: &Package, bodies: impl IntoIterator<Item = &'l Vec<u8>>) -> BTreeSet<String> {
+    let policy = &package.policy;
+    let mut engine = Engine::start(policy.clone(), 1);
+    tell_engine(&mut engine, bodies);
     let writer = Writer::new(policy.clone());
     let outcome = engine.outcome();
-    let in_force = outcome.decisions.iter().filter(|decision| decision.outcome != Outcome::InDoubt);
+    let in_force = outcome.decisions.iter().filter(|decision| decision.outcome != Answered::InDoubt);
     in_force.map(|decision| writer.decision(decision).to_string()).collect()
 }
 
@@ -131,8 +141,10 @@ fn a_comparison_tells_exactly_what_changes() {
     let (population, days) = lines(1_500, 3);
     let pipeline = start(&kz(), &data, 2, SELDOM);
     population.iter().chain(&days).for_each(|body| tell(&pipeline, body));
-    let package = fingerprint(&proposed(&pipeline, later()).policy);
-    let difference = pipeline.questions.compare(&pipeline.packages, &package).unwrap_or_else(|failure| panic!("{failure}"));
+    let later_policy = proposed(&pipeline, later()).policy;
+    let (package, mut rows) = (fingerprint(&later_policy), Vec::new());
+    let compared = pipeline.questions.compare(&later_policy, |row| rows.push(row)).unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(compared.retold && compared.rights == rows.len(), "a register more: records are read otherwise");
     let before = in_ledger(&data);
     let epoch = pipeline.activate(&package, Date::from_ymd(2026, 1, 1).unwrap()).unwrap_or_else(|failure| panic!("{failure}"));
     assert!(pipeline.progress.wait_for(epoch, std::time::Duration::from_secs(60)));
@@ -144,12 +156,113 @@ fn a_comparison_tells_exactly_what_changes() {
     let row = |row: &rusqlite::Row<'_>| Ok([0, 1, 2].map(|column| row.get::<_, String>(column).unwrap()));
     let mut changed: Vec<[String; 3]> = query.query_map([epoch], row).unwrap().map(Result::unwrap).collect();
     let name = |row: &Value| ["change", "person", "benefit"].map(|name| row[name].as_str().unwrap().to_owned());
-    let mut said: Vec<[String; 3]> = difference.rows.iter().map(name).collect();
+    let mut said: Vec<[String; 3]> = rows.iter().map(name).collect();
     [&mut changed, &mut said].into_iter().for_each(|rows| rows.sort());
     assert_eq!(changed, said);
     let of = |kind: &str, benefit: &str| said.iter().filter(|[change, _, of]| change == kind && of == benefit).count();
     assert!(of("lost", "loc_transport_pass") > 50 && of("gained", "aaa_town_pass") > 50 && of("amount", "rep_large_family") > 5);
-    assert!(difference.rows.iter().any(|row| row["region"].is_string() && row["now"].as_i64() > row["before"].as_i64()));
+    assert!(rows.iter().any(|row| row["region"].is_string() && row["now"].as_i64() > row["before"].as_i64()));
+}
+
+/// What a policy says of everybody, told the lines under it.
+fn outcome_of(policy: &Arc<Policy>, bodies: &[&Vec<u8>]) -> (Outcome, Engine) {
+    let mut engine = Engine::start(policy.clone(), 1);
+    tell_engine(&mut engine, bodies.iter().copied());
+    (engine.outcome(), engine)
+}
+
+/// The rights that are other under another policy, by engines that are told everything under each.
+fn told_anew(policies: [&Arc<Policy>; 2], bodies: &[&Vec<u8>]) -> BTreeSet<String> {
+    let [(before, _), (now, engine)] = policies.map(|policy| outcome_of(policy, bodies));
+    let Comparison { ended, changes, .. } = compare(before, now, &engine.secret());
+    let row = |policy: &Policy, change: &Change| {
+        let Decision { person, benefit, amount, .. } = change.decision;
+        let was = change.before.as_ref().map_or(amount, |before| before.amount);
+        let (kind, before, now) = match change.kind {
+            ChangeKind::Gained => ("gained", 0, amount),
+            ChangeKind::Lost => ("lost", amount, 0),
+            ChangeKind::Doubted => ("doubted", amount, 0),
+            ChangeKind::Amount => ("amount", was, amount),
+            ChangeKind::Attributes | ChangeKind::Refuted | ChangeKind::Sealed => return None,
+        };
+        let (person, benefit) = (policy.person.format(person), &policy.benefits[usize::from(benefit)].id);
+        Some(format!("{person} {benefit} {} {kind} {before} {now}", ground_text(policy, &change.decision.ground)))
+    };
+    let ended = ended.iter().filter_map(|change| row(policies[0], change));
+    ended.chain(changes.iter().filter_map(|change| row(policies[1], change))).collect()
+}
+
+/// Asked as they are, people say of another policy what engines say that are told everything under it: of mistakes picked at random, and of
+/// whole benefits that are gone, new, or rule out others.
+#[test]
+fn a_comparison_of_people_as_they_are_is_exact() {
+    let folder = Folder::new("as-they-are");
+    let (population, days) = lines(1_000, 5);
+    let bodies: Vec<&Vec<u8>> = population.iter().chain(&days).collect();
+    let pipeline = start(&kz(), &folder.0.join("data"), 2, SELDOM);
+    bodies.iter().for_each(|body| tell(&pipeline, body));
+    let in_force = pipeline.progress.standing().policy;
+    let (mut others, mut asked, mut other_rights) = (changed_packages(), 0, 0);
+    others.extend(mistaken_packages(60, 1));
+    for (what, texts) in others {
+        let Ok(policy) = Policy::load(&texts).map(Arc::new) else { continue };
+        let mut rows = BTreeSet::new();
+        let compared = pipeline.questions.compare(&policy, |row| {
+            let text = |name: &str| row[name].as_str().unwrap().to_owned();
+            let right = ["person", "benefit", "ground", "change"].map(text).join(" ");
+            assert!(rows.insert(format!("{right} {} {}", row["before"], row["now"])), "{what}: told twice: {row}");
+        });
+        let compared = compared.unwrap_or_else(|failure| panic!("{what}: {failure}"));
+        assert_eq!(rows, told_anew([&in_force, &policy], &bodies), "{what}");
+        assert_eq!(compared.rights, rows.len(), "{what}");
+        asked += usize::from(!compared.retold);
+        other_rights += usize::from(!compared.retold && !rows.is_empty());
+    }
+    pipeline.stop();
+    assert!(asked > 50 && other_rights > 20, "{asked} asked, {other_rights} with other rights");
+}
+
+/// Packages in which something of each kind is other.
+fn changed_packages() -> Vec<(String, Texts)> {
+    let changed = |what: &str, change: &dyn Fn(&mut Texts)| {
+        let mut texts = renamed("2026.2");
+        change(&mut texts);
+        (what.to_owned(), texts)
+    };
+    let pass = "benefits/loc_transport_pass.toml";
+    let take = |texts: &mut Texts, file: &str| texts.remove(texts.iter().position(|(name, _)| name == file).unwrap()).1;
+    vec![
+        changed("nothing", &|_| {}),
+        changed("all amounts", &|texts| edit(texts, "parameters.toml", "is = 4325", "is = 4500")),
+        changed("a benefit under another name", &|texts| {
+            let town = take(texts, pass).replace("loc_transport_pass", "aaa_town_pass").replace("edu_pupil ||", "");
+            texts.push(("benefits/aaa_town_pass.toml".to_owned(), town));
+        }),
+        changed("a benefit that rules out no other", &|texts| {
+            let file = "benefits/rep_childcare_1_5.toml";
+            edit(texts, file, "excludes  = [\"gfss_childcare\"]\n", "");
+        }),
+    ]
+}
+
+/// So many packages with a mistake each, picked at random.
+fn mistaken_packages(count: usize, seed: u64) -> Vec<(String, Texts)> {
+    let texts = renamed("2026.2");
+    let contents = Contents::read(&texts);
+    let is_parameter = |name: &str| contents.named(name).any(|item| item.sort == Sort::Parameter);
+    let passages = contents.items.iter().flat_map(|item| item.passages.iter().map(move |passage| (item, passage)));
+    let mut all: Vec<(String, Texts)> = Vec::new();
+    let mut chance = Pcg64Mcg::seed_from_u64(seed);
+    let passages: Vec<_> = passages.collect();
+    while all.len() < count {
+        let (item, passage) = passages[chance.next_u32() as usize % passages.len()];
+        let mistakes = mutants(&passage.expression, &is_parameter);
+        if !mistakes.is_empty() {
+            let mistake = &mistakes[chance.next_u32() as usize % mistakes.len()];
+            all.push((format!("{} {}: {mistake}", item.id, passage.path), passage.replaced(&texts, mistake)));
+        }
+    }
+    all
 }
 
 /// A package under which everybody has what they had changes nothing and texts nobody.

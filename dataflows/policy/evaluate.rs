@@ -13,7 +13,7 @@ use super::household::{JudgeAtWork, RowChange};
 use super::person::{Pass, Person, Room};
 use super::program::{Reg, is_unknown, unknown};
 use super::rights::{Machinery, Question, Trace};
-use super::{BUILT_IN_SLOTS, Claim, Composition, Contribution, Judgement, Policy, Row};
+use super::{Asked, BUILT_IN_SLOTS, Claim, Composition, Contribution, Entitlement, Judgement, Policy, Row};
 use crate::model::{Date, Ground, HouseholdKey, Membership, PersonId, Role};
 use std::sync::Arc;
 
@@ -180,6 +180,28 @@ impl Evaluator {
         let horizon = pass.clock.horizon();
         self.wanted = wanted;
         horizon
+    }
+
+    /// The same of these slots, claims and rights alone, for now.
+    pub(crate) fn contribution_of(
+        &mut self,
+        environment: &Environment,
+        asked: &Asked,
+        (person, place): (PersonId, Membership),
+        file: &[u8],
+        out: &mut Contribution,
+    ) {
+        let policy = self.policy.clone();
+        let mut wanted = std::mem::take(&mut self.wanted);
+        wanted.clear();
+        asked.slots.iter().for_each(|slot| wanted.join(&policy.programs.slot_needs[usize::from(*slot)]));
+        let mut pass = self.pass(&policy, environment, person, file, place.role);
+        pass.want(&asked.claims, &mut wanted);
+        pass.want(&asked.own_benefits, &mut wanted);
+        pass.run(&wanted);
+        out.clear();
+        pass.give(person, place, asked.slots.iter().copied(), &asked.claims, &asked.own_benefits, out);
+        self.wanted = wanted;
     }
 
     /// What of this may differ between two files in which only the records of few registers do; the answer is the first date on
@@ -359,6 +381,27 @@ impl Evaluator {
         judge.rights_of_household(&programs.household_benefits, row, household, &mut out.entitlements);
         judge.claims(&row.claims, household, &mut out.entitlements);
         out.entitlements.sort();
+    }
+
+    /// The same of these rights alone, and of all that the row's members claim.
+    pub(crate) fn judge_of(
+        &mut self,
+        environment: &Environment,
+        asked: &Asked,
+        row: &Row,
+        household: HouseholdKey,
+        out: &mut Vec<Entitlement>,
+    ) {
+        let policy = self.policy.clone();
+        self.load_row(&policy, environment, row);
+        let mut judge = self.judge_at_work(&policy, environment);
+        asked.nodes.each(&asked.nodes, true, |node| judge.machinery.run(&policy.programs.sum_concerns.nodes[node]));
+        if asked.stands {
+            judge.stand(&mut Judgement::default());
+        }
+        out.clear();
+        judge.rights_of_household(&asked.household_benefits, row, household, out);
+        judge.claims(&row.claims, household, out);
     }
 
     /// The same, with all indicators and points, for people to read.

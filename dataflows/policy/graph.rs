@@ -427,6 +427,11 @@ impl Sequence {
         self.written.extend(written);
     }
 
+    /// How many nodes there are.
+    pub fn nodes(&self) -> usize {
+        self.programs.len()
+    }
+
     /// The operations of a scalar.
     #[inline]
     pub fn program(&self, node: usize) -> &[Op] {

@@ -30,6 +30,7 @@ mod programs;
 mod proposal;
 mod ranges;
 pub mod reach;
+mod revision;
 mod rights;
 mod source;
 
@@ -40,6 +41,7 @@ pub use evaluate::Evaluator;
 pub use expression::{Expression, Kind};
 pub use program::{is_unknown, reason_of, unknown};
 pub use proposal::{Proposal, Weigh};
+pub(crate) use revision::{Asked, Revision};
 pub use rights::{Right, Trace};
 pub use source::{Place, nearest};
 

@@ -9,6 +9,7 @@ mod curves;
 mod dispatch;
 mod evaluate;
 mod load;
+mod policy;
 mod report;
 mod rescoring;
 mod restart;
@@ -40,6 +41,8 @@ pub enum Bench {
     Catchup(catchup::Arguments),
     /// What the day costs on which a quarter begins.
     Sweep(sweep::Arguments),
+    /// How long it takes to say who would gain and lose by another policy.
+    Policy(policy::Arguments),
     /// How long a start takes: from a snapshot, and telling the whole journal again.
     Restart(restart::Arguments),
     /// Open loop through the whole pipeline: from the scheduled arrival of a record to its acknowledgement and to the ledger.
@@ -77,6 +80,7 @@ pub fn bench(bench: Bench) -> Result<(), Failure> {
         Bench::Load(arguments) => load::load(&arguments),
         Bench::Catchup(arguments) => catchup::catchup(&arguments),
         Bench::Sweep(arguments) => sweep::sweep(&arguments),
+        Bench::Policy(arguments) => policy::policy(&arguments),
         Bench::Restart(arguments) => restart::restart(&arguments),
         Bench::Arrival(arguments) => arrival::arrival(&arguments),
         Bench::Dispatch(arguments) => dispatch::dispatch(&arguments),

@@ -273,8 +273,13 @@ impl Engine {
 
     /// Date and feeds as they are now.
     pub fn circumstances(&self) -> Circumstances {
+        self.circumstances_under(&self.policy)
+    }
+
+    /// The same as another policy with these registers has them.
+    pub fn circumstances_under(&self, policy: &Policy) -> Circumstances {
         let heard: Vec<Option<Date>> = self.heard.iter().map(|heard| heard.map(|date| date.min(self.today))).collect();
-        Circumstances { today: self.today, feeds: self.policy.feed_states(&heard, self.today) }
+        Circumstances { today: self.today, feeds: policy.feed_states(&heard, self.today) }
     }
 
     /// Everybody who has a place, by household and person. Here and below nothing else can be asked while a view is read: workers wait

@@ -19,6 +19,12 @@ pub struct Conclusions {
     pub(super) standings: Vec<(HouseholdKey, Standing)>,
 }
 
+impl From<Vec<Right>> for Conclusions {
+    fn from(rights: Vec<Right>) -> Self {
+        Conclusions { rights, ..Conclusions::default() }
+    }
+}
+
 /// What an engine concluded of everybody after an epoch.
 pub struct Outcome {
     pub policy: Arc<Policy>,

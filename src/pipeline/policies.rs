@@ -5,15 +5,16 @@ use super::moment::Moment;
 use super::questions::Questions;
 use super::understudy::{Told, Understudy};
 use super::{Failure, Pipeline, Scribe, Submission};
-use crate::engine::Engine;
 use crate::engine::outcome::{Comparison, Outcome, compare};
 use crate::engine::regions::Regions;
 use crate::journal::Own;
 use crate::packages::{Package, Packages, fingerprint, title};
 use dataflows::decisions::ground_text;
-use dataflows::model::{Change, ChangeKind, Date, Epoch};
+use dataflows::model::{Change, ChangeKind, Date, Epoch, PersonId};
 use dataflows::policy::Policy;
+use dataflows::review::{Part, Rights};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -26,15 +27,20 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The workers of an engine that is only asked once.
 const WORKERS: usize = 1;
 
-/// What another policy would change, were it in force now.
-pub struct Difference {
+/// The most people whose families are asked together.
+const PART: usize = 250_000;
+
+/// Of what a comparison was.
+pub struct Compared {
     pub epoch: Epoch,
     pub date: Date,
     /// The policy in force, and the other one.
     pub before: Arc<Policy>,
     pub now: Arc<Policy>,
-    /// Who gains, loses, or is given another amount: the people behind every number.
-    pub rows: Vec<Value>,
+    /// How many rights are gained, lost, or of another amount.
+    pub rights: usize,
+    /// Whether an engine was told the whole journal for it.
+    pub retold: bool,
 }
 
 /// Keeps a package beside the one in force, for which it may be exchanged. The error says why it may not be.
@@ -57,12 +63,31 @@ pub fn propose(packages: &Packages, texts: Vec<(String, String)>, in_force: &Pol
 }
 
 impl Questions {
-    /// Compares a package with the one in force, of one epoch, exactly. An engine is told the whole journal for it, beside the stream.
-    pub fn compare(&self, packages: &Packages, package: &str) -> Result<Difference, Failure> {
+    /// Compares a policy with the one in force, of one epoch, exactly: `tell` hears of each right that somebody would gain, lose, or have with another
+    /// amount, were it in force now. Everybody is asked under both as they are, in a copy; where the other policy reads records otherwise or
+    /// puts others together, an engine is told the whole journal under it. The stream goes on meanwhile.
+    pub fn compare(&self, policy: &Arc<Policy>, mut tell: impl FnMut(Value)) -> Result<Compared, Failure> {
+        let at = |error| Failure::Folder { path: self.data.clone(), error };
+        let mut moment = self.moment_under(Some(policy.clone()))?;
+        let Some(rights) = compare_in(&mut moment, policy, &mut tell).map_err(at)? else {
+            drop(moment);
+            return self.compare_anew(policy, tell);
+        };
+        Ok(Compared {
+            epoch: moment.epoch,
+            date: moment.now.today,
+            before: moment.policy.clone(),
+            now: policy.clone(),
+            rights,
+            retold: false,
+        })
+    }
+
+    /// The same by an engine that is told the whole journal under the other policy, beside the stream.
+    fn compare_anew(&self, policy: &Arc<Policy>, mut tell: impl FnMut(Value)) -> Result<Compared, Failure> {
         let at = |error| Failure::Folder { path: self.data.clone(), error };
         let ended = || at(io::Error::other("the pipeline ended"));
-        let policy = packages.load(package).map_err(at)?.policy;
-        let understudy = Understudy::start(policy, WORKERS, &self.data, self.progress.clone());
+        let understudy = Understudy::start(policy.clone(), WORKERS, &self.data, self.progress.clone());
         for _ in 0..ROUNDS {
             let passed = self.progress.standing().epoch;
             while understudy.told.epoch() < passed && !understudy.has_failed() {
@@ -71,7 +96,7 @@ impl Questions {
         }
         let asked = self.ask(move |engine, _| {
             understudy.stop_after(engine.epoch());
-            (Moment::of(engine), understudy)
+            (Moment::of(engine, None), understudy)
         });
         let (moment, understudy) = asked.ok_or_else(ended)?;
         let mut moment = moment.map_err(at)?;
@@ -80,8 +105,13 @@ impl Questions {
         drop(moment);
         let engine = understudy.engine()?;
         let comparison = compare(before, engine.outcome(), &engine.secret());
-        let rows = rows(&engine, &in_force, &comparison);
-        Ok(Difference { epoch, date: engine.today(), before: in_force, now: engine.policy().clone(), rows })
+        let mut regions = Regions::new(policy, &engine.circumstances());
+        let region = |person| {
+            let (file, place) = engine.file(person)?;
+            regions.read(person, &file, place.role).map(str::to_owned)
+        };
+        let rights = tell_rows([&in_force, policy], &comparison, region, &mut tell);
+        Ok(Compared { epoch, date: engine.today(), before: in_force, now: policy.clone(), rights, retold: true })
     }
 
     /// Brings a package into force from a date on, once an engine under it is ready to take over; the first epoch that may be under it.
@@ -114,18 +144,47 @@ impl Pipeline {
     }
 }
 
-fn rows(engine: &Engine, in_force: &Policy, comparison: &Comparison) -> Vec<Value> {
-    let mut regions = Regions::new(engine.policy(), &engine.circumstances());
-    let mut region_of = |person| {
-        let (file, place) = engine.file(person)?;
-        regions.read(person, &file, place.role).map(str::to_owned)
-    };
+/// Compares the policy of a moment with the other one under which it can be looked at; how many rights are told. `None` if only an engine tells
+/// that is told everything anew.
+pub(crate) fn compare_in(moment: &mut Moment, other: &Arc<Policy>, mut tell: impl FnMut(Value)) -> io::Result<Option<usize>> {
+    let parts = moment.housed()?.div_ceil(PART).max(1) as u32;
+    let part = |index| Part { index, of: parts };
+    let mut rights = 0;
+    moment.ask_people_under_both(part(0))?;
+    for index in 0..parts {
+        let Some((gained, of_people)) = moment.people_under_both()? else { return Ok(None) };
+        let of_families = moment.families_under_both(part(index), gained)?;
+        let changes = changes([&moment.policy, other], of_people.into_iter().chain(of_families), &moment.secret);
+        let people = changes.changes.iter().map(|change| change.decision.person).collect();
+        let regions = moment.regions(people)?;
+        if index + 1 < parts {
+            // While this part is told, the next one is asked.
+            moment.ask_people_under_both(part(index + 1))?;
+        }
+        rights += tell_rows([&moment.policy, other], &changes, |person| regions.get(&person).cloned(), &mut tell);
+    }
+    Ok(Some(rights))
+}
+
+/// What differs of some people between their rights under one policy and under another.
+fn changes([in_force, other]: [&Arc<Policy>; 2], rights: impl Iterator<Item = Rights>, secret: &BTreeSet<PersonId>) -> Comparison {
+    let (before, now): (Vec<_>, Vec<_>) = rights.map(|[before, now]| (before.into(), now.into())).unzip();
+    compare(Outcome::new(in_force.clone(), before, secret), Outcome::new(other.clone(), now, secret), secret)
+}
+
+/// Tells of each right that is other; how many there are.
+fn tell_rows(
+    [in_force, other]: [&Policy; 2],
+    comparison: &Comparison,
+    mut region_of: impl FnMut(PersonId) -> Option<String>,
+    tell: &mut impl FnMut(Value),
+) -> usize {
     let ended = comparison.ended.iter().filter_map(|change| row(in_force, change, None));
     let mut rows: Vec<Value> = ended.collect();
-    for change in &comparison.changes {
-        rows.extend(row(engine.policy(), change, region_of(change.decision.person)));
-    }
-    rows
+    rows.extend(comparison.changes.iter().filter_map(|change| row(other, change, region_of(change.decision.person))));
+    let count = rows.len();
+    rows.into_iter().for_each(tell);
+    count
 }
 
 /// What changes for somebody; nothing if it is none of their business.

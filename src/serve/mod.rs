@@ -29,11 +29,11 @@ use axum::{Json, Router};
 use dataflows::model::Date;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::convert::Infallible;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::mpsc::channel;
+use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
 
 /// The longest that anybody waits for a completion in one request.
@@ -230,20 +230,40 @@ async fn export(State(doors): Shared, view: View) -> Result<Response, Refusal> {
         Ok(Reader::open(&inner.ledger_file)?)
     })
     .await?;
-    let (rows, chunks) = channel::<Result<Vec<u8>, Infallible>>(EXPORT_CHUNKS_AHEAD);
+    Ok(streamed(move |lines| reader.view(view, |row: Value| lines.write(&row))))
+}
+
+/// Lines on their way to whoever asked, who may be slow.
+struct Lines {
+    chunk: Vec<u8>,
+    chunks: Sender<io::Result<Vec<u8>>>,
+}
+
+impl Lines {
+    /// Whether anybody still listens.
+    fn write(&mut self, row: &Value) -> bool {
+        self.chunk.extend_from_slice(row.to_string().as_bytes());
+        self.chunk.push(b'\n');
+        self.chunk.len() < EXPORT_CHUNK_BYTES || self.flush()
+    }
+
+    fn flush(&mut self) -> bool {
+        self.chunks.blocking_send(Ok(std::mem::take(&mut self.chunk))).is_ok()
+    }
+}
+
+/// An answer whose lines are written while it is read; where that fails it breaks off.
+fn streamed<E: ToString>(write: impl FnOnce(&mut Lines) -> Result<(), E> + Send + 'static) -> Response {
+    let (chunks, answer) = channel(EXPORT_CHUNKS_AHEAD);
     tokio::task::spawn_blocking(move || {
-        let mut chunk = Vec::with_capacity(EXPORT_CHUNK_BYTES);
-        let read = reader.view(view, |row: Value| {
-            chunk.extend_from_slice(row.to_string().as_bytes());
-            chunk.push(b'\n');
-            chunk.len() < EXPORT_CHUNK_BYTES || rows.blocking_send(Ok(std::mem::take(&mut chunk))).is_ok()
-        });
-        if read.is_ok() {
-            // Whoever asked may have gone.
-            let _ = rows.blocking_send(Ok(chunk));
+        let mut lines = Lines { chunk: Vec::with_capacity(EXPORT_CHUNK_BYTES), chunks };
+        // Whoever asked may have gone.
+        match write(&mut lines) {
+            Ok(()) => drop(lines.flush()),
+            Err(error) => drop(lines.chunks.blocking_send(Err(io::Error::other(error.to_string())))),
         }
     });
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(ReceiverStream::new(chunks))).into_response())
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(ReceiverStream::new(answer))).into_response()
 }
 
 async fn status(State(doors): Shared) -> Result<Json<Value>, Refusal> {

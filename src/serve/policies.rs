@@ -1,16 +1,16 @@
 //! The doors for policies: a package is proposed, compared with the one in force, and activated, while the stream goes on.
 
-use super::{Refusal, Shared, aside};
+use super::{Refusal, Shared, aside, streamed};
 use crate::packages::{fingerprint, title};
-use crate::pipeline::{Difference, propose as keep};
+use crate::pipeline::{Compared, propose as keep};
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use dataflows::model::Date;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::convert::Infallible;
 use std::fmt::Display;
 
 /// The texts of a package: names and contents of its files.
@@ -30,18 +30,27 @@ pub(super) async fn propose(State(doors): Shared, Json(Proposed { texts }): Json
     .await
 }
 
-/// Who would gain and lose by a package: a row a change, and at the end what was compared.
+/// Who would gain and lose by a package: a row a change as it is found, and at the end what was compared, or why that could not be done.
 pub(super) async fn difference(State(doors): Shared, Path(package): Path<String>) -> Result<Response, Refusal> {
-    let difference = aside(move || {
+    let questioned = aside(move || {
         let inner = doors.inner()?;
-        inner.questions.compare(&inner.packages, &package).map_err(bad)
+        let policy = inner.packages.load(&package).map_err(bad)?.policy;
+        Ok((inner.questions.clone(), policy))
     });
-    let Difference { epoch, date, before, now, rows } = difference.await?;
-    let mut lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
-    let compared =
-        json!({ "epoch": epoch, "date": date.to_string(), "in_force": title(&before), "compared": title(&now), "people": rows.len() });
-    lines += &format!("{compared}\n");
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from(lines)).into_response())
+    let (questions, policy) = questioned.await?;
+    Ok(streamed(move |lines| {
+        let compared = questions.compare(&policy, |row| {
+            lines.write(&row);
+        });
+        let end = match compared {
+            Ok(Compared { epoch, date, before, now, rights, retold }) => {
+                json!({ "epoch": epoch, "date": date.to_string(), "in_force": title(&before), "compared": title(&now), "rights": rights, "retold": retold })
+            }
+            Err(failure) => json!({ "failed": failure.to_string() }),
+        };
+        lines.write(&end);
+        Ok::<(), Infallible>(())
+    }))
 }
 
 #[derive(Deserialize)]

@@ -5,7 +5,7 @@
 
 mod expectation;
 mod findings;
-mod mutants;
+pub mod mutants;
 pub mod mutation;
 mod play;
 mod text;

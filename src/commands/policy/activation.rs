@@ -69,6 +69,9 @@ pub fn diff(arguments: &DiffArguments) -> Result<(), Failure> {
     for line in BufReader::new(get(&format!("{}/v1/policies/{package}/difference", place.to))?).lines() {
         let line = line.map_err(|error| Failure::failed(format!("{}: {error}", place.to)))?;
         let row: Value = serde_json::from_str(&line).map_err(|error| Failure::failed(format!("{}: {error}", place.to)))?;
+        if let Some(reason) = row["failed"].as_str() {
+            return Err(Failure::failed(reason.to_owned()));
+        }
         if row["compared"].is_string() {
             compared = row;
             continue;
