@@ -20,6 +20,9 @@ pub struct Review {
     revision: Revision,
     /// Under the policy in force (0) and under the other one (1), here and below.
     sides: [Side; 2],
+    /// Slots of people and keys of families by part, once any part is asked.
+    people: Option<Vec<(u32, u32)>>,
+    families: Option<Vec<(u32, HouseholdKey)>>,
 }
 
 struct Side {
@@ -39,9 +42,18 @@ pub struct Part {
 }
 
 impl Part {
-    fn has(self, household: HouseholdKey) -> bool {
+    /// Everything that belongs to families, by the parts of these.
+    fn sort<T: Ord>(self, of: impl Iterator<Item = (HouseholdKey, T)>) -> Vec<(u32, T)> {
         // Workers share families by other bits.
-        hash(household.0) as u32 % self.of == self.index
+        let mut sorted: Vec<_> = of.map(|(household, thing)| (hash(household.0) as u32 % self.of, thing)).collect();
+        sorted.sort_unstable();
+        sorted
+    }
+
+    /// What is of this part.
+    fn of<T: Copy>(self, sorted: &[(u32, T)]) -> Vec<T> {
+        let from = |part: u32| sorted.partition_point(|(of, _)| *of < part);
+        sorted[from(self.index)..from(self.index + 1)].iter().map(|(_, thing)| *thing).collect()
     }
 }
 
@@ -75,12 +87,12 @@ impl Review {
         });
         let [before, now] = &sides;
         let revision = Revision::between([&before.policy, &now.policy], [&before.environment, &now.environment])?;
-        Some(Review { revision, sides })
+        Some(Review { revision, sides, people: None, families: None })
     }
 
     /// Leaves those rights that both policies give alike, and hands on the others.
     fn tell(&mut self, household: HouseholdKey, rights: &mut Rights) {
-        let Review { revision, sides: [before, now] } = self;
+        let Review { revision, sides: [before, now], .. } = self;
         let (before, now) = (&mut before.entitlements, &mut now.entitlements);
         before.retain(|old| match now.iter().position(|new| revision.is_same(old, new)) {
             Some(same) => {
@@ -133,13 +145,12 @@ impl House {
         if !review.revision.asked.iter().any(Asked::is_of_people) {
             return answer;
         }
-        let mut fields = Vec::new();
-        let files = self.files.borrow();
-        for entry in &files.entries {
+        let (files, mut fields) = (self.files.borrow(), Vec::new());
+        let placed = || (0..).zip(&files.entries).map(|(slot, entry)| (entry.membership().household, slot));
+        let people = review.people.get_or_insert_with(|| part.sort(placed().filter(|(household, _)| *household != HouseholdKey::NONE)));
+        for slot in part.of(people) {
+            let entry = &files.entries[slot as usize];
             let place = entry.membership();
-            if place.household == HouseholdKey::NONE || !part.has(place.household) {
-                continue;
-            }
             for (side, asked) in review.sides.iter_mut().zip(&review.revision.asked).filter(|(_, asked)| asked.is_of_people()) {
                 let (who, file) = ((entry.person, place), files.file_of(entry));
                 side.evaluator.contribution_of(&side.environment, asked, who, file, &mut side.contribution);
@@ -183,7 +194,8 @@ impl House {
         let mut by_family: HashMap<HouseholdKey, Vec<Difference>> = HashMap::new();
         gained.into_iter().for_each(|(household, more)| by_family.entry(household).or_default().push(more));
         let rows = self.rows.borrow();
-        for household in rows.keys().filter(|household| part.has(*household)) {
+        let families = review.families.get_or_insert_with(|| part.sort(rows.keys().map(|household| (household, household))));
+        for household in part.of(families) {
             rows.read(household, &mut review.sides[0].row);
             review.carry_over();
             by_family.get(&household).into_iter().flatten().for_each(|more| review.add(more));

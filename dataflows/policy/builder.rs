@@ -577,7 +577,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
     }
 
     /// Turns what was compiled into what runs.
-    pub fn finish_plans(&mut self, benefits: &[Benefit]) {
+    pub fn finish_plans(&mut self, benefits: &[Benefit], region: Option<usize>) {
         let compiler = &mut self.compiler;
         if compiler.person.too_large() || compiler.household.too_large() {
             compiler.problems.report(Place { file: u32::MAX, at: 0 }, "the package computes more values than the engine has room for");
@@ -601,6 +601,10 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         programs.kin_known = needed(&self.kin_when.into_iter().collect());
         programs.kin = needed(&self.kin_fields.iter().copied().collect());
         programs.person_values = needed(&indicators);
+        let written_by = |node: &usize, reg: Reg| programs.sequence.written[programs.sequence.written_by(*node)].contains(&reg);
+        let region = region.map(|position| programs.person_indicators.0 + position as Reg);
+        programs.region =
+            needed(&region.and_then(|reg| (0..programs.sequence.nodes()).find(|node| written_by(node, reg))).into_iter().collect());
         programs.filled = needed(&filled);
         programs.needs = self.needs.iter().map(|needs| needed(&needs.person)).collect();
         programs.gates = vec![Vec::new(); benefits.len()];

@@ -153,6 +153,15 @@ impl Evaluator {
         (&self.people[self.latest].loaded.regs[usize::from(first)..usize::from(first) + count], horizon)
     }
 
+    /// The indicator that tells where a person lives.
+    pub fn region(&mut self, environment: &Environment, person: PersonId, file: &[u8], role: Role) -> Option<i64> {
+        let policy = self.policy.clone();
+        let position = policy.indicators[policy.region?].position;
+        let mut pass = self.pass(&policy, environment, person, file, role);
+        pass.run(&policy.programs.region);
+        Some(pass.regs[usize::from(policy.programs.person_indicators.0) + position])
+    }
+
     /// What a person adds to their household, and their own rights.
     pub fn contribution(
         &mut self,

@@ -178,7 +178,7 @@ fn build<'p>(package: &Package, problems: &mut Problems<'p>, warnings: &mut Prob
     for register in &mut builder.compiler.registers {
         register.packing = Packing::new(register, head.person);
     }
-    builder.finish_plans(&benefits);
+    builder.finish_plans(&benefits, region.map(|region| indicators[region].position));
     let Builder { compiler, programs, .. } = builder;
     let (registers, slots, dwelling_slots) = (compiler.registers, compiler.members.slots.len(), compiler.residents.slots.len());
     let index = |ids: Vec<&String>| ids.into_iter().cloned().zip(0..).collect();

@@ -65,6 +65,8 @@ pub(crate) struct Programs {
     pub kin: Bits,
     pub kin_fields: Vec<Reg>,
     pub person_values: Bits,
+    /// Where somebody lives.
+    pub region: Bits,
     /// For all slots.
     pub filled: Bits,
     /// By slot.

@@ -73,7 +73,7 @@ pub fn policy(Arguments { size, parameter }: &Arguments) -> Result<(), Failure> 
 }
 
 /// Between looks at memory, in rights that are told.
-const LOOK: u64 = 1000;
+const LOOK: u64 = 50_000;
 
 /// What this process and its copies hold of their own.
 fn dirty_bytes() -> u64 {

@@ -7,26 +7,35 @@ use std::sync::Arc;
 
 /// Reads regions out of files.
 pub struct Regions {
+    policy: Arc<Policy>,
     evaluator: Evaluator,
+    now: Circumstances,
     environment: Environment,
-    /// The indicator's position, and its words; nothing where the package tells no regions.
-    region: Option<(usize, Vec<String>)>,
+    /// The indicator's words; none where the package tells no regions.
+    words: Vec<String>,
 }
 
 impl Regions {
     pub fn new(policy: &Arc<Policy>, now: &Circumstances) -> Regions {
-        let region = policy.region.map(|index| &policy.indicators[index]).map(|indicator| {
-            let words = if let ValueKind::Enum(words) = &indicator.kind { words.clone() } else { Vec::new() };
-            (indicator.position, words)
+        let words = policy.region.map_or_else(Vec::new, |index| match &policy.indicators[index].kind {
+            ValueKind::Enum(words) => words.clone(),
+            _ => Vec::new(),
         });
         let environment = policy.environment(now.today, &now.feeds);
-        Regions { evaluator: Evaluator::new(policy.clone()), environment, region }
+        Regions { policy: policy.clone(), evaluator: Evaluator::new(policy.clone()), now: now.clone(), environment, words }
+    }
+
+    /// Has them read as of these circumstances.
+    pub fn turn_to(&mut self, now: &Circumstances) {
+        if self.now != *now {
+            self.environment = self.policy.environment(now.today, &now.feeds);
+            self.now.clone_from(now);
+        }
     }
 
     /// The region of somebody of whom this is known.
     pub fn read(&mut self, person: PersonId, file: &[u8], role: Role) -> Option<&str> {
-        let (position, words) = self.region.as_ref()?;
-        let (values, _) = self.evaluator.person_values(&self.environment, person, file, role);
-        words.get(usize::try_from(values[*position]).ok()?).map(String::as_str)
+        let region = self.evaluator.region(&self.environment, person, file, role)?;
+        self.words.get(usize::try_from(region).ok()?).map(String::as_str)
     }
 }

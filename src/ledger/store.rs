@@ -42,6 +42,8 @@ pub struct Store {
     connection: Connection,
     rows: Writer,
     policy: Arc<Policy>,
+    /// Once somebody has been offered something under it.
+    regions: Option<Regions>,
     /// Of the policy that was in force before the epoch that is written next, if another one comes into force with it.
     rows_before: Option<Writer>,
     /// The last epoch that is written, and the chain of changes then.
@@ -125,9 +127,9 @@ impl Store {
         let link = connection.query_row("SELECT chain FROM changes ORDER BY change DESC LIMIT 1", [], |row| row.get(0)).optional()?;
         let rows_written = Arc::new(AtomicU64::new(0));
         let _checkpoints = checkpoints(path, rows_written.clone());
-        let (rows, rows_before) = (Writer::new(policy.clone()), None);
+        let (rows, rows_before, regions) = (Writer::new(policy.clone()), None, None);
         let (link, written, passed) = (link.unwrap_or_default(), Instant::now(), None);
-        Ok(Store { _checkpoints, rows_written, connection, rows, policy, rows_before, frontier, chain, link, written, passed })
+        Ok(Store { _checkpoints, rows_written, connection, rows, policy, regions, rows_before, frontier, chain, link, written, passed })
     }
 
     /// How many decisions are in force, by benefit.
@@ -153,6 +155,7 @@ impl Store {
     /// Rows are written in the names of this policy, under which the last epoch was.
     pub fn write_by(&mut self, policy: Arc<Policy>) {
         self.rows = Writer::new(policy.clone());
+        self.regions = None;
         self.policy = policy;
     }
 
@@ -201,7 +204,7 @@ impl Store {
         let silent = page.in_ledger.iter().map(|change| ledger.silence(&right_of(&change.decision)));
         write_changes(&transaction, rows, page, page.changes.iter().zip(silent), &mut link)?;
         write_texts(&transaction, ledger.desk().terms(), &title(&self.policy), page.texts)?;
-        write_offers(&transaction, (ledger, engine), &title(&self.policy), page)?;
+        write_offers(&transaction, (ledger, engine), (&self.policy, &mut self.regions), page)?;
         write_cases(&transaction, ledger.desk().terms(), page)?;
         write_payments(&transaction, ledger, page)?;
         write_notes(&transaction, ledger.desk().terms(), page)?;
@@ -360,13 +363,15 @@ fn write_texts(transaction: &Transaction<'_>, terms: &Terms, policy: &str, texts
 fn write_offers(
     transaction: &Transaction<'_>,
     (ledger, engine): (&Ledger, &Engine),
-    policy: &str,
+    (policy, regions): (&Arc<Policy>, &mut Option<Regions>),
     page: &Page<'_>,
 ) -> Result<(), StoreFailure> {
     if page.offers.is_empty() {
         return Ok(());
     }
-    let mut regions = Regions::new(engine.policy(), &engine.circumstances());
+    let (now, policy_title) = (engine.circumstances(), title(policy));
+    let regions = regions.get_or_insert_with(|| Regions::new(policy, &now));
+    regions.turn_to(&now);
     let mut region_of = |person| {
         let (file, place) = engine.file(person)?;
         regions.read(person, &file, place.role).map(str::to_owned)
@@ -399,7 +404,7 @@ fn write_offers(
         ])?;
         if let Some(Consent { on, at, reply_hash }) = consent {
             let reply = format!("{reply_hash:016x}");
-            agree.execute(params![person, benefit, ground, period, round, day(*on), at.map(time), policy, reply, page.epoch])?;
+            agree.execute(params![person, benefit, ground, period, round, day(*on), at.map(time), policy_title, reply, page.epoch])?;
         }
     }
     Ok(())

@@ -5,16 +5,15 @@ use super::moment::Moment;
 use super::questions::Questions;
 use super::understudy::{Told, Understudy};
 use super::{Failure, Pipeline, Scribe, Submission};
-use crate::engine::outcome::{Comparison, Outcome, compare};
+use crate::engine::outcome::{Comparison, Conclusions, Outcome, compare};
 use crate::engine::regions::Regions;
 use crate::journal::Own;
 use crate::packages::{Package, Packages, fingerprint, title};
 use dataflows::decisions::ground_text;
 use dataflows::model::{Change, ChangeKind, Date, Epoch, PersonId};
-use dataflows::policy::Policy;
-use dataflows::review::{Part, Rights};
+use dataflows::policy::{Policy, Right};
+use dataflows::review::Part;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -27,8 +26,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The workers of an engine that is only asked once.
 const WORKERS: usize = 1;
 
-/// The most people whose families are asked together.
-const PART: usize = 250_000;
+/// About so many people are asked together.
+const PART: usize = 20_000;
 
 /// Of what a comparison was.
 pub struct Compared {
@@ -154,22 +153,21 @@ pub(crate) fn compare_in(moment: &mut Moment, other: &Arc<Policy>, mut tell: imp
     for index in 0..parts {
         let Some((gained, of_people)) = moment.people_under_both()? else { return Ok(None) };
         let of_families = moment.families_under_both(part(index), gained)?;
-        let changes = changes([&moment.policy, other], of_people.into_iter().chain(of_families), &moment.secret);
-        let people = changes.changes.iter().map(|change| change.decision.person).collect();
+        let differing = of_people.into_iter().chain(of_families);
+        let (before, now): (Vec<_>, Vec<_>) = differing.map(|[before, now]| (before, now)).unzip();
+        let people = before.iter().chain(&now).flatten().map(|right| right.decision.person).collect();
         let regions = moment.regions(people)?;
         if index + 1 < parts {
             // While this part is told, the next one is asked.
             moment.ask_people_under_both(part(index + 1))?;
         }
+        let outcome = |policy: &Arc<Policy>, rights: Vec<Vec<Right>>| {
+            Outcome::new(policy.clone(), rights.into_iter().map(Conclusions::from).collect(), &moment.secret)
+        };
+        let changes = compare(outcome(&moment.policy, before), outcome(other, now), &moment.secret);
         rights += tell_rows([&moment.policy, other], &changes, |person| regions.get(&person).cloned(), &mut tell);
     }
     Ok(Some(rights))
-}
-
-/// What differs of some people between their rights under one policy and under another.
-fn changes([in_force, other]: [&Arc<Policy>; 2], rights: impl Iterator<Item = Rights>, secret: &BTreeSet<PersonId>) -> Comparison {
-    let (before, now): (Vec<_>, Vec<_>) = rights.map(|[before, now]| (before.into(), now.into())).unzip();
-    compare(Outcome::new(in_force.clone(), before, secret), Outcome::new(other.clone(), now, secret), secret)
 }
 
 /// Tells of each right that is other; how many there are.
@@ -180,11 +178,8 @@ fn tell_rows(
     tell: &mut impl FnMut(Value),
 ) -> usize {
     let ended = comparison.ended.iter().filter_map(|change| row(in_force, change, None));
-    let mut rows: Vec<Value> = ended.collect();
-    rows.extend(comparison.changes.iter().filter_map(|change| row(other, change, region_of(change.decision.person))));
-    let count = rows.len();
-    rows.into_iter().for_each(tell);
-    count
+    let changes = comparison.changes.iter().filter_map(|change| row(other, change, region_of(change.decision.person)));
+    ended.chain(changes).map(tell).count()
 }
 
 /// What changes for somebody; nothing if it is none of their business.
