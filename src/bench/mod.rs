@@ -13,6 +13,7 @@ mod policy;
 mod report;
 mod rescoring;
 mod restart;
+mod skew;
 mod sweep;
 
 use crate::commands::feeds::parse_date;
@@ -43,6 +44,8 @@ pub enum Bench {
     Sweep(sweep::Arguments),
     /// How long it takes to say who would gain and lose by another policy.
     Policy(policy::Arguments),
+    /// What a change costs where much hangs together.
+    Skew(skew::Arguments),
     /// How long a start takes: from a snapshot, and telling the whole journal again.
     Restart(restart::Arguments),
     /// Open loop through the whole pipeline: from the scheduled arrival of a record to its acknowledgement and to the ledger.
@@ -81,6 +84,7 @@ pub fn bench(bench: Bench) -> Result<(), Failure> {
         Bench::Catchup(arguments) => catchup::catchup(&arguments),
         Bench::Sweep(arguments) => sweep::sweep(&arguments),
         Bench::Policy(arguments) => policy::policy(&arguments),
+        Bench::Skew(arguments) => skew::skew(&arguments),
         Bench::Restart(arguments) => restart::restart(&arguments),
         Bench::Arrival(arguments) => arrival::arrival(&arguments),
         Bench::Dispatch(arguments) => dispatch::dispatch(&arguments),
