@@ -20,6 +20,10 @@ use std::sync::Arc;
 use std::time::Instant;
 use timely::worker::Worker;
 
+/// As the program itself has it.
+#[global_allocator]
+static ALLOCATOR: shanyraq::memory::Memory = shanyraq::memory::Memory;
+
 /// What a peer made of a batch: how long it took, how many households it changed, and a sum over all of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Told {
@@ -80,6 +84,8 @@ fn compare(tales: &[(&str, Tale)]) {
 
 fn print(persons: usize, records: &Records, tales: &[(&str, Tale)]) {
     println!("{persons} people, {} records; all agree after {} batches", records.len(), records.batches.len());
+    let tale_of = |name: &str| tales.iter().find(|(title, _)| title.starts_with(name)).map(|(_, tale)| medians(records, tale));
+    let ours = tale_of("shanyraq");
     for (title, tale) in tales {
         let load = tale["0-load"];
         println!(
@@ -87,12 +93,13 @@ fn print(persons: usize, records: &Records, tales: &[(&str, Tale)]) {
             load.seconds,
             tale.values().map(|told| told.bytes).max().unwrap_or(0) as f64 / 1e6
         );
-        for (size, median) in medians(records, tale) {
-            println!("    batches of {size:>6}: median {:>11.1} us, {:>10.0} changes/s", median * 1e6, size as f64 / median);
+        for (index, (size, median)) in medians(records, tale).into_iter().enumerate() {
+            let times = ours.as_ref().map_or(String::new(), |ours| format!(", {:>8.2} times what shanyraq takes", median / ours[index].1));
+            println!("    batches of {size:>6}: median {:>11.1} us, {:>10.0} changes/s{times}", median * 1e6, size as f64 / median);
         }
+        println!("    of batches of 1 the hundredth slowest: {:.1} us", of_size(tale, 1).rev().nth(1).unwrap_or(0.0) * 1e6);
     }
-    let tale_of = |name: &str| tales.iter().find(|(title, _)| title.starts_with(name)).map(|(_, tale)| medians(records, tale));
-    if let (Some(ours), Some(anew)) = (tale_of("shanyraq"), tale_of("DuckDB")) {
+    if let (Some(ours), Some(anew)) = (ours, tale_of("DuckDB")) {
         match break_even(&ours, &anew) {
             Some(size) => println!("computing everything anew in DuckDB is quicker from batches of some {size:.0} changes on"),
             None => println!("computing everything anew in DuckDB is quicker at no batch size measured"),
@@ -100,15 +107,22 @@ fn print(persons: usize, records: &Records, tales: &[(&str, Tale)]) {
     }
 }
 
+/// How long the batches of a size took, ascending.
+fn of_size(tale: &Tale, size: usize) -> impl DoubleEndedIterator<Item = f64> + ExactSizeIterator {
+    let mut seconds: Vec<f64> =
+        tale.iter().filter(|(batch, _)| records::size_of(batch) == Some(size)).map(|(_, told)| told.seconds).collect();
+    seconds.sort_by(f64::total_cmp);
+    seconds.into_iter()
+}
+
 /// The median time of the batches of each size.
 fn medians(records: &Records, tale: &Tale) -> Vec<(usize, f64)> {
     let median = |size: usize| {
-        let mut seconds: Vec<f64> =
-            tale.iter().filter(|(batch, _)| records::size_of(batch) == Some(size)).map(|(_, told)| told.seconds).collect();
-        seconds.sort_by(f64::total_cmp);
+        let mut seconds = of_size(tale, size);
+        let middle = seconds.len() / 2;
         // Of few people there are fewer changes.
         let first = records.batches.iter().find(|batch| records::size_of(&batch.name) == Some(size));
-        (first.map_or(size, |batch| batch.changes.len()), seconds[seconds.len() / 2])
+        (first.map_or(size, |batch| batch.changes.len()), seconds.nth(middle).expect("each size is tried"))
     };
     records::SIZES.into_iter().map(median).collect()
 }

@@ -647,6 +647,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             composition: &self.composition,
             faults: &self.faults,
             kin_when: self.kin_when,
+            kin_fields: &self.kin_fields,
             slots: &programs.slot_nodes[BUILT_IN_SLOTS..],
             first_slot: BUILT_IN_SLOTS,
             own_benefits: &programs.own_benefits,

@@ -26,6 +26,8 @@ pub(crate) struct Needs {
 pub(crate) struct Concern {
     /// Who belongs together, or whether tied people know of the person.
     pub composition: bool,
+    /// What tied people know of the person.
+    pub told: bool,
     /// Declared faults.
     pub faults: Vec<u16>,
     pub slots: Vec<u16>,
@@ -38,6 +40,7 @@ pub(crate) struct Outputs<'a> {
     pub composition: &'a BTreeSet<usize>,
     pub faults: &'a [usize],
     pub kin_when: Option<usize>,
+    pub kin_fields: &'a [usize],
     /// The node of each slot, from `first_slot` on.
     pub slots: &'a [usize],
     pub first_slot: usize,
@@ -63,11 +66,24 @@ impl Concern {
         };
         Concern {
             composition: outputs.composition.iter().chain(&outputs.kin_when).any(rests),
+            told: outputs.kin_fields.iter().any(rests),
             faults: positions(outputs.faults, 0),
             slots: positions(outputs.slots, outputs.first_slot),
             own_benefits: rights(outputs.own_benefits),
             claims: rights(outputs.claims),
         }
+    }
+
+    /// Whether records of these registers may make or mend declared faults, or change what tied people know.
+    pub fn may_contradict(programs: &Programs, registers: &[u16]) -> bool {
+        let may = |concern: &Concern| concern.told || !concern.faults.is_empty();
+        registers.iter().any(|register| may(&programs.concerns[usize::from(*register)]))
+    }
+
+    /// Whether they may change what a person contributes and has a right to.
+    pub fn may_contribute(programs: &Programs, registers: &[u16]) -> bool {
+        let may = |concern: &Concern| [&concern.slots, &concern.own_benefits, &concern.claims].into_iter().any(|list| !list.is_empty());
+        registers.iter().any(|register| may(&programs.concerns[usize::from(*register)]))
     }
 }
 

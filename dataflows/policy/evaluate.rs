@@ -5,7 +5,7 @@
 //! come, a term, a birthday, the end of a record's retention lower it.
 
 use super::bits::Bits;
-use super::concerns::Touched;
+use super::concerns::{Concern, Touched};
 use super::environment::{Environment, Loaded};
 use super::file::ABSENT;
 use super::graph::{SLOTS, SUMS};
@@ -114,6 +114,9 @@ impl Evaluator {
     ) -> Option<Date> {
         let policy = self.policy.clone();
         let programs = &policy.programs;
+        if !Concern::may_contradict(programs, registers) {
+            return Some(Date::NEVER);
+        }
         let (mut wanted, mut touched) = (std::mem::take(&mut self.wanted), std::mem::take(&mut self.touched));
         let mut pass = self.begin(&policy, environment, person, Role::Outside);
         pass.touch(registers, [before, now], &mut touched.nodes);
@@ -226,13 +229,16 @@ impl Evaluator {
     ) -> Date {
         let policy = self.policy.clone();
         let programs = &policy.programs;
+        let [before, now] = out;
+        before.clear();
+        now.clear();
+        if !Concern::may_contribute(programs, registers) {
+            return Date::NEVER;
+        }
         let (mut wanted, mut touched) = (std::mem::take(&mut self.wanted), std::mem::take(&mut self.touched));
         let mut pass = self.begin(&policy, environment, person, place.role);
         pass.touch(registers, files, &mut touched.nodes);
         touched.pick(&policy, registers);
-        let [before, now] = out;
-        before.clear();
-        now.clear();
         if !touched.contributes_nothing() {
             wanted.clear();
             touched.slots.iter().for_each(|slot| wanted.join(&programs.slot_needs[usize::from(*slot)]));
