@@ -100,6 +100,8 @@ impl Cause {
 struct Changed {
     slot: u32,
     cause: Cause,
+    /// Whether declared faults may have come or gone, for which nobody has looked yet.
+    faults_left: bool,
     /// `None`: the same as now (the person was only woken by their date).
     file: Option<Box<[u8]>>,
     membership: Membership,
@@ -226,7 +228,7 @@ impl Files {
         if entry.changed == UNCHANGED {
             entry.changed = self.changed.len() as u32;
             let (membership, horizon) = (entry.membership(), entry.wake);
-            self.changed.push(Changed { slot, cause: Cause::Nothing, file: None, membership, horizon, placed: false });
+            self.changed.push(Changed { slot, cause: Cause::Nothing, faults_left: false, file: None, membership, horizon, placed: false });
         }
         let changed = &mut self.changed[entry.changed as usize];
         changed.cause.join(cause);
@@ -239,6 +241,18 @@ impl Files {
             Cause::Records(registers) if !self.everybody => Some(registers),
             _ => None,
         }
+    }
+
+    /// Leaves it to whoever measures a person to look for declared faults that came or went.
+    pub fn leave_faults(&mut self, slot: u32) {
+        if let Some(changed) = self.touch(slot, Cause::Nothing) {
+            changed.faults_left = true;
+        }
+    }
+
+    /// Whether that was left.
+    pub fn faults_left(&self, slot: u32) -> bool {
+        self.changed.get(self.entries[slot as usize].changed as usize).is_some_and(|changed| changed.faults_left)
     }
 
     /// Whether nothing about a person changed in this epoch, and their date has not come.

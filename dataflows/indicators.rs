@@ -5,11 +5,12 @@
 
 use crate::dwellings::Lodged;
 use crate::files::{Files, SharedFiles};
-use crate::model::{Date, Decision, Epoch, HouseholdKey, Membership, Outcome, PersonId, Role, SharedAnswer};
+use crate::model::{Date, Decision, Epoch, Fault, HouseholdKey, Membership, Outcome, PersonId, Role, SharedAnswer};
 use crate::operators::{Flow, PerEpoch, Restorer, Room, Saver, Turns, spread};
-use crate::persons::{Placed, Told, address, concerns_everybody, swept};
+use crate::persons::{Placed, Told, address, concerns_everybody, declared, swept};
 use crate::policy::{Claim, Contribution, Entitlement, Environment, Evaluator, Policy, Right, Touched};
 use crate::records::Circumstances;
+use differential_dataflow::consolidation::consolidate;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::io;
@@ -71,6 +72,7 @@ pub fn measure<'scope>(
         turns: Turns::default(),
         before: Contribution::default(),
         now: Contribution::default(),
+        faults: Vec::new(),
         fields: Vec::new(),
     };
     let room = Room::new(site.clone(), "Measures").hear(told, Told::route);
@@ -90,6 +92,8 @@ struct Measurer {
     turns: Turns,
     before: Contribution,
     now: Contribution,
+    /// Declared faults that came (+1) or went (−1) with the person at hand.
+    faults: Vec<(Fault, isize)>,
     /// Room for the fields of a record.
     fields: Vec<i64>,
 }
@@ -168,6 +172,9 @@ impl Measurer {
         let addresses = may_move.then(|| [at(before_that, file_before), at(environment, file)]);
         let moves = addresses.is_some_and(|[lived_at, lives_at]| lived_at != lives_at);
         let only = only.filter(|_| !moves);
+        let faults_left = files.faults_left(slot);
+        let faults = &mut self.faults;
+        let mut fault = |side: usize, index| faults.push((declared(index, person), if side == 0 { -1 } else { 1 }));
         let own_horizon = match (only, &self.circumstances) {
             (None, Some((_, past))) if let Some(touched) = swept => {
                 let (both, who) = ([&mut self.before, &mut self.now], (person, is));
@@ -176,11 +183,17 @@ impl Measurer {
             }
             (Some(registers), Some(_)) => {
                 let (files_of_both, both) = ([file_before, file], [&mut self.before, &mut self.now]);
-                let horizon = self.evaluator.contributions(environment, person, registers.as_slice(), files_of_both, is, both);
+                let (who, fault) = ((person, is), faults_left.then_some(fault));
+                let horizon = self.evaluator.contributions(environment, who, registers.as_slice(), files_of_both, both, fault);
                 // What was not looked at may change when it might have before.
                 horizon.min(entry.wake)
             }
             (_, before) => {
+                if faults_left {
+                    for (side, file) in [file_before, file].into_iter().enumerate() {
+                        self.evaluator.composition(environment, person, file, |index| fault(side, index));
+                    }
+                }
                 match before {
                     Some((_, environment)) => {
                         measure_one(&mut self.evaluator, environment, person, file_before, was, &mut self.before);
@@ -193,6 +206,10 @@ impl Measurer {
                 measure_one(&mut self.evaluator, environment, person, file, is, &mut self.now)
             }
         };
+        if !self.faults.is_empty() {
+            consolidate(&mut self.faults);
+            self.answer.borrow_mut().faults.append(&mut self.faults);
+        }
         if self.circumstances.is_none() {
             leave_out_doubts(&self.policy, &mut self.now.entitlements);
         }

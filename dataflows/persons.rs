@@ -272,36 +272,15 @@ impl Eye {
         horizon
     }
 
-    /// Writes which declared faults the records of few registers may have made or mended; false if more than that must be looked at.
-    fn look_again(&mut self, environment: &Environment, registers: &[u16], files: &mut Files, slot: u32, views: [&mut View; 2]) -> bool {
-        self.find_faults(files, slot, views, |evaluator, files, person, found| {
-            evaluator.contradictions(environment, person, registers, [files.before(slot).0, files.file(slot)], found)
-        })
-    }
-
     /// Writes which declared faults may be other on the second day than on the first, of somebody of whom nothing else is; false if more
     /// than that must be looked at.
     fn look_as_of(&mut self, days: [&Environment; 2], touched: &Touched, files: &mut Files, slot: u32, views: [&mut View; 2]) -> bool {
-        self.find_faults(files, slot, views, |evaluator, files, person, found| {
-            evaluator.contradictions_of_days(days, touched, person, files.file(slot), found)
-        })
-    }
-
-    /// Writes into two views, of before (0) and now (1), the declared faults that are found, and nothing else; whether it is known when that
-    /// may change.
-    fn find_faults(
-        &mut self,
-        files: &mut Files,
-        slot: u32,
-        views: [&mut View; 2],
-        find: impl FnOnce(&mut Evaluator, &Files, PersonId, &mut dyn FnMut(usize, u16)) -> Option<Date>,
-    ) -> bool {
         let [before, now] = views;
         before.clear();
         now.clear();
         let entry = &files.entries[slot as usize];
         let (person, wake) = (entry.person, entry.wake);
-        let horizon = find(&mut self.evaluator, files, person, &mut |side, index| {
+        let horizon = self.evaluator.contradictions_of_days(days, touched, person, files.file(slot), |side, index| {
             let faults = if side == 0 { &mut before.faults } else { &mut now.faults };
             faults.push(declared(index, person));
         });
@@ -634,15 +613,14 @@ impl Looker {
     /// Says how the person of a slot differs from what was said of them before.
     fn compare(&mut self, files: &mut Files, slot: u32, out: &mut Said) {
         let Some((_, environment)) = self.next.as_ref().or(self.circumstances.as_ref()) else { return };
-        if self.next.is_none()
-            && let Some(registers) = self.only_concern(files, slot, environment.today)
-            && self.eye.look_again(environment, registers.as_slice(), files, slot, [&mut self.before, &mut self.now])
-        {
-            self.tell_faults();
-            return;
-        }
         let entry = &files.entries[slot as usize];
         let person = entry.person;
+        if self.next.is_none()
+            && let Some(registers) = self.only_concern(files, slot, environment.today)
+            && !self.eye.evaluator.is_told(environment, person, registers.as_slice(), files.file(slot))
+        {
+            return files.leave_faults(slot);
+        }
         if let (Some(touched), Some((_, past))) = (&self.swept, &self.circumstances)
             && files.is_unchanged(slot)
             && entry.membership().household != HouseholdKey::NONE
@@ -715,7 +693,8 @@ impl Looker {
     }
 }
 
-fn declared(index: u16, person: PersonId) -> Fault {
+/// What a package's own description of a fault is of a person.
+pub(crate) fn declared(index: u16, person: PersonId) -> Fault {
     Fault { kind: FaultKind::Declared(index), register: Fault::NO_REGISTER, key: Box::default(), person }
 }
 

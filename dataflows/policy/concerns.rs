@@ -74,16 +74,10 @@ impl Concern {
         }
     }
 
-    /// Whether records of these registers may make or mend declared faults, or change what tied people know.
-    pub fn may_contradict(programs: &Programs, registers: &[u16]) -> bool {
-        let may = |concern: &Concern| concern.told || !concern.faults.is_empty();
-        registers.iter().any(|register| may(&programs.concerns[usize::from(*register)]))
-    }
-
-    /// Whether they may change what a person contributes and has a right to.
-    pub fn may_contribute(programs: &Programs, registers: &[u16]) -> bool {
-        let may = |concern: &Concern| [&concern.slots, &concern.own_benefits, &concern.claims].into_iter().any(|list| !list.is_empty());
-        registers.iter().any(|register| may(&programs.concerns[usize::from(*register)]))
+    /// Whether anything that a person contributes or has a right to may change, or with `faults` a declared fault.
+    pub fn is_of_outputs(&self, faults: bool) -> bool {
+        let contributes = [&self.slots, &self.own_benefits, &self.claims].into_iter().any(|list| !list.is_empty());
+        contributes || faults && !self.faults.is_empty()
     }
 }
 

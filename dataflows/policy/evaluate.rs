@@ -5,9 +5,9 @@
 //! come, a term, a birthday, the end of a record's retention lower it.
 
 use super::bits::Bits;
-use super::concerns::{Concern, Touched};
+use super::concerns::Touched;
 use super::environment::{Environment, Loaded};
-use super::file::ABSENT;
+use super::file::{ABSENT, briefs_of};
 use super::graph::{SLOTS, SUMS};
 use super::household::{JudgeAtWork, RowChange};
 use super::person::{Pass, Person, Room};
@@ -101,49 +101,18 @@ impl Evaluator {
         (known.then_some(self.kin.as_slice()), horizon)
     }
 
-    /// Which declared faults are true, of those that may differ between two files in which only the records of few registers do:
-    /// `fault` is told of those before (0) and now (1). The answer is the first date on which that may change by itself; `None` if
-    /// what tied people know of the person may differ, and they know of them.
-    pub fn contradictions(
-        &mut self,
-        environment: &Environment,
-        person: PersonId,
-        registers: &[u16],
-        [before, now]: [&[u8]; 2],
-        mut fault: impl FnMut(usize, u16),
-    ) -> Option<Date> {
+    /// Whether tied people know of a person of whom this is known, where records of these registers may change what they know.
+    pub fn is_told(&mut self, environment: &Environment, person: PersonId, registers: &[u16], file: &[u8]) -> bool {
         let policy = self.policy.clone();
         let programs = &policy.programs;
-        if !Concern::may_contradict(programs, registers) {
-            return Some(Date::NEVER);
-        }
-        let (mut wanted, mut touched) = (std::mem::take(&mut self.wanted), std::mem::take(&mut self.touched));
-        let mut pass = self.begin(&policy, environment, person, Role::Outside);
-        pass.touch(registers, [before, now], &mut touched.nodes);
-        touched.pick(&policy, registers);
-        wanted.clear();
-        touched.faults.iter().for_each(|index| wanted.join(&programs.fault_needs[usize::from(*index)]));
-        let may_tell = touched.nodes.meets(&programs.kin_told);
-        if may_tell {
-            wanted.join(&programs.kin_known);
-        }
-        let mut is_told = false;
-        if may_tell || !touched.faults.is_empty() {
-            pass.turn_to(now);
-            pass.run_beside(&wanted, &touched.nodes);
-            is_told = may_tell && programs.kin_when.is_some_and(|when| pass.regs[usize::from(when)] == 1);
-            let mut tell = |pass: &mut Pass<'_>, side| {
-                pass.run_among(&wanted, &touched.nodes);
-                let found = touched.faults.iter().filter(|index| pass.regs[usize::from(programs.faults[usize::from(**index)])] == 1);
-                found.for_each(|index| fault(side, *index));
-            };
-            tell(&mut pass, 1);
-            pass.turn_to(before);
-            tell(&mut pass, 0);
-        }
-        let horizon = pass.clock.horizon();
-        (self.wanted, self.touched) = (wanted, touched);
-        (!is_told).then_some(horizon)
+        let may_tell = registers.iter().any(|register| programs.concerns[usize::from(*register)].told);
+        let Some(when) = programs.kin_when.filter(|_| may_tell) else { return false };
+        // Of most people there is no record on which that rests.
+        let shows = |register: u16| programs.sequence.shown_by[usize::from(register)].meets(&programs.kin_known);
+        let file = if briefs_of(file, shows).next().is_some() { file } else { &[] };
+        let mut pass = self.pass(&policy, environment, person, file, Role::Outside);
+        pass.run(&programs.kin_known);
+        pass.regs[usize::from(when)] == 1
     }
 
     /// All indicators of a person; a value that is not known is carried in-band: see [`is_unknown`].
@@ -217,30 +186,35 @@ impl Evaluator {
     }
 
     /// What of this may differ between two files in which only the records of few registers do; the answer is the first date on
-    /// which that may change by itself now.
+    /// which that may change by itself now. `fault`, if there is one, is told of declared faults that are true before (0) and now (1), of
+    /// those that may differ.
     pub fn contributions(
         &mut self,
         environment: &Environment,
-        person: PersonId,
+        (person, place): (PersonId, Membership),
         registers: &[u16],
         files: [&[u8]; 2],
-        place: Membership,
         out: [&mut Contribution; 2],
+        mut fault: Option<impl FnMut(usize, u16)>,
     ) -> Date {
         let policy = self.policy.clone();
         let programs = &policy.programs;
         let [before, now] = out;
         before.clear();
         now.clear();
-        if !Concern::may_contribute(programs, registers) {
+        if !registers.iter().any(|register| programs.concerns[usize::from(*register)].is_of_outputs(fault.is_some())) {
             return Date::NEVER;
         }
         let (mut wanted, mut touched) = (std::mem::take(&mut self.wanted), std::mem::take(&mut self.touched));
         let mut pass = self.begin(&policy, environment, person, place.role);
         pass.touch(registers, files, &mut touched.nodes);
         touched.pick(&policy, registers);
-        if !touched.contributes_nothing() {
+        if fault.is_none() {
+            touched.faults.clear();
+        }
+        if !touched.contributes_nothing() || !touched.faults.is_empty() {
             wanted.clear();
+            touched.faults.iter().for_each(|fault| wanted.join(&programs.fault_needs[usize::from(*fault)]));
             touched.slots.iter().for_each(|slot| wanted.join(&programs.slot_needs[usize::from(*slot)]));
             pass.turn_to(files[1]);
             // What is asked about one of both is asked about both: as if either had such records.
@@ -252,13 +226,17 @@ impl Evaluator {
             std::mem::swap(&mut pass.room.present, &mut present);
             pass.room.asked = present;
             pass.run_beside(&wanted, &touched.nodes);
-            let give = |pass: &mut Pass<'_>, out: &mut Contribution| {
+            let mut give = |pass: &mut Pass<'_>, side: usize, out: &mut Contribution| {
                 pass.run_among(&wanted, &touched.nodes);
+                if let Some(fault) = &mut fault {
+                    let found = touched.faults.iter().filter(|index| pass.regs[usize::from(programs.faults[usize::from(**index)])] == 1);
+                    found.for_each(|index| fault(side, *index));
+                }
                 pass.give(person, place, touched.slots.iter().copied(), &touched.claims, &touched.own_benefits, out);
             };
-            give(&mut pass, now);
+            give(&mut pass, 1, now);
             pass.turn_to(files[0]);
-            give(&mut pass, before);
+            give(&mut pass, 0, before);
         }
         let horizon = pass.clock.horizon();
         (self.wanted, self.touched) = (wanted, touched);
