@@ -618,7 +618,6 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         programs.slot_needs = programs.slot_nodes.iter().map(of_node).collect();
         programs.fault_needs = self.faults.iter().map(of_node).collect();
         programs.fault_nodes = self.faults.clone();
-        programs.kin_told = self.kin_fields.iter().copied().collect();
         programs.judgement = compiler.household.program(&decided);
         let all: BTreeSet<usize> = self.values.union(&decided).copied().collect();
         programs.judgement_with_values = compiler.household.program(&all);

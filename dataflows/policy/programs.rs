@@ -74,8 +74,6 @@ pub(crate) struct Programs {
     /// By declared fault: its node, and the nodes that this needs.
     pub fault_nodes: Vec<usize>,
     pub fault_needs: Vec<Bits>,
-    /// The nodes of what tied people know.
-    pub kin_told: Bits,
     /// By benefit.
     pub needs: Vec<Bits>,
     /// By benefit: conditions that a person fails who has no record of certain registers.
