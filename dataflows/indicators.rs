@@ -1,7 +1,8 @@
 //! Room 4: indicators. What each member contributes to the sums of their household, and the rights of persons.
 //!
 //! A household's row is a vector of sums, so a change of one person is one addition: what they contributed before, taken
-//! from what they contribute now. Both are computed from the files; nothing that was sent needs to be kept.
+//! from what they contribute now. Both are computed from the files; nothing that was sent needs to be kept. Of whoever need not be looked at
+//! whole by the room of persons, declared faults are found here, in the same look at what changed.
 
 use crate::dwellings::Lodged;
 use crate::files::{Files, SharedFiles};

@@ -2,7 +2,8 @@
 //!
 //! A person is looked at again when their file changes, when their personal date comes, or when the circumstances change for
 //! everybody. What was said of them before is computed again from the file as it was, and the difference is handed on, so
-//! nothing that a room said needs to be kept.
+//! nothing that a room said needs to be kept. Of records that say nothing of who belongs together only declared faults could
+//! come or go: those are left to the room that measures.
 
 use crate::facts::{AdultFact, Care, ChildFact, Resident};
 use crate::files::{FileEvent, Files, RegisterSet, SharedFiles};
