@@ -1,7 +1,7 @@
 //! Room 9: decisions. What changed for each person within an epoch, with identities that do not depend on the run.
 
 use crate::indicators::Decided;
-use crate::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Ground, Outcome, PersonId, PersonKind, SharedAnswer};
+use crate::model::{Change, ChangeKind, Date, Decision, DecisionId, Ground, Outcome, PersonId, PersonKind, SharedAnswer};
 use crate::operators::{Flow, Listed, PerEpoch, Restorer, Room, Rule, Saver, StoreSize, TURN, lists, spread};
 use crate::policy::{Policy, Right};
 use std::cell::Cell;
@@ -94,8 +94,8 @@ impl<Stacked: PerEpoch<Event = Listed<Right>, Outlets = Pending>> PerEpoch for N
         }
     }
 
-    fn answer(&mut self, epoch: Epoch, _: &mut (Vec<()>,)) -> bool {
-        while self.stacked.answer(epoch, &mut self.concluded) {}
+    fn answer(&mut self, _: &mut (Vec<()>,)) -> bool {
+        while self.stacked.answer(&mut self.concluded) {}
         self.pending.append(&mut self.concluded.0);
         self.concluded.0.shrink_to(TURN);
         let first = !std::mem::replace(&mut self.decided, true);

@@ -5,10 +5,10 @@
 //! the person who claims; so a household's row knows all that it is judged by, and nothing is sent back to anybody.
 
 use crate::indicators::{Difference, Measured};
-use crate::model::{Epoch, HouseholdKey};
-use crate::operators::{Flow, PerEpoch, Restorer, Room, Saver, StoreSize, append, hash, spread};
+use crate::model::HouseholdKey;
+use crate::operators::{Column, Flow, PerEpoch, Restorer, Room, Saver, StoreSize, Table, hash, spread};
 use crate::policy::{Claim, Policy};
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::io;
@@ -45,11 +45,10 @@ struct Dwellings {
 
 /// The keyed store of what one worker's dwellings add up to.
 pub struct Sums {
-    /// Sums a dwelling.
-    width: usize,
-    index: HashTable<u32>,
-    addresses: Vec<u64>,
-    sums: Vec<i64>,
+    index: Table<u32>,
+    addresses: Column<u64>,
+    /// A column a sum.
+    sums: Vec<Column<i64>>,
     /// Slots of nobody, where every sum is zero.
     free: Vec<u32>,
     /// `(slot of the sum, reason, residents)`, only for dwellings where some share is unknown.
@@ -80,7 +79,7 @@ impl PerEpoch for Dwellings {
         }
     }
 
-    fn answer(&mut self, _: Epoch, (measured,): &mut Self::Outlets) -> bool {
+    fn answer(&mut self, (measured,): &mut Self::Outlets) -> bool {
         for (address, mut before) in std::mem::take(&mut self.touched) {
             let mut now = self.completed(address);
             before.retain(|claim| match now.iter().position(|other| other == claim) {
@@ -128,22 +127,21 @@ impl Dwellings {
 impl Sums {
     /// Of nobody yet, under a policy that asks dwellings for so many.
     pub fn new(width: usize) -> Sums {
-        Sums { width, index: HashTable::new(), addresses: Vec::new(), sums: Vec::new(), free: Vec::new(), unknown: HashMap::new() }
+        let sums = (0..width).map(|_| Column::default()).collect();
+        Sums { index: Table::default(), addresses: Column::default(), sums, free: Vec::new(), unknown: HashMap::new() }
     }
 
     /// A claim that somebody makes at an address, with what that adds up to, under a policy by which the sums mean the same.
     pub fn complete(&self, policy: &Policy, address: u64, claim: &Claim) -> Claim {
-        let nothing = vec![0; self.width];
-        let sums = self.find(address).map_or(&nothing[..], |slot| &self.sums[slot as usize * self.width..][..self.width]);
+        let sums = self.find(address).map_or_else(|| vec![0; self.sums.len()], |slot| self.sums_of(slot));
         let counters = self.unknown.get(&address);
         let doubt = |slot| counters.into_iter().flatten().filter(|known| known.0 == slot).map(|known| known.1).min();
-        policy.with_dwelling(claim, sums, doubt)
+        policy.with_dwelling(claim, &sums, doubt)
     }
 
     fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
         saver.put_all(self.index.iter(), |saver, &slot| {
-            let sums = &self.sums[slot as usize * self.width..][..self.width];
-            saver.put(&(self.addresses[slot as usize], sums))
+            saver.put(&(self.addresses[slot], self.sums_of(slot)))
         })?;
         saver.put_all(self.unknown.iter(), |saver, counters| saver.put(&counters))
     }
@@ -153,7 +151,7 @@ impl Sums {
             let (address, sums): (u64, Vec<i64>) = restorer.get()?;
             if restorer.is_due(spread(address)) {
                 let slot = self.settle(address);
-                self.sums[slot as usize * self.width..][..self.width].copy_from_slice(&sums);
+                self.sums.iter_mut().zip(sums).for_each(|(column, sum)| column[slot] = sum);
             }
             Ok(())
         })?;
@@ -167,7 +165,7 @@ impl Sums {
     }
 
     fn find(&self, address: u64) -> Option<u32> {
-        self.index.find(hash(address), |&slot| self.addresses[slot as usize] == address).copied()
+        self.index.find(hash(address), |&slot| self.addresses[slot] == address).copied()
     }
 
     /// Adds what somebody gives to a dwelling.
@@ -192,36 +190,36 @@ impl Sums {
             return;
         }
         let slot = self.find(address).unwrap_or_else(|| self.settle(address));
-        let sums = &mut self.sums[slot as usize * self.width..][..self.width];
         for &(position, change) in values {
-            let sum = &mut sums[usize::from(position)];
+            let sum = &mut self.sums[usize::from(position)][slot];
             *sum = sum.wrapping_add(change);
         }
-        if sums.iter().all(|sum| *sum == 0)
-            && let Ok(entry) = self.index.find_entry(hash(address), |&other| other == slot)
-        {
-            entry.remove();
+        if self.sums.iter().all(|column| column[slot] == 0) && self.index.remove(hash(address), |&other| other == slot).is_some() {
             self.free.push(slot);
         }
+    }
+
+    fn sums_of(&self, slot: u32) -> Vec<i64> {
+        self.sums.iter().map(|column| column[slot]).collect()
     }
 
     /// Makes room for a dwelling.
     fn settle(&mut self, address: u64) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
-            append(&mut self.addresses, address);
-            (0..self.width).for_each(|_| append(&mut self.sums, 0));
+            self.addresses.push(address);
+            self.sums.iter_mut().for_each(|column| column.push(0));
             self.addresses.len() as u32 - 1
         });
-        self.addresses[slot as usize] = address;
+        self.addresses[slot] = address;
         let addresses = &self.addresses;
-        self.index.insert_unique(hash(address), slot, |&slot| hash(addresses[slot as usize]));
+        self.index.insert(hash(address), slot, |&slot| hash(addresses[slot]));
         slot
     }
 
     /// What the store takes, without the few counters of unknown shares.
     pub fn size(&self) -> StoreSize {
-        let slots = self.addresses.capacity() * size_of::<u64>() + self.sums.capacity() * size_of::<i64>();
-        StoreSize { keys: self.index.len() as u64, bytes: (slots + self.index.allocation_size()) as u64 }
+        let slots = self.addresses.bytes() + self.sums.iter().map(Column::bytes).sum::<usize>();
+        StoreSize { keys: self.index.len() as u64, bytes: (slots + self.index.bytes()) as u64 }
     }
 }
 

@@ -2,11 +2,10 @@
 //! flight.
 
 use crate::model::{Date, HouseholdKey, Ignored, Membership, PersonId, Role, Update};
-use crate::operators::{Place, Restorer, Saver, Shelf, StoreSize, TURN, append, hash, spread};
+use crate::operators::{Column, Place, Restorer, Saver, Shelf, StoreSize, TURN, Table, hash, spread};
 use crate::policy::file::{self, Identity, Record};
 use crate::policy::{Environment, Policy};
 use crate::records::{Circumstances, Verdict, judge_version};
-use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -140,8 +139,8 @@ impl Entry {
 /// The keyed store of one worker's people.
 pub struct Files {
     policy: Arc<Policy>,
-    index: HashTable<u32>,
-    pub entries: Vec<Entry>,
+    index: Table<u32>,
+    pub entries: Column<Entry>,
     shelf: Shelf,
     /// Room for one file.
     packed: Vec<u8>,
@@ -168,8 +167,8 @@ impl Files {
     pub fn new(policy: Arc<Policy>) -> Files {
         Files {
             policy,
-            index: HashTable::new(),
-            entries: Vec::new(),
+            index: Table::default(),
+            entries: Column::default(),
             shelf: Shelf::default(),
             packed: Vec::new(),
             changed: Vec::new(),
@@ -185,14 +184,14 @@ impl Files {
     /// What the store takes beside the packed files, and the packed files.
     pub fn sizes(&self) -> (StoreSize, StoreSize) {
         let waiting: usize = self.calendar.values().map(|slots| slots.capacity() * size_of::<u32>()).sum();
-        let entries = self.entries.capacity() * size_of::<Entry>() + self.index.allocation_size();
+        let entries = self.entries.bytes() + self.index.bytes();
         let size = |bytes: usize| StoreSize { keys: self.entries.len() as u64, bytes: bytes as u64 };
         (size(entries + waiting), size(self.shelf.bytes()))
     }
 
     /// The live records of the person of a slot, packed.
     pub fn file(&self, slot: u32) -> &[u8] {
-        self.file_of(&self.entries[slot as usize])
+        self.file_of(&self.entries[slot])
     }
 
     /// The same of an entry.
@@ -202,7 +201,7 @@ impl Files {
 
     /// The slot of a person, if anything is known of them.
     pub fn find(&self, person: PersonId) -> Option<u32> {
-        self.index.find(hash(person), |&slot| self.entries[slot as usize].person == person).copied()
+        self.index.find(hash(person), |&slot| self.entries[slot].person == person).copied()
     }
 
     /// The slot of a person, made where there is none.
@@ -213,9 +212,9 @@ impl Files {
         let slot = self.entries.len() as u32;
         let Membership { household, role } = Membership::OUTSIDE;
         let entry = Entry { person, file: Place::default(), household, role, wake: Date::NEVER, changed: UNCHANGED };
-        append(&mut self.entries, entry);
+        self.entries.push(entry);
         let entries = &self.entries;
-        self.index.insert_unique(hash(person), slot, |&slot| hash(entries[slot as usize].person));
+        self.index.insert(hash(person), slot, |&slot| hash(entries[slot].person));
         slot
     }
 
@@ -224,7 +223,7 @@ impl Files {
         if !self.spoken {
             return None;
         }
-        let entry = &mut self.entries[slot as usize];
+        let entry = &mut self.entries[slot];
         if entry.changed == UNCHANGED {
             entry.changed = self.changed.len() as u32;
             let (membership, horizon) = (entry.membership(), entry.wake);
@@ -237,7 +236,7 @@ impl Files {
 
     /// The few registers whose records alone changed in somebody's file in this epoch, if nothing else about them did.
     pub fn only_changed(&self, slot: u32) -> Option<RegisterSet> {
-        match self.changed.get(self.entries[slot as usize].changed as usize)?.cause {
+        match self.changed.get(self.entries[slot].changed as usize)?.cause {
             Cause::Records(registers) if !self.everybody => Some(registers),
             _ => None,
         }
@@ -252,12 +251,12 @@ impl Files {
 
     /// Whether that was left.
     pub fn faults_left(&self, slot: u32) -> bool {
-        self.changed.get(self.entries[slot as usize].changed as usize).is_some_and(|changed| changed.faults_left)
+        self.changed.get(self.entries[slot].changed as usize).is_some_and(|changed| changed.faults_left)
     }
 
     /// Whether nothing about a person changed in this epoch, and their date has not come.
     pub fn is_unchanged(&self, slot: u32) -> bool {
-        self.entries[slot as usize].changed == UNCHANGED
+        self.entries[slot].changed == UNCHANGED
     }
 
     /// Has everybody looked at in this epoch.
@@ -277,7 +276,7 @@ impl Files {
 
     /// The file and the place of somebody before this epoch.
     pub fn before(&self, slot: u32) -> (&[u8], Membership) {
-        let entry = &self.entries[slot as usize];
+        let entry = &self.entries[slot];
         match self.changed.get(entry.changed as usize) {
             Some(changed) => (changed.file.as_deref().unwrap_or_else(|| self.file_of(entry)), changed.membership),
             None => (self.file_of(entry), entry.membership()),
@@ -296,7 +295,7 @@ impl Files {
 
     /// The first date on which composition may place somebody otherwise, who is looked at in this epoch.
     pub fn horizon(&self, slot: u32) -> Date {
-        let entry = &self.entries[slot as usize];
+        let entry = &self.entries[slot];
         let noted = self.changed.get(entry.changed as usize).map_or(entry.wake, |changed| changed.horizon);
         self.horizons.get(slot as usize).copied().unwrap_or(noted)
     }
@@ -319,15 +318,15 @@ impl Files {
             changed.placed
         });
         if sign > 0 {
-            self.entries[slot as usize].stand(place);
+            self.entries[slot].stand(place);
         } else if !placed {
-            self.entries[slot as usize].stand(Membership::OUTSIDE);
+            self.entries[slot].stand(Membership::OUTSIDE);
         }
     }
 
     /// Ends the epoch for one person: sets when to wake them next.
     pub fn settle(&mut self, slot: u32, wake: Date) {
-        let entry = &mut self.entries[slot as usize];
+        let entry = &mut self.entries[slot];
         entry.changed = UNCHANGED;
         if entry.wake != wake {
             entry.wake = wake;
@@ -342,7 +341,7 @@ impl Files {
         while let Some(page) = self.calendar.first_entry().filter(|page| *page.key() <= today) {
             let (date, slots) = page.remove_entry();
             for slot in slots {
-                if self.entries[slot as usize].wake == date {
+                if self.entries[slot].wake == date {
                     self.touch(slot, Cause::Much);
                 }
             }
@@ -385,7 +384,7 @@ impl Files {
 
     /// Takes all records of the person of a slot out.
     pub fn forget(&mut self, slot: u32) {
-        let place = std::mem::take(&mut self.entries[slot as usize].file);
+        let place = std::mem::take(&mut self.entries[slot].file);
         self.shelf.free(place);
     }
 
@@ -404,7 +403,7 @@ impl Files {
     fn splice(&mut self, slot: u32, register: u16, Range { start, end }: Range<usize>, new: &[u8], in_dispute: bool) {
         self.touch(slot, Cause::Records(RegisterSet::of(register)));
         let Files { entries, shelf, packed, changed, .. } = self;
-        let entry = &mut entries[slot as usize];
+        let entry = &mut entries[slot];
         let file = shelf.get(entry.file);
         packed.clear();
         packed.extend_from_slice(&file[..start]);
@@ -423,7 +422,7 @@ impl Files {
     pub fn purge(&mut self, policy: &Policy, environment: &Environment) {
         let mut fields = vec![0; policy.registers.iter().map(|register| register.packed.len()).max().unwrap_or(0)];
         let mut kept = Vec::new();
-        for entry in &mut self.entries {
+        for entry in self.entries.iter_mut() {
             kept.clear();
             let mut dropped = 0;
             for record in file::records(self.shelf.get(entry.file)) {
@@ -464,7 +463,7 @@ impl Files {
                 self.records += file::records(file).count() as u64;
                 let file = self.shelf.put(file);
                 let slot = self.slot(person);
-                let entry = &mut self.entries[slot as usize];
+                let entry = &mut self.entries[slot];
                 entry.file = file;
                 entry.stand(membership);
                 self.settle(slot, wake);

@@ -6,7 +6,7 @@
 
 use crate::dwellings::Lodged;
 use crate::files::{Files, SharedFiles};
-use crate::model::{Date, Decision, Epoch, Fault, HouseholdKey, Membership, Outcome, PersonId, Role, SharedAnswer};
+use crate::model::{Date, Decision, Fault, HouseholdKey, Membership, Outcome, PersonId, Role, SharedAnswer};
 use crate::operators::{Flow, PerEpoch, Restorer, Room, Saver, Turns, spread};
 use crate::persons::{Placed, Told, address, concerns_everybody, declared, swept};
 use crate::policy::{Claim, Contribution, Entitlement, Environment, Evaluator, Policy, Right, Touched};
@@ -119,7 +119,7 @@ impl PerEpoch for Measurer {
         }
     }
 
-    fn answer(&mut self, _: Epoch, out: &mut Said) -> bool {
+    fn answer(&mut self, out: &mut Said) -> bool {
         let files = self.files.clone();
         let files = &mut *files.borrow_mut();
         if self.turns.is_first() && self.circumstances.is_none() && self.next.is_some() {
@@ -158,7 +158,7 @@ impl PerEpoch for Measurer {
 impl Measurer {
     /// Says how much the contribution of one changed person differs from before and whether they moved, and sets when to wake them.
     fn compare(&mut self, files: &mut Files, slot: u32, (measured, rights, lodged): &mut Said) {
-        let entry = &files.entries[slot as usize];
+        let entry = &files.entries[slot];
         let (person, is, horizon) = (entry.person, entry.membership(), files.horizon(slot));
         let Some((_, environment)) = self.next.as_ref().or(self.circumstances.as_ref()) else { return };
         let (file, (file_before, mut was)) = (files.file(slot), files.before(slot));

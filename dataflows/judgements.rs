@@ -4,13 +4,13 @@
 //! keep nothing of their own: a touched row is judged as it was and as it is, and what differs is handed on.
 
 use crate::indicators::{Decided, Difference, Measured, hand_on, leave_out_doubts};
-use crate::model::{Epoch, HouseholdKey, SharedAnswer, Standing};
-use crate::operators::{Flow, Packed, PerEpoch, Place, Restorer, Room, Saver, Shelf, StoreSize, TURN, Turns, append, hash, spread};
+use crate::model::{HouseholdKey, SharedAnswer, Standing};
+use crate::operators::{Column, Flow, Packed, PerEpoch, Place, Restorer, Room, Saver, Shelf, StoreSize, TURN, Table, Turns, hash, spread};
 use crate::persons::concerns_everybody;
 use crate::policy::file;
 use crate::policy::{BUILT_IN_SLOTS, Claim, Environment, Evaluator, Judgement, Policy, Row};
 use crate::records::Circumstances;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 use std::cell::RefCell;
 use std::io;
 use std::ops::Range;
@@ -56,9 +56,9 @@ struct Changed {
 /// then their zigzag varints. A household without members has an empty row.
 pub struct Rows {
     slots: usize,
-    index: HashTable<u32>,
-    keys: Vec<HouseholdKey>,
-    values: Vec<Place>,
+    index: Table<u32>,
+    keys: Column<HouseholdKey>,
+    values: Column<Place>,
     rows: Shelf,
     /// Room for a packed row, or claims, and for one claim.
     packed: Vec<u8>,
@@ -66,13 +66,13 @@ pub struct Rows {
     /// Counters of unknown shares, only for households that have some.
     unknown: HashMap<u32, Vec<(u16, u16, i32)>>,
     /// What members claim, packed one after the other.
-    claims: Vec<Place>,
+    claims: Column<Place>,
     claimed: Shelf,
     free: Vec<u32>,
     /// Who is to be judged in this epoch, as they were before.
     changed: Vec<Changed>,
     /// Position in `changed` during an epoch.
-    touched: Vec<u32>,
+    touched: Column<u32>,
     /// Every household is to be judged in this epoch.
     everybody: bool,
     /// Whether any household was ever judged. Before, none needs to be remembered as it was.
@@ -89,18 +89,18 @@ impl Rows {
     pub fn new(slots: usize) -> Self {
         Rows {
             slots,
-            index: HashTable::new(),
-            keys: Vec::new(),
-            values: Vec::new(),
+            index: Table::default(),
+            keys: Column::default(),
+            values: Column::default(),
             rows: Shelf::default(),
             packed: Vec::new(),
             packed_claim: Vec::new(),
             unknown: HashMap::new(),
-            claims: Vec::new(),
+            claims: Column::default(),
             claimed: Shelf::default(),
             free: Vec::new(),
             changed: Vec::new(),
-            touched: Vec::new(),
+            touched: Column::default(),
             everybody: false,
             judged: false,
         }
@@ -118,14 +118,14 @@ impl Rows {
     /// What the store takes beside the packed rows (without the few counters of unknown shares), the packed rows, and what members
     /// claim.
     pub fn sizes(&self) -> [StoreSize; 3] {
-        let slots = self.keys.capacity() * (size_of::<HouseholdKey>() + 2 * size_of::<Place>() + size_of::<u32>());
-        let bytes = [slots + self.index.allocation_size(), self.rows.bytes(), self.claimed.bytes()];
+        let slots = self.keys.bytes() + self.values.bytes() + self.claims.bytes() + self.touched.bytes();
+        let bytes = [slots + self.index.bytes(), self.rows.bytes(), self.claimed.bytes()];
         bytes.map(|bytes| StoreSize { keys: self.len() as u64, bytes: bytes as u64 })
     }
 
     /// All households of this worker, in no order.
     pub fn keys(&self) -> impl Iterator<Item = HouseholdKey> {
-        self.index.iter().map(|&slot| self.keys[slot as usize])
+        self.index.iter().map(|&slot| self.keys[slot])
     }
 
     /// The same, in the order of their keys.
@@ -137,7 +137,7 @@ impl Rows {
 
     /// Copies the row of a household into `row`; false when there is none.
     pub fn read(&self, household: HouseholdKey, row: &mut Row) -> bool {
-        let Some(&slot) = self.index.find(hash(household.0), |&slot| self.keys[slot as usize] == household) else { return false };
+        let Some(&slot) = self.index.find(hash(household.0), |&slot| self.keys[slot] == household) else { return false };
         self.copy(slot, row);
         true
     }
@@ -146,36 +146,36 @@ impl Rows {
         unpack(self.packed(slot), self.slots, &mut row.values);
         row.unknown.clear();
         row.unknown.extend(self.unknown.get(&slot).into_iter().flatten().copied());
-        unpack_claims(self.claimed.get(self.claims[slot as usize]), &mut row.claims);
+        unpack_claims(self.claimed.get(self.claims[slot]), &mut row.claims);
     }
 
     /// The packed row of a slot.
     fn packed(&self, slot: u32) -> &[u8] {
-        self.rows.get(self.values[slot as usize])
+        self.rows.get(self.values[slot])
     }
 
     fn slot(&mut self, household: HouseholdKey) -> u32 {
-        if let Some(&slot) = self.index.find(hash(household.0), |&slot| self.keys[slot as usize] == household) {
+        if let Some(&slot) = self.index.find(hash(household.0), |&slot| self.keys[slot] == household) {
             return slot;
         }
         let slot = self.free.pop().unwrap_or_else(|| {
-            append(&mut self.keys, household);
-            append(&mut self.touched, UNTOUCHED);
-            append(&mut self.values, Place::default());
-            append(&mut self.claims, Place::default());
+            self.keys.push(household);
+            self.touched.push(UNTOUCHED);
+            self.values.push(Place::default());
+            self.claims.push(Place::default());
             self.keys.len() as u32 - 1
         });
-        self.keys[slot as usize] = household;
+        self.keys[slot] = household;
         let keys = &self.keys;
-        self.index.insert_unique(hash(household.0), slot, |&slot| hash(keys[slot as usize].0));
+        self.index.insert(hash(household.0), slot, |&slot| hash(keys[slot].0));
         slot
     }
 
     fn touch(&mut self, slot: u32) {
-        if self.judged && self.touched[slot as usize] == UNTOUCHED {
-            self.touched[slot as usize] = self.changed.len() as u32;
+        if self.judged && self.touched[slot] == UNTOUCHED {
+            self.touched[slot] = self.changed.len() as u32;
             let unknown = self.unknown.get(&slot).cloned().unwrap_or_default();
-            let claims = self.claimed.get(self.claims[slot as usize]).into();
+            let claims = self.claimed.get(self.claims[slot]).into();
             self.changed.push(Changed { slot, values: self.packed(slot).into(), unknown, claims });
         }
     }
@@ -183,8 +183,8 @@ impl Rows {
     fn add(&mut self, household: HouseholdKey, difference: Difference) {
         let slot = self.slot(household);
         self.touch(slot);
-        merge(self.rows.get(self.values[slot as usize]), self.slots, &difference.values, &mut self.packed);
-        self.rows.replace(&mut self.values[slot as usize], &self.packed);
+        merge(self.rows.get(self.values[slot]), self.slots, &difference.values, &mut self.packed);
+        self.rows.replace(&mut self.values[slot], &self.packed);
         if !difference.unknown.is_empty() {
             let counters = self.unknown.entry(slot).or_default();
             for (position, reason, change) in difference.unknown {
@@ -198,7 +198,7 @@ impl Rows {
             return;
         }
         let Rows { claims, claimed, packed, packed_claim, .. } = self;
-        let place = &mut claims[slot as usize];
+        let place = &mut claims[slot];
         packed.clear();
         packed.extend_from_slice(claimed.get(*place));
         for (claim, sign) in difference.claims {
@@ -219,8 +219,8 @@ impl Rows {
         saver.put(&self.judged)?;
         saver.put_all(self.index.iter(), |saver, &slot| {
             let unknown = self.unknown.get(&slot).map_or(&[][..], Vec::as_slice);
-            saver.put(&(self.keys[slot as usize], unknown))?;
-            saver.put_bytes(self.claimed.get(self.claims[slot as usize]))?;
+            saver.put(&(self.keys[slot], unknown))?;
+            saver.put_bytes(self.claimed.get(self.claims[slot]))?;
             saver.put_bytes(self.packed(slot))
         })
     }
@@ -235,8 +235,8 @@ impl Rows {
             let values = restorer.get_bytes()?;
             if due {
                 let slot = self.slot(household);
-                self.values[slot as usize] = self.rows.put(values);
-                self.claims[slot as usize] = claims;
+                self.values[slot] = self.rows.put(values);
+                self.claims[slot] = claims;
                 if !unknown.is_empty() {
                     self.unknown.insert(slot, unknown);
                 }
@@ -252,7 +252,7 @@ impl Rows {
 
     /// Copies the row of a slot as it was before this epoch into `row`; false when nobody was there.
     fn copy_before(&mut self, slot: u32, row: &mut Row) -> bool {
-        let Some(changed) = self.changed.get_mut(self.touched[slot as usize] as usize) else {
+        let Some(changed) = self.changed.get_mut(self.touched[slot] as usize) else {
             self.copy(slot, row);
             return self.judged && !self.packed(slot).is_empty();
         };
@@ -264,7 +264,7 @@ impl Rows {
 
     /// Ends the epoch for one household: forgets zero counters, and the household when nobody is left.
     fn settle(&mut self, slot: u32) {
-        self.touched[slot as usize] = UNTOUCHED;
+        self.touched[slot] = UNTOUCHED;
         if let Some(counters) = self.unknown.get_mut(&slot) {
             counters.retain(|(.., count)| *count != 0);
             if counters.is_empty() {
@@ -272,9 +272,8 @@ impl Rows {
             }
         }
         if self.packed(slot).is_empty() {
-            let household = self.keys[slot as usize];
-            if let Ok(entry) = self.index.find_entry(hash(household.0), |&other| other == slot) {
-                entry.remove();
+            let household = self.keys[slot];
+            if self.index.remove(hash(household.0), |&other| other == slot).is_some() {
                 self.free.push(slot);
             }
         }
@@ -378,7 +377,7 @@ impl PerEpoch for Judge {
         }
     }
 
-    fn answer(&mut self, _: Epoch, (rights,): &mut (Vec<Decided>,)) -> bool {
+    fn answer(&mut self, (rights,): &mut (Vec<Decided>,)) -> bool {
         let rows = self.rows.clone();
         let rows = &mut *rows.borrow_mut();
         if self.turns.is_first() {
@@ -420,7 +419,7 @@ impl Judge {
 
     /// Hands on what differs between a household as it was and as it is.
     fn compare(&mut self, rows: &mut Rows, slot: u32, rights: &mut Vec<Decided>) {
-        let household = rows.keys[slot as usize];
+        let household = rows.keys[slot];
         let was = rows.copy_before(slot, &mut self.row_before);
         rows.settle(slot);
         if self.circumstances.is_none() && self.next.is_none() {

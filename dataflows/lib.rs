@@ -34,7 +34,7 @@ use households::ListSizes;
 use indicators::{measure_one, right};
 use judgements::SharedRows;
 use model::{Epoch, EpochAnswer, HouseholdKey, Membership, PersonId, Role, SharedAnswer, Update};
-use operators::{Kept, Restorer, Saver, Site, StoreSize};
+use operators::{Entrance, Kept, Passage, Restorer, Saver, StoreSize};
 use policy::file::{self, Record};
 use policy::{Contribution, Evaluator, Judgement, Policy, Right, Row};
 use records::{ActEvent, Circumstances, Held, SharedActs};
@@ -44,9 +44,6 @@ use std::io;
 use std::ops::AddAssign;
 use std::rc::Rc;
 use std::sync::Arc;
-use timely::dataflow::InputHandleVec;
-use timely::dataflow::operators::probe::Handle as Probe;
-use timely::dataflow::operators::{Input, Probe as _};
 use timely::worker::Worker;
 
 /// One worker's share of the dataflow, with the handles to feed and read it.
@@ -55,10 +52,10 @@ pub struct House {
     worker: u64,
     epoch: Epoch,
     /// Versions of records that a person owns, and the circumstances.
-    owned: InputHandleVec<Epoch, FileEvent>,
+    owned: Entrance<FileEvent>,
     /// Versions of records of global identity.
-    global: InputHandleVec<Epoch, ActEvent>,
-    probe: Probe<Epoch>,
+    global: Entrance<ActEvent>,
+    passage: Passage,
     answer: SharedAnswer,
     acts: SharedActs,
     files: SharedFiles,
@@ -80,12 +77,8 @@ impl House {
         let lists = ListSizes::default();
         let dwellings: SharedSums = Rc::new(RefCell::new(dwellings::Sums::new(policy.dwelling_slots)));
         let stacked = Rc::new(Cell::default());
-        let probe = Probe::new();
-        let (owned, global, kept) = worker.dataflow_named("House", |scope| {
-            let (owned_in, owned) = scope.new_input::<Vec<FileEvent>>();
-            let (global_in, global) = scope.new_input::<Vec<ActEvent>>();
-            let site = Site::new(scope);
-            let (owned, global) = (site.enter(owned), site.enter(global));
+        let ((owned, global), passage, kept) = operators::build(worker, "House", |site| {
+            let ((owned_in, owned), (global_in, global)) = (site.enter(), site.enter());
             let resolved = records::resolve(global, acts.clone(), answer.clone(), policy.clone());
             let (told, facts) = persons::look([owned, resolved], files.clone(), answer.clone(), policy.clone());
             let places = households::compose(facts, &lists);
@@ -94,9 +87,7 @@ impl House {
             let of_households = judgements::judge([measured, completed], rows.clone(), answer.clone(), policy.clone());
             let rights = [of_persons, of_households];
             let through = decisions::consolidate(rights, answer.clone(), policy.clone(), stacked.clone());
-            let kept = site.kept();
-            site.leave(through).probe_with(&probe);
-            (owned_in, global_in, kept)
+            ((owned_in, global_in), through)
         });
         House {
             policy,
@@ -104,7 +95,7 @@ impl House {
             epoch: 0,
             owned,
             global,
-            probe,
+            passage,
             answer,
             acts,
             files,
@@ -172,12 +163,7 @@ impl House {
         self.epoch += 1;
         self.owned.advance_to(self.epoch);
         self.global.advance_to(self.epoch);
-        let (probe, epoch) = (&self.probe, self.epoch);
-        if worker.peers() == 1 {
-            worker.step_while(|| probe.less_than(&epoch));
-        } else {
-            worker.step_or_park_while(None, || probe.less_than(&epoch));
-        }
+        self.passage.complete(worker, self.epoch);
         std::mem::take(&mut *self.answer.borrow_mut())
     }
 
@@ -185,14 +171,14 @@ impl House {
     pub fn work(&mut self, worker: &mut Worker) {
         self.owned.flush();
         self.global.flush();
-        worker.step();
+        self.passage.work(worker);
     }
 
     /// Everybody of this worker who has a place, by household and person.
     pub fn members(&self, each: impl FnMut((HouseholdKey, PersonId, Role))) {
         let files = self.files.borrow();
         let member = |slot: &u32| {
-            let entry = &files.entries[*slot as usize];
+            let entry = &files.entries[*slot];
             (entry.membership().household, entry.person, entry.membership().role)
         };
         let mut slots: Vec<u32> = (0..files.entries.len() as u32).collect();
@@ -232,7 +218,7 @@ impl House {
         let (mut evaluator, mut rights) = (Evaluator::new(self.policy.clone()), Vec::new());
         let mut contribution = Contribution::default();
         let files = self.files.borrow();
-        for entry in &files.entries {
+        for entry in files.entries.iter() {
             measure_one(&mut evaluator, &environment, entry.person, files.file_of(entry), entry.membership(), &mut contribution);
             rights.extend(contribution.entitlements.iter().map(|entitlement| right(entry.membership().household, entitlement)));
         }
@@ -282,7 +268,7 @@ impl House {
     /// The packed file and the place of a person, if this worker keeps them.
     pub fn file(&self, person: PersonId) -> Option<(Box<[u8]>, Membership)> {
         let files = self.files.borrow();
-        let entry = &files.entries[files.find(person)? as usize];
+        let entry = &files.entries[files.find(person)?];
         Some((files.file_of(entry).into(), entry.membership()))
     }
 
@@ -296,7 +282,7 @@ impl House {
         }
         let mut held = Vec::new();
         let files = self.files.borrow();
-        for entry in &files.entries {
+        for entry in files.entries.iter() {
             held.extend(file::records(files.file_of(entry)).filter(of_register).map(|record| Held::new(entry.person, &record, packing)));
         }
         held

@@ -7,7 +7,7 @@
 
 use crate::facts::{AdultFact, Care, ChildFact, Resident};
 use crate::files::{FileEvent, Files, RegisterSet, SharedFiles};
-use crate::model::{Date, Epoch, Fault, FaultKind, HouseholdKey, Membership, PersonId, Role, SharedAnswer};
+use crate::model::{Date, Fault, FaultKind, HouseholdKey, Membership, PersonId, Role, SharedAnswer};
 use crate::operators::{Flow, Listed, PerEpoch, Restorer, Room, Saver, Turns, spread};
 use crate::policy::file::{self, ABSENT, Brief, NewRecord, Record};
 use crate::policy::{Composition, Environment, Evaluator, Policy, Tie, TieKind, Touched};
@@ -279,7 +279,7 @@ impl Eye {
         let [before, now] = views;
         before.clear();
         now.clear();
-        let entry = &files.entries[slot as usize];
+        let entry = &files.entries[slot];
         let (person, wake) = (entry.person, entry.wake);
         let horizon = self.evaluator.contradictions_of_days(days, touched, person, files.file(slot), |side, index| {
             let faults = if side == 0 { &mut before.faults } else { &mut now.faults };
@@ -551,7 +551,7 @@ impl PerEpoch for Looker {
         }
     }
 
-    fn answer(&mut self, _: Epoch, out: &mut Said) -> bool {
+    fn answer(&mut self, out: &mut Said) -> bool {
         if std::mem::take(&mut self.held) {
             return false;
         }
@@ -614,7 +614,7 @@ impl Looker {
     /// Says how the person of a slot differs from what was said of them before.
     fn compare(&mut self, files: &mut Files, slot: u32, out: &mut Said) {
         let Some((_, environment)) = self.next.as_ref().or(self.circumstances.as_ref()) else { return };
-        let entry = &files.entries[slot as usize];
+        let entry = &files.entries[slot];
         let person = entry.person;
         if self.next.is_none()
             && let Some(registers) = self.only_concern(files, slot, environment.today)

@@ -6,11 +6,10 @@
 
 use crate::aliases::Aliases;
 use crate::files::FileEvent;
-use crate::model::{Date, Epoch, Fault, FaultKind, PersonId, SharedAnswer, Update};
-use crate::operators::{Flow, PerEpoch, Place, Restorer, Room, Saver, Shelf, StoreSize};
+use crate::model::{Date, Fault, FaultKind, PersonId, SharedAnswer, Update};
+use crate::operators::{Flow, PerEpoch, Place, Restorer, Room, Saver, Shelf, StoreSize, Table};
 use crate::policy::file::{self, Identity, Packing, Record};
 use crate::policy::{Environment, FeedState, Policy};
-use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -49,7 +48,7 @@ pub enum ActEvent {
 /// The winning version of each record of global identity that a worker keeps, tombstones included.
 #[derive(Default)]
 pub struct Acts {
-    index: HashTable<Place>,
+    index: Table<Place>,
     shelf: Shelf,
 }
 
@@ -62,7 +61,7 @@ impl Acts {
     }
 
     pub fn size(&self) -> StoreSize {
-        StoreSize { keys: self.index.len() as u64, bytes: (self.index.allocation_size() + self.shelf.bytes()) as u64 }
+        StoreSize { keys: self.index.len() as u64, bytes: (self.index.bytes() + self.shelf.bytes()) as u64 }
     }
 
     /// Where the act of this identity is; `hash` is that of the identity.
@@ -74,7 +73,7 @@ impl Acts {
     fn insert(&mut self, policy: &Policy, hash: u64, act: &[u8]) {
         let Acts { index, shelf } = self;
         let place = shelf.put(act);
-        index.insert_unique(hash, place, |place| identity_hash(policy, &Record::read(shelf.get(*place))));
+        index.insert(hash, place, |place| identity_hash(policy, &Record::read(shelf.get(*place))));
     }
 
     /// Keeps another version of the act at a place.
@@ -181,7 +180,7 @@ impl PerEpoch for Resolver {
         }
     }
 
-    fn answer(&mut self, _: Epoch, (events,): &mut (Vec<FileEvent>,)) -> bool {
+    fn answer(&mut self, (events,): &mut (Vec<FileEvent>,)) -> bool {
         if let Some(aliases) = self.next.take() {
             self.rename(aliases, events);
         }

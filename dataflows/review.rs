@@ -146,10 +146,10 @@ impl House {
             return answer;
         }
         let (files, mut fields) = (self.files.borrow(), Vec::new());
-        let placed = || (0..).zip(&files.entries).map(|(slot, entry)| (entry.membership().household, slot));
+        let placed = || (0..).zip(files.entries.iter()).map(|(slot, entry)| (entry.membership().household, slot));
         let people = review.people.get_or_insert_with(|| part.sort(placed().filter(|(household, _)| *household != HouseholdKey::NONE)));
         for slot in part.of(people) {
-            let entry = &files.entries[slot as usize];
+            let entry = &files.entries[slot];
             let place = entry.membership();
             for (side, asked) in review.sides.iter_mut().zip(&review.revision.asked).filter(|(_, asked)| asked.is_of_people()) {
                 let (who, file) = ((entry.person, place), files.file_of(entry));

@@ -1,9 +1,7 @@
 //! Keyed lists of facts, and what follows from each list.
 
-use super::{Outlets, PerEpoch, Place, Restorer, Saver, Shelf, StoreSize, TURN, Turns, hash, spread};
-use crate::model::Epoch;
+use super::{Outlets, PerEpoch, Place, Restorer, Saver, Shelf, StoreSize, TURN, Table, Turns, hash, spread};
 use crate::policy::file::{read_varint, write_varint};
-use hashbrown::HashTable;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
@@ -38,7 +36,7 @@ pub trait Rule: 'static {
 pub fn lists<R: Rule>(rule: R, size: Rc<Cell<StoreSize>>) -> impl PerEpoch<Event = Listed<R::Fact>, Outlets = R::Outlets> {
     Lists {
         rule,
-        table: HashTable::new(),
+        table: Table::default(),
         shelf: Shelf::default(),
         size,
         changed: Vec::new(),
@@ -52,7 +50,7 @@ pub fn lists<R: Rule>(rule: R, size: Rc<Cell<StoreSize>>) -> impl PerEpoch<Event
 struct Lists<R: Rule> {
     rule: R,
     /// By key: the list, packed as below.
-    table: HashTable<Place>,
+    table: Table<Place>,
     shelf: Shelf,
     size: Rc<Cell<StoreSize>>,
     /// Lists as they were before this epoch, packed.
@@ -131,19 +129,19 @@ impl<R: Rule> PerEpoch for Lists<R> {
             Some(place) => shelf.replace(place, packed),
             None => {
                 let place = shelf.put(packed);
-                table.insert_unique(hash(key), place, |place| hash(List(shelf.get(*place)).key()));
+                table.insert(hash(key), place, |place| hash(List(shelf.get(*place)).key()));
             }
         }
     }
 
-    fn answer(&mut self, _: Epoch, out: &mut R::Outlets) -> bool {
+    fn answer(&mut self, out: &mut R::Outlets) -> bool {
         let part = self.turns.next(self.changed.len());
         let Lists { rule, table, shelf, changed, known, packed, conclusions, .. } = self;
         for (key, before) in &mut changed[part] {
             let (key, before) = (*key, std::mem::take(before));
-            let Ok(mut entry) = table.find_entry(hash(key), |place| List(shelf.get(*place)).key() == key) else { continue };
+            let Some(place) = table.find_mut(hash(key), |place| List(shelf.get(*place)).key() == key) else { continue };
             packed.clear();
-            packed.extend_from_slice(shelf.get(*entry.get()));
+            packed.extend_from_slice(shelf.get(*place));
             packed[0] = 0;
             for (list, sign) in [(List(&before), -1), (List(packed), 1)] {
                 known.clear();
@@ -151,10 +149,11 @@ impl<R: Rule> PerEpoch for Lists<R> {
                 rule.conclude(key, known, &mut |conclusion| conclusions.push((conclusion, sign)));
             }
             if known.is_empty() {
-                let (place, _) = entry.remove();
-                shelf.free(place);
+                let empty = *place;
+                table.remove(hash(key), |place| *place == empty);
+                shelf.free(empty);
             } else {
-                shelf.replace(entry.get_mut(), packed);
+                shelf.replace(place, packed);
             }
             differential_dataflow::consolidation::consolidate(conclusions);
             conclusions.drain(..).for_each(|(conclusion, sign)| rule.tell(key, conclusion, sign, out));
@@ -180,7 +179,7 @@ impl<R: Rule> PerEpoch for Lists<R> {
             let key = List(packed).key();
             if restorer.is_due(spread(key)) {
                 let place = shelf.put(packed);
-                table.insert_unique(hash(key), place, |place| hash(List(shelf.get(*place)).key()));
+                table.insert(hash(key), place, |place| hash(List(shelf.get(*place)).key()));
             }
             Ok(())
         })?;
@@ -191,7 +190,7 @@ impl<R: Rule> PerEpoch for Lists<R> {
 
 impl<R: Rule> Lists<R> {
     fn measure(&self) {
-        let bytes = self.table.allocation_size() + self.shelf.bytes();
+        let bytes = self.table.bytes() + self.shelf.bytes();
         self.size.set(StoreSize { keys: self.table.len() as u64, bytes: bytes as u64 });
     }
 }

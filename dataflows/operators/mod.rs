@@ -7,13 +7,14 @@ mod kept;
 mod lists;
 mod rooms;
 mod shelf;
+mod table;
 
 pub use kept::{Restorer, Saver, Sink, Source};
 pub use lists::{Listed, Packed, Rule, lists};
-pub use rooms::{Flow, Kept, Outlets, Room, Site};
+pub use rooms::{Entrance, Flow, Kept, Outlets, Passage, Room, build};
 pub use shelf::{Place, Shelf};
+pub use table::{Column, Table};
 
-use crate::model::Epoch;
 use std::io;
 use std::ops::Range;
 
@@ -31,7 +32,7 @@ pub trait PerEpoch: 'static {
 
     /// Gives (part of) the answer to the events received; true when there is more to give. An operator that gives in parts
     /// lets those behind it work in between, so that a load does not pile up in channels.
-    fn answer(&mut self, epoch: Epoch, out: &mut Self::Outlets) -> bool;
+    fn answer(&mut self, out: &mut Self::Outlets) -> bool;
 
     /// Writes what is held between epochs.
     fn save(&self, saver: &mut Saver<'_>) -> io::Result<()>;
@@ -42,14 +43,6 @@ pub trait PerEpoch: 'static {
 
 /// How many keys an operator answers for before those behind it work; lists that are longer for once give their room back.
 pub const TURN: usize = 4096;
-
-/// Appends to a list of a store. One of millions grows by an eighth, not to the double: half of it might never be filled.
-pub fn append<T>(list: &mut Vec<T>, item: T) {
-    if list.len() == list.capacity() {
-        list.reserve_exact(list.len().max(64) / 8);
-    }
-    list.push(item);
-}
 
 /// How far an answer that is given in parts has come.
 #[derive(Default)]

@@ -2,9 +2,9 @@
 //!
 //! A room is state that answers once an epoch is complete; it hears what others say and says what follows. Between several workers
 //! that goes through timely's channels: every room is an operator, its items go to the worker that `route` names, and progress
-//! tracking tells when an epoch is complete. One worker has nobody to send to and nobody to wait for, so there all rooms together
-//! are one operator, joined by queues, and answer in the order in which they were built: it was measured that nearly half of an
-//! update's instructions went into telling each other of progress (117,000 of 255,000 with eleven operators).
+//! tracking tells when an epoch is complete. One worker has nobody to send to and nobody to wait for, so there rooms are joined by
+//! queues, and answer in the order in which they were built: it was measured that nearly half of an update's instructions went into
+//! telling each other of progress with eleven operators (117,000 of 255,000), and a quarter of its time when all rooms were one.
 
 use super::{PerEpoch, Restorer, Saver, TURN};
 use crate::model::Epoch;
@@ -13,20 +13,96 @@ use std::io;
 use std::rc::Rc;
 use timely::ExchangeData;
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::InputHandleVec;
+use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::operators::{Capability, InputCapability};
+use timely::dataflow::operators::probe::Handle as Probe;
+use timely::dataflow::operators::{Capability, Input, InputCapability, Probe as _};
 use timely::dataflow::{Scope, StreamVec};
 use timely::progress::operate::FrontierInterest;
+use timely::worker::Worker;
 
 /// Where rooms are built.
 #[derive(Clone)]
 pub struct Site<'scope> {
-    scope: Scope<'scope, Epoch>,
-    /// With one worker: what its only operator does.
-    alone: Option<Rc<RefCell<Alone<'scope>>>>,
+    worker: usize,
+    ground: Ground<'scope>,
     kept: Rc<RefCell<Vec<Rc<dyn Kept>>>>,
+}
+
+#[derive(Clone)]
+enum Ground<'scope> {
+    /// Among several workers: a dataflow.
+    Among(Scope<'scope, Epoch>),
+    /// Of a lone worker: its rooms, in order.
+    Alone(Rc<RefCell<Vec<Box<dyn Local>>>>),
+}
+
+/// Where items are put that rooms hear.
+pub enum Entrance<Item: Clone + 'static> {
+    Channel(Box<InputHandleVec<Epoch, Item>>),
+    Queue(Queue<Item>),
+}
+
+impl<Item: Clone + 'static> Entrance<Item> {
+    pub fn send(&mut self, item: Item) {
+        match self {
+            Entrance::Channel(input) => input.send(item),
+            Entrance::Queue(queue) => queue.borrow_mut().push(item),
+        }
+    }
+
+    /// Lets the rooms hear of what was sent.
+    pub fn flush(&mut self) {
+        if let Entrance::Channel(input) = self {
+            input.flush();
+        }
+    }
+
+    /// What is sent from now on is of this epoch, or a later one.
+    pub fn advance_to(&mut self, epoch: Epoch) {
+        if let Entrance::Channel(input) = self {
+            input.advance_to(epoch);
+        }
+    }
+}
+
+/// All rooms of a worker, at work.
+pub enum Passage {
+    Among(Probe<Epoch>),
+    Alone(Vec<Box<dyn Local>>),
+}
+
+impl Passage {
+    /// Has rooms take in what has entered.
+    pub fn work(&mut self, worker: &mut Worker) {
+        match self {
+            Passage::Among(_) => {
+                worker.step();
+            }
+            Passage::Alone(rooms) => rooms.iter_mut().for_each(|room| room.receive()),
+        }
+    }
+
+    /// Has rooms answer all that is of epochs before this one, at which entrances are.
+    pub fn complete(&mut self, worker: &mut Worker, epoch: Epoch) {
+        match self {
+            Passage::Among(through) => {
+                worker.step_or_park_while(None, || through.less_than(&epoch));
+            }
+            Passage::Alone(rooms) => {
+                rooms.iter_mut().for_each(|room| room.receive());
+                for room in 0..rooms.len() {
+                    // Those behind take in each part of an answer, so that a load does not pile up before them.
+                    while rooms[room].answer() {
+                        rooms[room + 1..].iter_mut().for_each(|room| room.receive());
+                    }
+                    rooms[room + 1..].iter_mut().for_each(|room| room.receive());
+                }
+            }
+        }
+    }
 }
 
 /// The state of a room, for whoever keeps it across processes; to be asked between epochs.
@@ -47,86 +123,57 @@ impl<State: PerEpoch> Kept for RefCell<State> {
     }
 }
 
-/// What the operator of a lone worker does: takes in what enters, then has each room hear and answer, in order.
-#[derive(Default)]
-struct Alone<'scope> {
-    entrances: Vec<Entrance<'scope>>,
-    rooms: Vec<Box<dyn Local>>,
+/// Builds the rooms of a worker, and the ways into them.
+pub fn build<Entrances>(
+    worker: &mut Worker,
+    name: &str,
+    join: impl for<'scope> FnOnce(&Site<'scope>) -> (Entrances, Flow<'scope, ()>),
+) -> (Entrances, Passage, Vec<Rc<dyn Kept>>) {
+    let index = worker.index();
+    let build = |ground: Ground<'_>| {
+        let site = Site { worker: index, ground, kept: Rc::default() };
+        let (entrances, last) = join(&site);
+        let kept = site.kept.take();
+        (entrances, site.leave(last), kept)
+    };
+    match worker.peers() {
+        1 => build(Ground::Alone(Rc::default())),
+        _ => worker.dataflow_named(name, |scope| build(Ground::Among(scope))),
+    }
 }
-
-/// Adds an input to the operator; what that returns moves waiting items into a queue.
-type Entrance<'scope> = Box<dyn FnOnce(&mut OperatorBuilder<'scope, Epoch>) -> Box<dyn FnMut(&mut Held)> + 'scope>;
 
 impl<'scope> Site<'scope> {
-    pub fn new(scope: Scope<'scope, Epoch>) -> Self {
-        let alone = (scope.peers() == 1).then(Rc::default);
-        Site { scope, alone, kept: Rc::default() }
-    }
-
     /// The index of this worker.
     pub fn worker(&self) -> u64 {
-        self.scope.index() as u64
+        self.worker as u64
     }
 
-    /// Lets rooms hear a stream.
-    pub fn enter<Item: Clone + 'static>(&self, items: StreamVec<'scope, Epoch, Item>) -> Flow<'scope, Item> {
-        let Some(alone) = &self.alone else { return Flow { site: self.clone(), way: Way::Channel(items) } };
-        let queue = Queue::default();
-        let to = queue.clone();
-        alone.borrow_mut().entrances.push(Box::new(move |builder| {
-            let mut input = builder.new_input(items, Pipeline);
-            Box::new(move |held| {
-                input.for_each(|capability, items| {
-                    held.keep(&capability);
-                    to.borrow_mut().append(items);
-                });
-            })
-        }));
-        Flow { site: self.clone(), way: Way::Queue(queue) }
-    }
-
-    /// The states of the rooms built here so far, in order.
-    pub fn kept(&self) -> Vec<Rc<dyn Kept>> {
-        self.kept.borrow().clone()
-    }
-
-    /// Ends the building: the answer is a stream that is through with an epoch when all rooms are.
-    pub fn leave(self, last: Flow<'scope, ()>) -> StreamVec<'scope, Epoch, ()> {
-        match (last.way, self.alone) {
-            (Way::Channel(stream), _) => stream,
-            (Way::Queue(_), Some(alone)) => alone.take().run(self.scope),
-            (Way::Queue(_), None) => unreachable!("queues are there for a lone worker only"),
-        }
-    }
-}
-
-impl<'scope> Alone<'scope> {
-    fn run(self, scope: Scope<'scope, Epoch>) -> StreamVec<'scope, Epoch, ()> {
-        let Alone { entrances, mut rooms } = self;
-        let mut builder = OperatorBuilder::new("Rooms".to_owned(), scope);
-        let mut entrances: Vec<_> = entrances.into_iter().map(|entrance| entrance(&mut builder)).collect();
-        (0..entrances.len()).for_each(|input| builder.set_notify_for(input, FrontierInterest::IfCapability));
-        let (_, through) = builder.new_output::<Vec<()>>();
-        let mut held = Held { outlets: 1, capabilities: Vec::new() };
-        builder.build(move |_initial| {
-            move |frontiers| {
-                entrances.iter_mut().for_each(|entrance| entrance(&mut held));
-                let Some(epoch) = held.epoch() else { return };
-                rooms.iter_mut().for_each(|room| room.receive());
-                if frontiers.iter().any(|frontier| frontier.less_equal(&epoch)) {
-                    return;
-                }
-                for room in 0..rooms.len() {
-                    // Those behind take in each part of an answer, so that a load does not pile up before them.
-                    while rooms[room].answer(epoch) {
-                        rooms[room + 1..].iter_mut().for_each(|room| room.receive());
-                    }
-                    rooms[room + 1..].iter_mut().for_each(|room| room.receive());
-                }
-                held.capabilities.clear();
+    /// A way into the rooms.
+    pub fn enter<Item: Clone + 'static>(&self) -> (Entrance<Item>, Flow<'scope, Item>) {
+        let (entrance, way) = match &self.ground {
+            Ground::Among(scope) => {
+                let (input, stream) = scope.clone().new_input::<Vec<Item>>();
+                (Entrance::Channel(Box::new(input)), Way::Channel(stream))
             }
-        });
-        through
+            Ground::Alone(_) => {
+                let queue = Queue::default();
+                (Entrance::Queue(queue.clone()), Way::Queue(queue))
+            }
+        };
+        (entrance, Flow { site: self.clone(), way })
+    }
+
+    /// Ends the building: the last flow is through with an epoch when all rooms are.
+    fn leave(self, last: Flow<'scope, ()>) -> Passage {
+        match (last.way, self.ground) {
+            (Way::Channel(stream), _) => {
+                let through = Probe::new();
+                stream.probe_with(&through);
+                Passage::Among(through)
+            }
+            (Way::Queue(_), Ground::Alone(rooms)) => Passage::Alone(rooms.take()),
+            (Way::Queue(_), Ground::Among(_)) => unreachable!("queues are there for a lone worker only"),
+        }
     }
 }
 
@@ -141,7 +188,8 @@ enum Way<'scope, Item> {
     Queue(Queue<Item>),
 }
 
-type Queue<Item> = Rc<RefCell<Vec<Item>>>;
+/// What one room of a lone worker said and the next has not heard.
+pub type Queue<Item> = Rc<RefCell<Vec<Item>>>;
 
 impl<'scope, Item> Flow<'scope, Item> {
     /// Where it flows.
@@ -183,7 +231,10 @@ impl Held {
 
 impl<'scope, Event: 'static> Room<'scope, Event> {
     pub fn new(site: Site<'scope>, name: &str) -> Self {
-        let builder = site.alone.is_none().then(|| OperatorBuilder::new(name.to_owned(), site.scope));
+        let builder = match &site.ground {
+            Ground::Among(scope) => Some(OperatorBuilder::new(name.to_owned(), *scope)),
+            Ground::Alone(_) => None,
+        };
         Room { site, builder, inlets: Vec::new() }
     }
 
@@ -215,27 +266,27 @@ impl<'scope, Event: 'static> Room<'scope, Event> {
         let Room { site, builder, inlets } = self;
         let state = Rc::new(RefCell::new(state));
         site.kept.borrow_mut().push(state.clone());
-        match (&site.alone, builder) {
-            (Some(alone), None) => {
+        match (&site.ground, builder) {
+            (Ground::Alone(rooms), _) => {
                 let (queues, flows) = State::Outlets::queues(&site);
-                let room = LocalRoom { state, inlets, out: State::Outlets::default(), queues, heard: false };
-                alone.borrow_mut().rooms.push(Box::new(room));
+                rooms.borrow_mut().push(Box::new(LocalRoom { state, inlets, out: State::Outlets::default(), queues, heard: false }));
                 flows
             }
-            (None, Some(builder)) => run_as_operator(builder, &site, inlets, state),
-            _ => unreachable!("an operator is built where there are other workers"),
+            (Ground::Among(scope), Some(builder)) => run_as_operator(builder, *scope, &site, inlets, state),
+            (Ground::Among(_), None) => unreachable!("an operator is built where there are other workers"),
         }
     }
 }
 
 fn run_as_operator<'scope, State: PerEpoch>(
     mut builder: OperatorBuilder<'scope, Epoch>,
+    scope: Scope<'scope, Epoch>,
     site: &Site<'scope>,
     mut inlets: Vec<Inlet<State::Event>>,
     state: Rc<RefCell<State>>,
 ) -> <State::Outlets as Outlets>::Flows<'scope> {
     let (mut ports, flows) = State::Outlets::open(&mut builder, site);
-    let activator = site.scope.activator_for(builder.operator_info().address);
+    let activator = scope.activator_for(builder.operator_info().address);
     let mut held = Held { outlets: builder.shape().outputs(), capabilities: Vec::new() };
     let mut out = State::Outlets::default();
     builder.build(move |_initial| {
@@ -244,7 +295,7 @@ fn run_as_operator<'scope, State: PerEpoch>(
             inlets.iter_mut().for_each(|inlet| inlet(&mut held, &mut |event| state.receive(event, &mut out)));
             let Some(epoch) = held.epoch() else { return };
             let complete = !frontiers.iter().any(|frontier| frontier.less_equal(&epoch));
-            let more = complete && state.answer(epoch, &mut out);
+            let more = complete && state.answer(&mut out);
             out.send(&mut ports, &held.capabilities);
             if more {
                 activator.activate();
@@ -256,12 +307,12 @@ fn run_as_operator<'scope, State: PerEpoch>(
     flows
 }
 
-/// A room on a lone worker.
-trait Local {
+/// A room of a lone worker.
+pub trait Local {
     /// Takes in what waits.
     fn receive(&mut self);
     /// See [`PerEpoch::answer`].
-    fn answer(&mut self, epoch: Epoch) -> bool;
+    fn answer(&mut self) -> bool;
 }
 
 struct LocalRoom<State: PerEpoch> {
@@ -287,8 +338,8 @@ impl<State: PerEpoch> Local for LocalRoom<State> {
         out.push(queues);
     }
 
-    fn answer(&mut self, epoch: Epoch) -> bool {
-        self.heard = self.heard && self.state.borrow_mut().answer(epoch, &mut self.out);
+    fn answer(&mut self) -> bool {
+        self.heard = self.heard && self.state.borrow_mut().answer(&mut self.out);
         self.out.push(&mut self.queues);
         self.heard
     }

@@ -80,7 +80,7 @@ impl Default for Shelf {
 impl Shelf {
     /// The bytes of pages and long strings.
     pub fn bytes(&self) -> usize {
-        self.pages.iter().map(|page| page.bytes.len()).sum::<usize>() + self.long_bytes + self.long.capacity() * size_of::<Box<[u8]>>()
+        (self.pages.len() - 1) * PAGE_BYTES + self.long_bytes + self.long.capacity() * size_of::<Box<[u8]>>()
     }
 
     /// The string at a place.
