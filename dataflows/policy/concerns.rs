@@ -84,6 +84,8 @@ impl Concern {
 /// What records that changed bear on, of what their registers concern; in room that is used again.
 #[derive(Default)]
 pub(crate) struct Touched {
+    /// Folds that may give something else, where that was looked at.
+    pub folds: Bits,
     /// The nodes that may have another value.
     pub nodes: Bits,
     pub faults: Vec<u16>,
@@ -96,7 +98,7 @@ impl Touched {
     /// Picks from what these registers concern what is computed of nodes that are touched, or founded on a record.
     pub fn pick(&mut self, policy: &Policy, registers: &[u16]) {
         let programs = &policy.programs;
-        let Touched { nodes, faults, slots, own_benefits, claims } = self;
+        let Touched { nodes, faults, slots, own_benefits, claims, .. } = self;
         [&mut *faults, slots, own_benefits, claims].into_iter().for_each(Vec::clear);
         for register in registers {
             let concern = &programs.concerns[usize::from(*register)];
@@ -143,7 +145,7 @@ impl Touched {
         // A claim is of no period before it is decided with the row.
         let claims = programs.claims.iter().copied().filter(right).collect();
         let own_benefits = programs.own_benefits.iter().copied().filter(|benefit| right(benefit) || of_another_period(benefit)).collect();
-        Touched { nodes, faults, slots, own_benefits, claims }
+        Touched { folds: Bits::default(), nodes, faults, slots, own_benefits, claims }
     }
 
     /// Whether who belongs together, or of whom tied people know, may be other.

@@ -207,7 +207,8 @@ impl Evaluator {
         }
         let (mut wanted, mut touched) = (std::mem::take(&mut self.wanted), std::mem::take(&mut self.touched));
         let mut pass = self.begin(&policy, environment, person, place.role);
-        pass.touch(registers, files, &mut touched.nodes);
+        pass.touch(registers, files, &mut touched.folds);
+        pass.narrow(files, &touched.folds, &mut touched.nodes);
         touched.pick(&policy, registers);
         if fault.is_none() {
             touched.faults.clear();
@@ -235,7 +236,7 @@ impl Evaluator {
                 pass.give(person, place, touched.slots.iter().copied(), &touched.claims, &touched.own_benefits, out);
             };
             give(&mut pass, 1, now);
-            pass.turn_to(files[0]);
+            pass.turn_to_for(files[0], &wanted);
             give(&mut pass, 0, before);
         }
         let horizon = pass.clock.horizon();

@@ -382,12 +382,7 @@ impl Brief {
     }
 }
 
-/// The records of a file, without their keys.
-pub fn briefs(file: &[u8]) -> impl Iterator<Item = Brief> + '_ {
-    briefs_of(file, |_| true)
-}
-
-/// Those of some registers; of the others no more is read than how long they are.
+/// The records of some registers of a file, without their keys; of the others no more is read than how long they are.
 pub fn briefs_of<'a>(file: &'a [u8], wanted: impl Fn(u16) -> bool + 'a) -> impl Iterator<Item = Brief> + 'a {
     let mut at = 0;
     std::iter::from_fn(move || {

@@ -341,19 +341,26 @@ impl Graph {
         self.needed(roots).into_iter().flat_map(|node| scalars[node].iter().copied()).collect()
     }
 
-    /// Says of each group of folds what its filter reads and what rests on it.
-    fn complete_groups(&self, sequence: &mut Sequence, roles: &Range<Reg>) {
+    /// Says of each group of folds what its filter reads, and of each fold what it needs and what rests on it.
+    fn complete_folds(&self, sequence: &mut Sequence, roles: &Range<Reg>) {
         let writers = sequence.written_by.iter().enumerate().flat_map(|(node, written)| written.clone().map(move |at| (at, node)));
         let writers: BTreeMap<Reg, usize> = writers.map(|(at, node)| (sequence.written[at], node)).collect();
         for group in sequence.stages.iter_mut().flat_map(|stage| stage.groups.iter_mut().flatten()) {
             let read: Vec<Reg> = group.filter.iter().flat_map(Code::reads).collect();
             let needs = self.needed(&read.iter().filter_map(|reg| writers.get(reg)).copied().collect());
             group.filter_needs = (!read.iter().any(|reg| roles.contains(reg))).then(|| needs.into_iter().collect());
-            group.bears_on = group.items.iter().map(|item| item.node).collect();
+        }
+        sequence.needs.resize(self.nodes.len(), Bits::default());
+        sequence.bears_on.resize(self.nodes.len(), Bits::default());
+        let is_fold = |node: &usize| matches!(self.nodes[*node].work, Work::Fold(_));
+        for fold in (0..self.nodes.len()).filter(is_fold) {
+            sequence.needs[fold] = self.needed(&BTreeSet::from([fold])).into_iter().collect();
+            let bears_on = &mut sequence.bears_on[fold];
+            bears_on.insert(fold);
             // A node has a greater index than what it needs.
             for (index, node) in self.nodes.iter().enumerate() {
-                if node.dependencies.iter().any(|needed| group.bears_on.contains(*needed)) {
-                    group.bears_on.insert(index);
+                if node.dependencies.iter().any(|needed| bears_on.contains(*needed)) {
+                    bears_on.insert(index);
                 }
             }
         }
@@ -369,11 +376,18 @@ impl Graph {
             }
             sequence.add(index, node, &roles);
         }
-        self.complete_groups(&mut sequence, &roles);
+        self.complete_folds(&mut sequence, &roles);
         let stages = &sequence.stages;
         let uses = |register: usize| stages.iter().any(|stage: &Stage| !stage.groups[register].is_empty());
+        let read_by = |register: usize| {
+            let mut folds = Bits::default();
+            stages.iter().for_each(|stage| folds.join(&stage.folds[register]));
+            folds
+        };
+        let read_by = (0..registers).map(read_by).collect();
         let holds = |register: usize| stages.iter().any(|stage: &Stage| stage.groups[register].iter().any(Group::holds));
         (sequence.registers, sequence.silent) = ((0..registers).map(uses).collect(), (0..registers).map(holds).collect());
+        sequence.read_by = read_by;
         sequence
     }
 }
@@ -394,6 +408,11 @@ pub struct Sequence {
     pub silent: Vec<bool>,
     /// By register: the nodes that may not be blank where there are records of it.
     pub shown_by: Vec<Bits>,
+    /// By register: the folds over its records.
+    pub read_by: Vec<Bits>,
+    /// By node, of folds: it and all nodes that it needs; it and all that rest on it.
+    pub needs: Vec<Bits>,
+    pub bears_on: Vec<Bits>,
     /// Nodes that rest on the person's role or number, whatever records there are.
     pub personal: Bits,
     pub scalars: Bits,
@@ -436,6 +455,11 @@ impl Sequence {
     #[inline]
     pub fn program(&self, node: usize) -> &[Op] {
         &self.ops[self.programs[node].clone()]
+    }
+
+    /// Where the result of a fold is.
+    pub fn result(&self, fold: usize) -> Reg {
+        self.written[self.written_by[fold].start]
     }
 
     /// Positions in `written` of the registers that a node writes.
@@ -481,8 +505,6 @@ pub struct Group {
     pub items: Vec<Item>,
     /// The nodes that the filter needs, beside the record and the day; `None` if it reads the person's role or number.
     pub filter_needs: Option<Bits>,
-    /// Its folds, and all nodes that rest on one of them: what a record that passes may change.
-    pub bears_on: Bits,
 }
 
 /// What one fold does with a record that passes.
@@ -531,7 +553,6 @@ impl Stage {
                 filter: fold.filter.clone(),
                 items: vec![item],
                 filter_needs: None,
-                bears_on: Bits::default(),
             }),
         }
     }

@@ -6,7 +6,7 @@
 
 use super::bits::Bits;
 use super::environment::{Environment, Loaded};
-use super::file::{ABSENT, Brief, Record, briefs, different_records, registers_of};
+use super::file::{ABSENT, Brief, Record, briefs_of, different_records, registers_of};
 use super::graph::{FIELD_COUNT, FIELDS, FoldKind, Group, Item, Sequence, Stage};
 use super::program::{Clock, LIMIT, Reg, Registers, is_unknown, reason_of, run, unknown};
 use super::programs::{Gate, Layout};
@@ -46,6 +46,9 @@ pub(super) struct Room {
     distinct: Vec<(Reg, i64)>,
     /// The inputs of a claim.
     pub(super) inputs: Vec<i64>,
+    /// Nodes that folds need, and what these gave.
+    needed: Bits,
+    given: Vec<i64>,
     /// Nodes that are asked for, and those of them that must run now.
     pub(super) asked: Bits,
     pub(super) due: Bits,
@@ -118,12 +121,22 @@ pub(super) struct Pass<'a> {
 impl<'a> Pass<'a> {
     /// Takes up a file. A record that rules will see later lowers the horizon.
     pub(super) fn turn_to(&mut self, file: &'a [u8]) {
+        self.read(file, |_| true);
+    }
+
+    /// The same for these nodes alone, and all that they need: records that none of them reads are passed over.
+    pub(super) fn turn_to_for(&mut self, file: &'a [u8], nodes: &Bits) {
+        let programs = &self.policy.programs;
+        self.read(file, |register| programs.founding[usize::from(register)] || programs.sequence.read_by[usize::from(register)].meets(nodes));
+    }
+
+    fn read(&mut self, file: &'a [u8], wanted: impl Fn(u16) -> bool) {
         let (policy, sequence) = (self.policy, &self.policy.programs.sequence);
         self.file = file;
         self.room.seen.clear();
         self.room.founding.clear();
         self.room.present.clear();
-        for record in briefs(file) {
+        for record in briefs_of(file, wanted) {
             let register = usize::from(record.register);
             if policy.programs.founding[register] {
                 self.room.founding.push(record);
@@ -142,12 +155,12 @@ impl<'a> Pass<'a> {
         present.each(present, true, |register| shown.join(&sequence.shown_by[register]));
     }
 
-    /// Says which nodes may have other values for one of two files than for the other, in which only records of these registers differ:
-    /// those on which a record that is in one of them alone bears, unless it is not seen or a filter turns it away (one that needs nodes
+    /// Says which folds may give something else of one of two files than of the other, in which only records of these registers differ:
+    /// those over a record that is in one of them alone, unless it is not seen or a filter turns it away (one that needs nodes
     /// which are not blank is not asked). When it may let the record pass lowers the horizon.
-    pub(super) fn touch(&mut self, registers: &[u16], files: [&'a [u8]; 2], nodes: &mut Bits) {
+    pub(super) fn touch(&mut self, registers: &[u16], files: [&'a [u8]; 2], folds: &mut Bits) {
         let (policy, sequence) = (self.policy, &self.policy.programs.sequence);
-        nodes.clear();
+        folds.clear();
         let mut shown = None;
         different_records(files, |side, record| {
             let register = usize::from(record.register);
@@ -168,12 +181,45 @@ impl<'a> Pass<'a> {
                     _ => true,
                 };
                 if passes {
-                    nodes.join(&group.bears_on);
+                    let items = group.items.iter().filter(|item| !doubted || item.kind == FoldKind::Held);
+                    items.for_each(|item| folds.insert(item.node));
                     self.expires(&record);
                 }
             }
         });
         self.wake_when_expired();
+    }
+
+    /// Says which nodes may have other values for one of two files than for the other, where these folds may: those that rest on a fold
+    /// that gives something else. Of most records that come it is known only then that they change nothing.
+    pub(super) fn narrow(&mut self, files: [&'a [u8]; 2], folds: &Bits, nodes: &mut Bits) {
+        let sequence = &self.policy.programs.sequence;
+        nodes.clear();
+        if folds.is_empty() {
+            return;
+        }
+        let (mut needed, mut given) = (std::mem::take(&mut self.room.needed), std::mem::take(&mut self.room.given));
+        needed.clear();
+        given.clear();
+        folds.each(folds, true, |fold| {
+            nodes.join(&sequence.bears_on[fold]);
+            needed.join(&sequence.needs[fold]);
+        });
+        let [before, now] = files;
+        self.turn_to_for(now, &needed);
+        self.run_beside(&needed, nodes);
+        self.run_among(&needed, nodes);
+        folds.each(folds, true, |fold| given.push(self.regs[usize::from(sequence.result(fold))]));
+        self.turn_to_for(before, &needed);
+        self.run_among(&needed, nodes);
+        nodes.clear();
+        let mut given_now = given.iter();
+        folds.each(folds, true, |fold| {
+            if given_now.next() != Some(&self.regs[usize::from(sequence.result(fold))]) {
+                nodes.join(&sequence.bears_on[fold]);
+            }
+        });
+        (self.room.needed, self.room.given) = (needed, given);
     }
 
     /// Has these nodes hold what they do for a blank file.
