@@ -140,9 +140,7 @@ impl Sums {
     }
 
     fn save(&self, saver: &mut Saver<'_>) -> io::Result<()> {
-        saver.put_all(self.index.iter(), |saver, &slot| {
-            saver.put(&(self.addresses[slot], self.sums_of(slot)))
-        })?;
+        saver.put_all(self.index.iter(), |saver, &slot| saver.put(&(self.addresses[slot], self.sums_of(slot))))?;
         saver.put_all(self.unknown.iter(), |saver, counters| saver.put(&counters))
     }
 

@@ -13,6 +13,13 @@ impl Bits {
         self.0[word] |= 1 << (number % 64);
     }
 
+    /// Takes a number out.
+    pub fn take(&mut self, number: usize) {
+        if let Some(word) = self.0.get_mut(number / 64) {
+            *word &= !(1 << (number % 64));
+        }
+    }
+
     #[inline]
     pub fn contains(&self, number: usize) -> bool {
         self.0.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)

@@ -354,7 +354,11 @@ impl Graph {
         sequence.bears_on.resize(self.nodes.len(), Bits::default());
         let is_fold = |node: &usize| matches!(self.nodes[*node].work, Work::Fold(_));
         for fold in (0..self.nodes.len()).filter(is_fold) {
-            sequence.needs[fold] = self.needed(&BTreeSet::from([fold])).into_iter().collect();
+            sequence.needs[fold] = self.needed(&self.nodes[fold].dependencies).into_iter().collect();
+            if matches!(&self.nodes[fold].work, Work::Fold(work) if matches!(work.kind, FoldKind::Exists | FoldKind::Held | FoldKind::All))
+            {
+                sequence.existential.insert(fold);
+            }
             let bears_on = &mut sequence.bears_on[fold];
             bears_on.insert(fold);
             // A node has a greater index than what it needs.
@@ -410,7 +414,9 @@ pub struct Sequence {
     pub shown_by: Vec<Bits>,
     /// By register: the folds over its records.
     pub read_by: Vec<Bits>,
-    /// By node, of folds: it and all nodes that it needs; it and all that rest on it.
+    /// Folds that only ask whether some record passes.
+    pub existential: Bits,
+    /// By node, of folds: all nodes that it needs; it and all that rest on it.
     pub needs: Vec<Bits>,
     pub bears_on: Vec<Bits>,
     /// Nodes that rest on the person's role or number, whatever records there are.
@@ -548,12 +554,7 @@ impl Stage {
         let groups = &mut self.groups[usize::from(fold.register)];
         match groups.iter_mut().find(|group| group.key == fold.filter_key) {
             Some(group) => group.items.push(item),
-            None => groups.push(Group {
-                key: fold.filter_key.clone(),
-                filter: fold.filter.clone(),
-                items: vec![item],
-                filter_needs: None,
-            }),
+            None => groups.push(Group { key: fold.filter_key.clone(), filter: fold.filter.clone(), items: vec![item], filter_needs: None }),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! what follows from a household's sums ([`Evaluator::judge`]). Every answer is a pure function of a file or a row, the
 //! [`Environment`] (date, dated parameters, feeds that are heard) and the policy.
 
+mod apart;
 mod benefits;
 mod bins;
 mod bits;

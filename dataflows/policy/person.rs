@@ -6,8 +6,8 @@
 
 use super::bits::Bits;
 use super::environment::{Environment, Loaded};
-use super::file::{ABSENT, Brief, Record, briefs_of, different_records, registers_of};
-use super::graph::{FIELD_COUNT, FIELDS, FoldKind, Group, Item, Sequence, Stage};
+use super::file::{ABSENT, Brief, Record, briefs_of};
+use super::graph::{FIELD_COUNT, FIELDS, FoldKind, Group, Item, Stage};
 use super::program::{Clock, LIMIT, Reg, Registers, is_unknown, reason_of, run, unknown};
 use super::programs::{Gate, Layout};
 use super::rights::{Machinery, Question, Trace};
@@ -46,9 +46,12 @@ pub(super) struct Room {
     distinct: Vec<(Reg, i64)>,
     /// The inputs of a claim.
     pub(super) inputs: Vec<i64>,
-    /// Nodes that folds need, and what these gave.
-    needed: Bits,
-    given: Vec<i64>,
+    /// Of two files: where the records are that rules see in one of them alone, and in which.
+    pub(super) apart: Vec<(usize, u32)>,
+    /// Folds that may differ between these, the nodes that they need, and those that do not.
+    pub(super) open: Bits,
+    pub(super) needed: Bits,
+    pub(super) same: Bits,
     /// Nodes that are asked for, and those of them that must run now.
     pub(super) asked: Bits,
     pub(super) due: Bits,
@@ -90,13 +93,6 @@ fn closed_gates(gates: &[Vec<Gate>], mut closes: impl FnMut(&Gate) -> bool) -> V
     gates.iter().map(|gates| (0..gates.len()).filter(|gate| closes(&gates[*gate])).collect()).collect()
 }
 
-/// The nodes that may not be blank for one of two files.
-fn shown_by(sequence: &Sequence, files: [&[u8]; 2]) -> Bits {
-    let mut shown = sequence.personal.clone();
-    files.into_iter().flat_map(registers_of).for_each(|register| shown.join(&sequence.shown_by[usize::from(register)]));
-    shown
-}
-
 /// A record as the ground of a right.
 pub(super) fn ground(policy: &Policy, file: &[u8], record: &Brief) -> Ground {
     Ground::Record(record.register, Record::read(&file[record.start as usize..]).key(policy.packing(record.register)).into())
@@ -127,7 +123,9 @@ impl<'a> Pass<'a> {
     /// The same for these nodes alone, and all that they need: records that none of them reads are passed over.
     pub(super) fn turn_to_for(&mut self, file: &'a [u8], nodes: &Bits) {
         let programs = &self.policy.programs;
-        self.read(file, |register| programs.founding[usize::from(register)] || programs.sequence.read_by[usize::from(register)].meets(nodes));
+        self.read(file, |register| {
+            programs.founding[usize::from(register)] || programs.sequence.read_by[usize::from(register)].meets(nodes)
+        });
     }
 
     fn read(&mut self, file: &'a [u8], wanted: impl Fn(u16) -> bool) {
@@ -155,75 +153,8 @@ impl<'a> Pass<'a> {
         present.each(present, true, |register| shown.join(&sequence.shown_by[register]));
     }
 
-    /// Says which folds may give something else of one of two files than of the other, in which only records of these registers differ:
-    /// those over a record that is in one of them alone, unless it is not seen or a filter turns it away (one that needs nodes
-    /// which are not blank is not asked). When it may let the record pass lowers the horizon.
-    pub(super) fn touch(&mut self, registers: &[u16], files: [&'a [u8]; 2], folds: &mut Bits) {
-        let (policy, sequence) = (self.policy, &self.policy.programs.sequence);
-        folds.clear();
-        let mut shown = None;
-        different_records(files, |side, record| {
-            let register = usize::from(record.register);
-            let doubted = self.environment.doubt(record.register) != 0;
-            let is_read = sequence.registers[register] && (!doubted || sequence.silent[register]) && registers.contains(&record.register);
-            self.file = files[side];
-            if !is_read || !self.effective(&record) || !self.unpack(&record) {
-                return;
-            }
-            for group in sequence.stages.iter().flat_map(|stage| &stage.groups[register]).filter(|group| !doubted || group.holds()) {
-                let mut is_blank = |needs: &Bits| needs.is_empty() || !needs.meets(shown.get_or_insert_with(|| shown_by(sequence, files)));
-                let passes = match (&group.filter, &group.filter_needs) {
-                    (Some(filter), Some(needs)) if is_blank(needs) => {
-                        self.make_blank(needs);
-                        run(&filter.ops, self.regs, &policy.programs.person.bins, &mut self.clock);
-                        self.regs[usize::from(filter.result)] != 0
-                    }
-                    _ => true,
-                };
-                if passes {
-                    let items = group.items.iter().filter(|item| !doubted || item.kind == FoldKind::Held);
-                    items.for_each(|item| folds.insert(item.node));
-                    self.expires(&record);
-                }
-            }
-        });
-        self.wake_when_expired();
-    }
-
-    /// Says which nodes may have other values for one of two files than for the other, where these folds may: those that rest on a fold
-    /// that gives something else. Of most records that come it is known only then that they change nothing.
-    pub(super) fn narrow(&mut self, files: [&'a [u8]; 2], folds: &Bits, nodes: &mut Bits) {
-        let sequence = &self.policy.programs.sequence;
-        nodes.clear();
-        if folds.is_empty() {
-            return;
-        }
-        let (mut needed, mut given) = (std::mem::take(&mut self.room.needed), std::mem::take(&mut self.room.given));
-        needed.clear();
-        given.clear();
-        folds.each(folds, true, |fold| {
-            nodes.join(&sequence.bears_on[fold]);
-            needed.join(&sequence.needs[fold]);
-        });
-        let [before, now] = files;
-        self.turn_to_for(now, &needed);
-        self.run_beside(&needed, nodes);
-        self.run_among(&needed, nodes);
-        folds.each(folds, true, |fold| given.push(self.regs[usize::from(sequence.result(fold))]));
-        self.turn_to_for(before, &needed);
-        self.run_among(&needed, nodes);
-        nodes.clear();
-        let mut given_now = given.iter();
-        folds.each(folds, true, |fold| {
-            if given_now.next() != Some(&self.regs[usize::from(sequence.result(fold))]) {
-                nodes.join(&sequence.bears_on[fold]);
-            }
-        });
-        (self.room.needed, self.room.given) = (needed, given);
-    }
-
     /// Has these nodes hold what they do for a blank file.
-    fn make_blank(&mut self, nodes: &Bits) {
+    pub(super) fn make_blank(&mut self, nodes: &Bits) {
         let (sequence, blank, regs) = (&self.policy.programs.sequence, self.blank, &mut *self.regs);
         self.dirty.each(nodes, true, |node| {
             sequence.written_by(node).for_each(|at| regs[usize::from(sequence.written[at])] = blank[at]);
@@ -338,7 +269,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Puts the fields of a record seen where programs read them; false if its retention has ended. Stages share one unpacking.
-    fn lay_out(&mut self, index: usize, record: &Brief) -> bool {
+    pub(super) fn lay_out(&mut self, index: usize, record: &Brief) -> bool {
         let count = self.policy.programs.layouts[usize::from(record.register)].shape.fields();
         if let Some((from, is_kept)) = self.room.unpacked[index] {
             self.regs[usize::from(FIELDS)..][..count].copy_from_slice(&self.room.fields[from as usize..][..count]);
@@ -367,7 +298,7 @@ impl<'a> Pass<'a> {
     }
 
     /// A record that counted stops counting when its retention ends; of the records of a register the first one matters.
-    fn expires(&mut self, record: &Brief) {
+    pub(super) fn expires(&mut self, record: &Brief) {
         let layout = &self.policy.programs.layouts[usize::from(record.register)];
         let (Some(months), Some(period)) = (layout.retain_months, self.period(record, layout)) else {
             return;
@@ -381,22 +312,23 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn wake_when_expired(&mut self) {
+    pub(super) fn wake_when_expired(&mut self) {
         if let Some((months, period)) = self.expiring.take() {
             self.clock.wake(i64::from(Date(period as i32).add_months(months).0));
         }
     }
 
+    /// Whether the record at hand passes the filter of a group.
+    #[inline]
+    pub(super) fn passes(&mut self, group: &Group) -> i64 {
+        let Some(filter) = &group.filter else { return 1 };
+        run(&filter.ops, self.regs, &self.policy.programs.person.bins, &mut self.clock);
+        self.regs[usize::from(filter.result)]
+    }
+
     /// Adds the record at hand to the folds of a group; whether it passed. Of a doubted register only some folds take it.
     pub(super) fn fold(&mut self, group: &Group, doubted: bool, due: &Bits) -> bool {
-        let bins = &self.policy.programs.person.bins;
-        let passes = match &group.filter {
-            Some(filter) => {
-                run(&filter.ops, self.regs, bins, &mut self.clock);
-                self.regs[usize::from(filter.result)]
-            }
-            None => 1,
-        };
+        let passes = self.passes(group);
         if passes == 0 {
             return false;
         }

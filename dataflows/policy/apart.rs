@@ -1,0 +1,111 @@
+//! What may differ between two files of a person, which are the same but for a record or two.
+//!
+//! Of most records that come it is known only when others are looked at that they change nothing: a pension is paid once more, and whether
+//! any was paid lately is the same.
+
+use super::bits::Bits;
+use super::file::{different_records, registers_of};
+use super::graph::{FoldKind, Sequence};
+use super::person::Pass;
+use super::program::run;
+
+impl<'a> Pass<'a> {
+    /// Says which folds may give something else of one of two files than of the other, in which only records of these registers differ:
+    /// those over a record that is in one of them alone, unless it is not seen or a filter turns it away (one that needs nodes
+    /// which are not blank is not asked). When it may let the record pass lowers the horizon.
+    pub(super) fn touch(&mut self, registers: &[u16], files: [&'a [u8]; 2], folds: &mut Bits) {
+        let (policy, sequence) = (self.policy, &self.policy.programs.sequence);
+        folds.clear();
+        self.room.apart.clear();
+        let mut shown = None;
+        different_records(files, |side, record| {
+            let register = usize::from(record.register);
+            let doubted = self.environment.doubt(record.register) != 0;
+            let is_read = sequence.registers[register] && (!doubted || sequence.silent[register]) && registers.contains(&record.register);
+            self.file = files[side];
+            if !is_read || !self.effective(&record) || !self.unpack(&record) {
+                return;
+            }
+            self.room.apart.push((side, record.start));
+            for group in sequence.stages.iter().flat_map(|stage| &stage.groups[register]).filter(|group| !doubted || group.holds()) {
+                let mut is_blank = |needs: &Bits| needs.is_empty() || !needs.meets(shown.get_or_insert_with(|| shown_by(sequence, files)));
+                let passes = match (&group.filter, &group.filter_needs) {
+                    (Some(filter), Some(needs)) if is_blank(needs) => {
+                        self.make_blank(needs);
+                        run(&filter.ops, self.regs, &policy.programs.person.bins, &mut self.clock);
+                        self.regs[usize::from(filter.result)] != 0
+                    }
+                    _ => true,
+                };
+                if passes {
+                    let items = group.items.iter().filter(|item| !doubted || item.kind == FoldKind::Held);
+                    items.for_each(|item| folds.insert(item.node));
+                    self.expires(&record);
+                }
+            }
+        });
+        self.wake_when_expired();
+    }
+
+    /// Says which nodes may have other values for one of two files than for the other, where these folds may: those that rest on one that is
+    /// not the same, since it only asks whether there is a record of some kind, and both files have one.
+    pub(super) fn narrow(&mut self, now: &'a [u8], folds: &Bits, nodes: &mut Bits) {
+        let sequence = &self.policy.programs.sequence;
+        nodes.clear();
+        folds.each(folds, true, |fold| nodes.join(&sequence.bears_on[fold]));
+        let (mut open, mut needed) = (std::mem::take(&mut self.room.open), std::mem::take(&mut self.room.needed));
+        open.clear();
+        needed.clear();
+        folds.each(&sequence.existential, true, |fold| {
+            // What a filter reads must be the same for both files.
+            if !sequence.needs[fold].meets(nodes) {
+                open.insert(fold);
+                needed.join(&sequence.needs[fold]);
+            }
+        });
+        if !open.is_empty() {
+            needed.join(&open);
+            self.turn_to_for(now, &needed);
+            needed.remove(&open);
+            self.run(&needed);
+            let mut same = std::mem::take(&mut self.room.same);
+            same.clear();
+            self.find_in_both(&mut open, &mut same);
+            nodes.clear();
+            folds.each(&same, false, |fold| nodes.join(&sequence.bears_on[fold]));
+            self.room.same = same;
+        }
+        (self.room.open, self.room.needed) = (open, needed);
+    }
+
+    /// Moves folds that take a record which is in both files from those that are open to those that are the same.
+    fn find_in_both(&mut self, open: &mut Bits, same: &mut Bits) {
+        let sequence = &self.policy.programs.sequence;
+        for index in 0..self.room.seen.len() {
+            let record = self.room.seen[index];
+            let register = usize::from(record.register);
+            let is_apart = self.room.apart.iter().any(|(side, apart)| *side == 1 && *apart == record.start);
+            if is_apart || !sequence.read_by[register].meets(open) || !self.lay_out(index, &record) {
+                continue;
+            }
+            let doubted = self.environment.doubt(record.register) != 0;
+            for group in sequence.stages.iter().flat_map(|stage| &stage.groups[register]) {
+                if group.is_due(open) && self.passes(group) == 1 {
+                    for item in group.items.iter().filter(|item| !doubted || item.kind == FoldKind::Held) {
+                        if open.contains(item.node) {
+                            open.take(item.node);
+                            same.insert(item.node);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The nodes that may not be blank for one of two files.
+fn shown_by(sequence: &Sequence, files: [&[u8]; 2]) -> Bits {
+    let mut shown = sequence.personal.clone();
+    files.into_iter().flat_map(registers_of).for_each(|register| shown.join(&sequence.shown_by[usize::from(register)]));
+    shown
+}
