@@ -11,7 +11,8 @@ mod table;
 
 pub use kept::{Restorer, Saver, Sink, Source};
 pub use lists::{Listed, Packed, Rule, lists};
-pub use rooms::{Entrance, Flow, Kept, Outlets, Passage, Room, build};
+pub(crate) use rooms::{Entrance, Passage, build};
+pub use rooms::{Flow, Kept, Outlets, Room};
 pub use shelf::{Place, Shelf};
 pub use table::{Column, Table};
 

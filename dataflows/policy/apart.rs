@@ -26,7 +26,7 @@ impl<'a> Pass<'a> {
             if !is_read || !self.effective(&record) || !self.unpack(&record) {
                 return;
             }
-            self.room.apart.push((side, record.start));
+            self.room.apart.push((side, record));
             for group in sequence.stages.iter().flat_map(|stage| &stage.groups[register]).filter(|group| !doubted || group.holds()) {
                 let mut is_blank = |needs: &Bits| needs.is_empty() || !needs.meets(shown.get_or_insert_with(|| shown_by(sequence, files)));
                 let passes = match (&group.filter, &group.filter_needs) {
@@ -49,7 +49,7 @@ impl<'a> Pass<'a> {
 
     /// Says which nodes may have other values for one of two files than for the other, where these folds may: those that rest on one that is
     /// not the same, since it only asks whether there is a record of some kind, and both files have one.
-    pub(super) fn narrow(&mut self, now: &'a [u8], folds: &Bits, nodes: &mut Bits) {
+    pub(super) fn narrow(&mut self, files: [&'a [u8]; 2], folds: &Bits, nodes: &mut Bits) {
         let sequence = &self.policy.programs.sequence;
         nodes.clear();
         folds.each(folds, true, |fold| nodes.join(&sequence.bears_on[fold]));
@@ -65,37 +65,69 @@ impl<'a> Pass<'a> {
         });
         if !open.is_empty() {
             needed.join(&open);
-            self.turn_to_for(now, &needed);
+            self.turn_to_for(files[1], &needed);
             needed.remove(&open);
             self.run(&needed);
-            let mut same = std::mem::take(&mut self.room.same);
+            let (mut same, mut apart) = (std::mem::take(&mut self.room.same), std::mem::take(&mut self.room.apart_passes));
             same.clear();
-            self.find_in_both(&mut open, &mut same);
+            apart.clear();
+            self.ask_apart(files, &open, &mut apart);
+            self.find_in_both(&mut open, &mut apart, &mut same);
             nodes.clear();
             folds.each(&same, false, |fold| nodes.join(&sequence.bears_on[fold]));
-            self.room.same = same;
+            (self.room.same, self.room.apart_passes) = (same, apart);
         }
         (self.room.open, self.room.needed) = (open, needed);
     }
 
-    /// Moves folds that take a record which is in both files from those that are open to those that are the same.
-    fn find_in_both(&mut self, open: &mut Bits, same: &mut Bits) {
+    /// Says what the filters of folds say of the records that only one file has: by fold, where they do not turn them away.
+    fn ask_apart(&mut self, files: [&'a [u8]; 2], open: &Bits, passes: &mut Vec<(usize, i64)>) {
         let sequence = &self.policy.programs.sequence;
+        for at in 0..self.room.apart.len() {
+            let (side, record) = self.room.apart[at];
+            self.file = files[side];
+            self.unpack(&record);
+            for group in sequence.stages.iter().flat_map(|stage| &stage.groups[usize::from(record.register)]) {
+                let said = if group.is_due(open) { self.passes(group) } else { 0 };
+                if said != 0 {
+                    passes.extend(group.items.iter().filter(|item| open.contains(item.node)).map(|item| (item.node, said)));
+                }
+            }
+        }
+        self.file = files[1];
+    }
+
+    /// Moves folds from those that are open to those that are the same: they take no record that is apart, or take one that is in both
+    /// files; or the first of these of which they do not know, and of those apart they do not know for the same reason.
+    fn find_in_both(&mut self, open: &mut Bits, apart: &mut Vec<(usize, i64)>, same: &mut Bits) {
+        let sequence = &self.policy.programs.sequence;
+        same.copy(open);
+        apart.iter().for_each(|(fold, _)| same.take(*fold));
+        open.remove(same);
         for index in 0..self.room.seen.len() {
             let record = self.room.seen[index];
             let register = usize::from(record.register);
-            let is_apart = self.room.apart.iter().any(|(side, apart)| *side == 1 && *apart == record.start);
+            let is_apart = self.room.apart.iter().any(|(side, apart)| *side == 1 && apart.start == record.start);
             if is_apart || !sequence.read_by[register].meets(open) || !self.lay_out(index, &record) {
                 continue;
             }
             let doubted = self.environment.doubt(record.register) != 0;
             for group in sequence.stages.iter().flat_map(|stage| &stage.groups[register]) {
-                if group.is_due(open) && self.passes(group) == 1 {
-                    for item in group.items.iter().filter(|item| !doubted || item.kind == FoldKind::Held) {
-                        if open.contains(item.node) {
-                            open.take(item.node);
-                            same.insert(item.node);
-                        }
+                let said = if group.is_due(open) { self.passes(group) } else { 0 };
+                if said == 0 {
+                    continue;
+                }
+                for item in group.items.iter().filter(|item| !doubted || item.kind == FoldKind::Held) {
+                    let fold = item.node;
+                    if !open.contains(fold) {
+                        continue;
+                    }
+                    if said == 1 || apart.iter().all(|(other, passes)| *other != fold || *passes == said) {
+                        open.take(fold);
+                        same.insert(fold);
+                    } else {
+                        // The reason that counts is another one: only a record that passes can settle it.
+                        apart.push((fold, 1));
                     }
                 }
             }

@@ -208,7 +208,7 @@ impl Evaluator {
         let (mut wanted, mut touched) = (std::mem::take(&mut self.wanted), std::mem::take(&mut self.touched));
         let mut pass = self.begin(&policy, environment, person, place.role);
         pass.touch(registers, files, &mut touched.folds);
-        pass.narrow(files[1], &touched.folds, &mut touched.nodes);
+        pass.narrow(files, &touched.folds, &mut touched.nodes);
         touched.pick(&policy, registers);
         if fault.is_none() {
             touched.faults.clear();

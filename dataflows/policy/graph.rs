@@ -463,11 +463,6 @@ impl Sequence {
         &self.ops[self.programs[node].clone()]
     }
 
-    /// Where the result of a fold is.
-    pub fn result(&self, fold: usize) -> Reg {
-        self.written[self.written_by[fold].start]
-    }
-
     /// Positions in `written` of the registers that a node writes.
     #[inline]
     pub fn written_by(&self, node: usize) -> Range<usize> {

@@ -46,8 +46,9 @@ pub(super) struct Room {
     distinct: Vec<(Reg, i64)>,
     /// The inputs of a claim.
     pub(super) inputs: Vec<i64>,
-    /// Of two files: where the records are that rules see in one of them alone, and in which.
-    pub(super) apart: Vec<(usize, u32)>,
+    /// Of two files: the records that rules see in one of them alone, and in which; and what filters say of them, by fold.
+    pub(super) apart: Vec<(usize, Brief)>,
+    pub(super) apart_passes: Vec<(usize, i64)>,
     /// Folds that may differ between these, the nodes that they need, and those that do not.
     pub(super) open: Bits,
     pub(super) needed: Bits,
