@@ -1,6 +1,7 @@
 //! What stores of millions of keys are made of: lists and hash tables that grow a part at a time.
 //!
-//! A list or a table in one piece moves all that it holds when it grows: at the size of a country nobody hears of changes for half a second.
+//! A list or a table in one piece moves all that it holds when it grows, which at the size of a country is hundreds of megabytes, while nobody
+//! hears of changes.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::OccupiedEntry;
@@ -72,7 +73,7 @@ impl<T> IndexMut<u32> for Column<T> {
     }
 }
 
-/// Parts of a table: at the size of a country each has some forty thousand keys, moved within three milliseconds.
+/// Parts of a table: at the size of a country each has some forty thousand keys. With four times as many parts, batches took longer.
 const PARTS: usize = 1 << 8;
 /// The first of the bits of a hash that tell its part: not of those by which a part tells its keys apart, the lowest and the highest.
 const PART_BIT: u32 = 40;

@@ -7,14 +7,13 @@ use super::bits::Bits;
 use super::file::{different_records, registers_of};
 use super::graph::{FoldKind, Sequence};
 use super::person::Pass;
-use super::program::run;
 
 impl<'a> Pass<'a> {
     /// Says which folds may give something else of one of two files than of the other, in which only records of these registers differ:
     /// those over a record that is in one of them alone, unless it is not seen or a filter turns it away (one that needs nodes
     /// which are not blank is not asked). When it may let the record pass lowers the horizon.
     pub(super) fn touch(&mut self, registers: &[u16], files: [&'a [u8]; 2], folds: &mut Bits) {
-        let (policy, sequence) = (self.policy, &self.policy.programs.sequence);
+        let sequence = &self.policy.programs.sequence;
         folds.clear();
         self.room.apart.clear();
         let mut shown = None;
@@ -29,11 +28,10 @@ impl<'a> Pass<'a> {
             self.room.apart.push((side, record));
             for group in sequence.stages.iter().flat_map(|stage| &stage.groups[register]).filter(|group| !doubted || group.holds()) {
                 let mut is_blank = |needs: &Bits| needs.is_empty() || !needs.meets(shown.get_or_insert_with(|| shown_by(sequence, files)));
-                let passes = match (&group.filter, &group.filter_needs) {
-                    (Some(filter), Some(needs)) if is_blank(needs) => {
+                let passes = match &group.filter_needs {
+                    Some(needs) if is_blank(needs) => {
                         self.make_blank(needs);
-                        run(&filter.ops, self.regs, &policy.programs.person.bins, &mut self.clock);
-                        self.regs[usize::from(filter.result)] != 0
+                        self.passes(group) != 0
                     }
                     _ => true,
                 };
