@@ -62,8 +62,9 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     let problem = fresh_folder(data)?;
     let package = load_package(policy)?;
     let policy = &package.policy;
+    let mut probe = Probe::new(data).map_err(problem)?;
     let mut calm = Disk::default();
-    calm.try_for(data, *rate as f64, WINDOW).map_err(problem)?;
+    calm.try_for(&mut probe, *rate as f64, WINDOW).map_err(problem)?;
     let country = Country::new(*persons, *seed, *start);
     let wanted = (rate * seconds) as usize;
     let (records, mornings) = life(policy, &country, *persons, wanted);
@@ -83,18 +84,18 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     let rested = Instant::now();
     for _ in 0..WINDOWS_MAX {
         let mut now = Disk::default();
-        now.try_for(data, *rate as f64, WINDOW).map_err(problem)?;
+        now.try_for(&mut probe, *rate as f64, WINDOW).map_err(problem)?;
         if micros(&now.arrivals, 0.99) <= CALM * micros(&calm.arrivals, 0.99) {
             break;
         }
     }
     let rest_seconds = rested.elapsed().as_secs_f64();
     let mut disk = Disk::default();
-    disk.try_for(data, *rate as f64, half).map_err(problem)?;
+    disk.try_for(&mut probe, *rate as f64, half).map_err(problem)?;
     let [acknowledged, mut known, later] = open_loop(&pipeline, records, *rate as f64);
     let halves = json!({ "first_half": quantiles(&known), "second_half": quantiles(&later) });
     known.add(later).expect("of one shape");
-    disk.try_for(data, *rate as f64, half).map_err(problem)?;
+    disk.try_for(&mut probe, *rate as f64, half).map_err(problem)?;
     let epochs = pipeline.progress.standing().epoch;
     let held = rss_bytes();
     let (snapshots, stall_seconds) = pipeline.metrics.snapshot_stalls();
@@ -142,6 +143,19 @@ pub fn enter(pipeline: &Pipeline, submissions: impl Iterator<Item = Submission>)
     Ok(())
 }
 
+/// A file full of zeros by which the disk is measured. It is there all the time: what a file leaves that is taken away may be given back to the
+/// disk at once (`discard`), and whoever syncs then waits (64 MiB: up to 150 ms).
+struct Probe(File);
+
+impl Probe {
+    fn new(folder: &Path) -> std::io::Result<Probe> {
+        let mut file = File::create(folder.join("probe"))?;
+        file.write_all(&vec![0; ROOM_BYTES])?;
+        file.sync_all()?;
+        Ok(Probe(file))
+    }
+}
+
 /// What the disk alone makes of the same arrivals.
 struct Disk {
     /// How long each sync took.
@@ -161,11 +175,8 @@ impl Default for Disk {
 
 impl Disk {
     /// Short writes over zeros, as the journal makes them, whatever waits together with the next sync.
-    fn try_for(&mut self, folder: &Path, rate: f64, duration: Duration) -> std::io::Result<()> {
-        let path = folder.join("sync");
-        let mut file = File::create(&path)?;
-        file.write_all(&vec![0; ROOM_BYTES])?;
-        file.sync_all()?;
+    fn try_for(&mut self, probe: &mut Probe, rate: f64, duration: Duration) -> std::io::Result<()> {
+        let file = &mut probe.0;
         file.rewind()?;
         let (mut due, mut arrivals) = (Duration::ZERO, poisson(rate));
         let mut next = move || Duration::from_nanos(arrivals());
@@ -189,7 +200,7 @@ impl Disk {
             self.met.record_correct(took, (1e9 / rate) as u64).expect("no sync takes ten minutes");
             waiting.into_iter().for_each(|due| self.arrivals.saturating_record((done - due).as_nanos() as u64));
         }
-        fs::remove_file(path)
+        Ok(())
     }
 }
 
