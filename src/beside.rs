@@ -1,6 +1,9 @@
-//! Threads that do something beside what they belong to, and end with it.
+//! Threads that do something beside what they belong to, and end with it; and how they write so that others wait little.
 
 use nix::libc;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -49,6 +52,24 @@ fn yield_the_disk() {
     const IDLE: libc::c_int = 3 << 13;
     // SAFETY: it changes the priority of this thread alone (0 is the caller). That it is not heeded costs time alone.
     unsafe { libc::syscall(libc::SYS_ioprio_set, OF_A_THREAD, 0, IDLE) };
+}
+
+/// Has the system write what is new of a file to the disk, without a commit of the file system, for which everybody who syncs would wait.
+pub(crate) fn send(file: &File) -> io::Result<()> {
+    sync_range(file, libc::SYNC_FILE_RANGE_WRITE)
+}
+
+/// The same, and waits until it is there. Where it lies is not said for sure before the next sync.
+pub(crate) fn send_whole(file: &File) -> io::Result<()> {
+    sync_range(file, libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER)
+}
+
+fn sync_range(file: &File, how: libc::c_uint) -> io::Result<()> {
+    // SAFETY: the file is open; zeros stand for all of it.
+    match unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, how) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 impl Drop for Beside {

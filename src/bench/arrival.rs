@@ -54,6 +54,8 @@ const ROOM_BYTES: usize = 64 << 20;
 const WINDOW: Duration = Duration::from_secs(5);
 const WINDOWS_MAX: usize = 24;
 const CALM: f64 = 1.5;
+/// So many seconds of the stream pass before anything is counted: in the first ones after a load writes of 35 ms and more were seen, two seconds apart.
+const WARM_UP: u64 = 10;
 const FOR_EVER: Duration = Duration::from_secs(600);
 
 pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
@@ -66,7 +68,7 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     let mut calm = Disk::default();
     calm.try_for(&mut probe, *rate as f64, WINDOW).map_err(problem)?;
     let country = Country::new(*persons, *seed, *start);
-    let wanted = (rate * seconds) as usize;
+    let (warm_up, wanted) = ((rate * WARM_UP) as usize, (rate * (WARM_UP + seconds)) as usize);
     let (records, mornings) = life(policy, &country, *persons, wanted);
 
     let loaded = Instant::now();
@@ -92,7 +94,7 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     let rest_seconds = rested.elapsed().as_secs_f64();
     let mut disk = Disk::default();
     disk.try_for(&mut probe, *rate as f64, half).map_err(problem)?;
-    let [acknowledged, mut known, later] = open_loop(&pipeline, records, *rate as f64);
+    let [acknowledged, mut known, later] = open_loop(&pipeline, records, *rate as f64, warm_up);
     let halves = json!({ "first_half": quantiles(&known), "second_half": quantiles(&later) });
     known.add(later).expect("of one shape");
     disk.try_for(&mut probe, *rate as f64, half).map_err(problem)?;
@@ -225,16 +227,16 @@ fn life(policy: &Arc<Policy>, country: &Country, persons: usize, wanted: usize) 
     (records, mornings)
 }
 
-/// Sends each record when it is due, whatever became of those before; how long until each was acknowledged, and until the ledger had it:
-/// of the first half of them, and of the second.
-fn open_loop(pipeline: &Pipeline, records: Vec<Submission>, rate: f64) -> [Histogram<u64>; 3] {
-    let half = records.len() / 2;
+/// Sends each record when it is due, whatever became of those before; how long until each after the first `warm_up` was acknowledged, and
+/// until the ledger had it: of the first half of these, and of the second.
+fn open_loop(pipeline: &Pipeline, records: Vec<Submission>, rate: f64, warm_up: usize) -> [Histogram<u64>; 3] {
+    let half = (warm_up + records.len()) / 2;
     let (sent, waiting) = channel();
     let (durable, written) = channel();
     let started = Instant::now();
     std::thread::scope(|scope| {
-        let acknowledging = scope.spawn(move || acknowledgements(started, waiting, &durable));
-        let knowing = scope.spawn(move || passages(pipeline, started, written, half));
+        let acknowledging = scope.spawn(move || acknowledgements(started, waiting, &durable, warm_up));
+        let knowing = scope.spawn(move || passages(pipeline, started, written, [warm_up, half]));
         let mut arrivals = poisson(rate);
         for record in records {
             let due = Duration::from_nanos(arrivals());
@@ -251,23 +253,32 @@ fn open_loop(pipeline: &Pipeline, records: Vec<Submission>, rate: f64) -> [Histo
 }
 
 /// How long after it was due each record was durable.
-fn acknowledgements(started: Instant, waiting: Receiver<(Duration, Answer)>, durable: &Sender<(Duration, Epoch)>) -> Histogram<u64> {
+fn acknowledgements(
+    started: Instant,
+    waiting: Receiver<(Duration, Answer)>,
+    durable: &Sender<(Duration, Epoch)>,
+    warm_up: usize,
+) -> Histogram<u64> {
     let mut took = histogram();
-    for (due, answer) in waiting {
+    for (index, (due, answer)) in waiting.into_iter().enumerate() {
         let Ok(answer) = answer.wait() else { break };
-        took.saturating_record((started.elapsed() - due).as_nanos() as u64);
+        if index >= warm_up {
+            took.saturating_record((started.elapsed() - due).as_nanos() as u64);
+        }
         durable.send((due, answer.epoch)).expect("whoever watches the ledger stays");
     }
     took
 }
 
 /// How long after it was due the ledger had each record, with all that it led to: by its own watch, since whoever waits for it is woken later.
-fn passages(pipeline: &Pipeline, started: Instant, written: Receiver<(Duration, Epoch)>, half: usize) -> [Histogram<u64>; 2] {
+fn passages(pipeline: &Pipeline, started: Instant, written: Receiver<(Duration, Epoch)>, [warm_up, half]: [usize; 2]) -> [Histogram<u64>; 2] {
     let mut took = [histogram(), histogram()];
     for (index, (due, epoch)) in written.into_iter().enumerate() {
         pipeline.progress.wait_for(epoch, FOR_EVER);
         let since = pipeline.progress.since() - started;
-        took[usize::from(index >= half)].saturating_record((since - due).as_nanos() as u64);
+        if index >= warm_up {
+            took[usize::from(index >= half)].saturating_record((since - due).as_nanos() as u64);
+        }
     }
     took
 }

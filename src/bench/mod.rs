@@ -5,6 +5,7 @@
 
 mod arrival;
 mod catchup;
+mod clerk;
 mod curves;
 mod dispatch;
 mod evaluate;
@@ -21,6 +22,7 @@ use crate::commands::{Failure, rss_bytes};
 use crate::engine::Engine;
 use crate::intake::{Intake, Item, Schema};
 use clap::{Args, Subcommand};
+use clerk::Clerk;
 use curves::{Curve, draw};
 use dataflows::House;
 use dataflows::model::{Date, Update};
@@ -133,13 +135,19 @@ fn fresh_folder(folder: &Path) -> Result<impl Fn(io::Error) -> Failure + Copy, F
     Ok(problem)
 }
 
-/// The country's records, made and decoded on other threads, in order.
+/// The country's records, made and checked on other threads, a neighbourhood at a time and in order; its opening comes last.
 fn population(policy: &Arc<Policy>, country: Country) -> impl Iterator<Item = Decoded> + use<> {
     let schema = Arc::new(Schema::from(&**policy));
-    made_of_population(country, move |lines| Decoded::read(&mut Intake::new(schema.clone()), lines))
+    let opened = Decoded::read(&mut Intake::new(schema.clone()), &opening(country.start()));
+    let neighbourhoods = in_order(DECODING_THREADS, country.neighbourhoods(), move |index| {
+        let mut clerk = Clerk::new(schema.clone());
+        country.neighbourhood(index).population(country.seed(), &mut clerk);
+        clerk.taken
+    });
+    neighbourhoods.chain(std::iter::once(opened))
 }
 
-/// What is made of a country's lines, a neighbourhood at a time, on other threads and in order.
+/// What is made of the lines that a country's agencies write, a neighbourhood at a time, on other threads and in order.
 fn made_of_population<T: Send + 'static>(country: Country, make: impl Fn(&[u8]) -> T + Clone + Send + 'static) -> impl Iterator<Item = T> {
     let neighbourhoods = country.neighbourhoods();
     in_order(DECODING_THREADS, neighbourhoods + 1, move |index| {

@@ -1,6 +1,6 @@
 //! What the journal needs of a disk, so that a test can take the disk away.
 
-use crate::beside::Beside;
+use crate::beside::{Beside, send_whole};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -66,10 +66,12 @@ impl Drop for Lock {
 
 /// The next file.
 const NEXT: &str = "next";
-/// As many zeros are synced together, and between them the next file rests so many times as long as that took: whoever syncs meanwhile
-/// waits for few of them, and not again and again (64 MiB, 4 at a time, took 0.4 s, in which every sync waited).
+/// As many zeros are sent to the disk together, and between them the next file rests so long, or so many times as long as that took: whoever
+/// syncs meanwhile waits for few of them, and not again and again (64 MiB, 4 at a time, took 0.4 s, in which every sync waited). They are
+/// synced once, at the end: each sync of a file that grows is a commit of the file system, for which the journal's own wait (up to 48 ms).
 static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
 const REST: u32 = 8;
+const REST_MIN: Duration = Duration::from_millis(20);
 
 impl Folder {
     /// Opens or makes a folder and takes its lock; the error says so if another process has it.
@@ -110,7 +112,7 @@ impl Folder {
         let told = is_ready.clone();
         // Where that fails the file after this one is begun without room.
         let work = Beside::start_idle("journal", move |end| {
-            let filled = File::create(next).and_then(|mut file| fill(&mut file, room, |took| end.rest(took * REST)));
+            let filled = File::create(next).and_then(|mut file| fill(&mut file, room, |took| end.rest((took * REST).max(REST_MIN))));
             told.store(filled.unwrap_or(false), Ordering::Release);
         });
         *preparing = Some(Next { is_ready, work });
@@ -125,7 +127,7 @@ fn fill(file: &mut File, room: u64, goes_on: impl Fn(Duration) -> bool) -> io::R
     while left > 0 {
         let (begun, zeros) = (Instant::now(), &ZEROS[..left.min(ZEROS.len() as u64) as usize]);
         file.write_all(zeros)?;
-        file.sync_data()?;
+        send_whole(file)?;
         left -= zeros.len() as u64;
         if !goes_on(begun.elapsed()) {
             return Ok(false);

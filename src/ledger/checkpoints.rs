@@ -3,12 +3,10 @@
 //! wait for syncs of a file that is a thousand times as long as what an epoch writes.
 
 use super::StoreFailure;
-use crate::beside::{Beside, End};
+use crate::beside::{Beside, End, send};
 use dataflows::model::Epoch;
-use nix::libc;
 use rusqlite::Connection;
 use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,7 +49,8 @@ fn checkpoint(path: &Path, rows: &AtomicU64, end: &End) -> rusqlite::Result<()> 
     while end.rest(LOOK) {
         let now = rows.load(Ordering::Relaxed);
         if std::mem::replace(&mut sent, now) != now {
-            log.iter().for_each(send);
+            // That nothing is sent costs time alone.
+            log.iter().for_each(|log| drop(send(log)));
         }
         if now - counted < if last.elapsed() < LONGEST { ROWS } else { 1 } {
             continue;
@@ -63,10 +62,4 @@ fn checkpoint(path: &Path, rows: &AtomicU64, end: &End) -> rusqlite::Result<()> 
         }
     }
     Ok(())
-}
-
-/// Has the system write what is new of a file, and waits for nothing.
-fn send(file: &File) {
-    // SAFETY: the file is open. That nothing is sent costs time alone.
-    unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
 }
