@@ -271,7 +271,12 @@ fn acknowledgements(
 }
 
 /// How long after it was due the ledger had each record, with all that it led to: by its own watch, since whoever waits for it is woken later.
-fn passages(pipeline: &Pipeline, started: Instant, written: Receiver<(Duration, Epoch)>, [warm_up, half]: [usize; 2]) -> [Histogram<u64>; 2] {
+fn passages(
+    pipeline: &Pipeline,
+    started: Instant,
+    written: Receiver<(Duration, Epoch)>,
+    [warm_up, half]: [usize; 2],
+) -> [Histogram<u64>; 2] {
     let mut took = [histogram(), histogram()];
     for (index, (due, epoch)) in written.into_iter().enumerate() {
         pipeline.progress.wait_for(epoch, FOR_EVER);

@@ -24,7 +24,7 @@ pub struct Arguments {
 pub fn catchup(Arguments { size, updates, batch }: &Arguments) -> Result<(), Failure> {
     let policy = load_policy(&size.policy)?;
     let country = Country::new(size.persons, size.seed, size.start);
-    let (mut waiting, last_day) = life(&policy, &country, size.persons, *updates);
+    let (waiting, last_day) = life(&policy, &country, size.persons, *updates);
     let mut engine = Engine::start(policy.clone(), usize::from(size.workers));
     for part in population(&policy, country) {
         part.enter(&mut engine);
@@ -33,10 +33,10 @@ pub fn catchup(Arguments { size, updates, batch }: &Arguments) -> Result<(), Fai
     engine.commit();
     let records = waiting.len();
     let (mut epochs, mut rows, mut decisions) = (0, 0, 0);
+    let mut waiting = waiting.into_iter();
     let (started, cpu_started) = (Instant::now(), cpu_seconds());
-    while !waiting.is_empty() {
-        let rest = waiting.split_off(waiting.len().min(*batch as usize));
-        engine.submit(std::mem::replace(&mut waiting, rest));
+    while waiting.len() > 0 {
+        engine.submit(waiting.by_ref().take(*batch as usize).collect());
         let output = engine.commit();
         epochs += 1;
         rows += output.rows_changed;
