@@ -4,7 +4,8 @@
 use super::Decoded;
 use crate::intake::{Intake, Item, Schema, Translation};
 use crate::journal::entries::{self, Written, write_value};
-use dataflows::policy::{FieldType, Register};
+use dataflows::model::Update;
+use dataflows::policy::{Field, FieldType, Register};
 use fixtures::country::{Draft, Recipient, Value};
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ pub struct Clerk {
     intake: Intake,
     /// Registers and fields are what they are: the country writes for the package at hand.
     translation: Translation,
-    registers: HashMap<&'static str, u16>,
+    /// By name; none where the package has no such register.
+    registers: HashMap<&'static str, Option<u16>>,
     fields: Vec<u8>,
     pub taken: Decoded,
 }
@@ -25,53 +27,53 @@ impl Clerk {
         let intake = Intake::new(schema.clone());
         Clerk { schema, intake, translation, registers: HashMap::new(), fields: Vec::new(), taken: Decoded::default() }
     }
-}
 
-impl Recipient for Clerk {
-    fn take(&mut self, record: &Draft) {
-        let Clerk { schema, intake, translation, registers, fields, taken } = self;
-        let known = || schema.register(record.register).unwrap_or_else(|| panic!("the package has no register {}", record.register));
-        let register = *registers.entry(record.register).or_insert_with(known);
-        fields.clear();
+    /// The record, if the package has a place for it: the door turns other lines away too.
+    fn read(&mut self, record: &Draft) -> Option<Update> {
+        let Clerk { schema, intake, translation, registers, fields, .. } = self;
+        let register = (*registers.entry(record.register).or_insert_with(|| schema.register(record.register)))?;
         let declared = &schema.registers[usize::from(register)];
+        fields.clear();
         let mut next = 0;
         for (name, value) in record.fields() {
-            let position = position(declared, name, next);
+            let position = position(declared, name, next)?;
+            write_value(fields, position, entry_value(&declared.fields[position], value)?);
             next = position + 1;
-            write_value(fields, position, entry_value(declared, position, value));
         }
         let Draft { person, seq, event, ref key, .. } = *record;
         let (seq, event_date) = (u64::from(seq), Some(event));
         let written = Written { register, person, key, seq, deleted: false, event_date, heard: event, fields };
-        let decoded = intake.restore(&written, translation);
-        let decoded = decoded.unwrap_or_else(|rejection| panic!("{} {key}: {}: {}", declared.id, rejection.field, rejection.reason));
-        if let Item::Update(update) = decoded.item {
-            taken.updates.push(update);
+        match intake.restore(&written, translation).ok()?.item {
+            Item::Update(update) => Some(update),
+            Item::Calendar(_) | Item::Heartbeat { .. } => None,
         }
     }
 }
 
+impl Recipient for Clerk {
+    fn take(&mut self, record: &Draft) {
+        let update = self.read(record);
+        self.taken.updates.extend(update);
+    }
+}
+
 /// Where a field is among those of its register, first looked for where it is expected.
-fn position(register: &Register, name: &str, expected: usize) -> usize {
+fn position(register: &Register, name: &str, expected: usize) -> Option<usize> {
     let is = |position: &usize| register.fields.get(*position).is_some_and(|field| field.name == name);
-    let found = Some(expected).filter(is).or_else(|| (0..register.fields.len()).find(is));
-    found.unwrap_or_else(|| panic!("{} has no field {name}", register.id))
+    Some(expected).filter(is).or_else(|| (0..register.fields.len()).find(is))
 }
 
 /// A value as the journal has it.
-fn entry_value<'v>(register: &Register, position: usize, value: Value<'v>) -> entries::Value<'v> {
-    let field = &register.fields[position];
-    match (value, &field.kind) {
-        (Value::Text(text), FieldType::Enum(words)) => match words.iter().position(|word| word == text) {
-            Some(word) => entries::Value::Number(word as i64),
-            None => panic!("{}: {text} is no word of {}", register.id, field.name),
-        },
-        (Value::Text(text), _) => entries::Value::Text(text),
-        (Value::Number(number), _) => entries::Value::Number(number),
-        (Value::Flag(flag), _) => entries::Value::Number(i64::from(flag)),
-        (Value::Date(date) | Value::Month(date), _) => entries::Value::Number(i64::from(date.0)),
-        (Value::Person(iin), _) => entries::Value::Number(iin as i64),
-    }
+fn entry_value<'v>(field: &Field, value: Value<'v>) -> Option<entries::Value<'v>> {
+    let number = match (value, &field.kind) {
+        (Value::Text(text), FieldType::Enum(words)) => words.iter().position(|word| word == text)? as i64,
+        (Value::Text(text), _) => return Some(entries::Value::Text(text)),
+        (Value::Number(number), _) => number,
+        (Value::Flag(flag), _) => i64::from(flag),
+        (Value::Date(date) | Value::Month(date), _) => i64::from(date.0),
+        (Value::Person(iin), _) => iin as i64,
+    };
+    Some(entries::Value::Number(number))
 }
 
 #[cfg(test)]
