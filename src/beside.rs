@@ -54,13 +54,13 @@ fn yield_the_disk() {
     unsafe { libc::syscall(libc::SYS_ioprio_set, OF_A_THREAD, 0, IDLE) };
 }
 
-/// Has the system write what is new of a file to the disk, without a commit of the file system, for which everybody who syncs would wait.
+/// Has the system write what is new of a file to the disk, and no more: where it lies is not said for sure before the next sync.
 pub(crate) fn send(file: &File) -> io::Result<()> {
     sync_range(file, libc::SYNC_FILE_RANGE_WRITE)
 }
 
-/// The same, and waits until it is there. Where it lies is not said for sure before the next sync.
-pub(crate) fn send_whole(file: &File) -> io::Result<()> {
+/// The same, and waits until it is there.
+pub(crate) fn send_and_wait(file: &File) -> io::Result<()> {
     sync_range(file, libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER)
 }
 

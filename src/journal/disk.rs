@@ -1,6 +1,6 @@
 //! What the journal needs of a disk, so that a test can take the disk away.
 
-use crate::beside::{Beside, send_whole};
+use crate::beside::{Beside, send_and_wait};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ impl Drop for Lock {
 const NEXT: &str = "next";
 /// As many zeros are sent to the disk together, and between them the next file rests so long, or so many times as long as that took: whoever
 /// syncs meanwhile waits for few of them, and not again and again (64 MiB, 4 at a time, took 0.4 s, in which every sync waited). They are
-/// synced once, at the end: each sync of a file that grows is a commit of the file system, for which the journal's own wait (up to 48 ms).
+/// synced once, at the end: with a sync each, those of the journal beside them took up to 48 ms.
 static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
 const REST: u32 = 8;
 const REST_MIN: Duration = Duration::from_millis(20);
@@ -127,7 +127,7 @@ fn fill(file: &mut File, room: u64, goes_on: impl Fn(Duration) -> bool) -> io::R
     while left > 0 {
         let (begun, zeros) = (Instant::now(), &ZEROS[..left.min(ZEROS.len() as u64) as usize]);
         file.write_all(zeros)?;
-        send_whole(file)?;
+        send_and_wait(file)?;
         left -= zeros.len() as u64;
         if !goes_on(begun.elapsed()) {
             return Ok(false);
