@@ -60,8 +60,13 @@ fn main() {
     if wanted("shanyraq") {
         tales.push(("shanyraq, one worker", engine(&records)));
     }
-    for (peer, title) in [("duckdb", "DuckDB, everything anew, two threads"), ("pathway", "Pathway, incremental")] {
-        let python = repository("target/peers/bin/python");
+    let others = [
+        ("duckdb", "DuckDB, everything anew, two threads"),
+        ("pathway", "Pathway, incremental"),
+        ("flink", "Apache Flink SQL, incremental, one slot, 2 GiB of heap"),
+    ];
+    for (peer, title) in others {
+        let python = repository("target/peers").join(peer).join("bin/python");
         if wanted(peer) && python.exists() {
             tales.push((title, script(&python, peer, &folder)));
         } else if wanted(peer) {

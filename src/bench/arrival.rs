@@ -54,8 +54,11 @@ const ROOM_BYTES: usize = 64 << 20;
 const WINDOW: Duration = Duration::from_secs(5);
 const WINDOWS_MAX: usize = 24;
 const CALM: f64 = 1.5;
-/// So many seconds of the stream pass before anything is counted: in the first ones after a load writes of 35 ms and more were seen, two seconds apart.
+/// So many seconds of the stream pass before anything is counted: what the load frees a virtual machine's host takes back then, a few seconds
+/// long, and writes wait for it (35 ms for each 64 MiB, two seconds apart, as its reports of free pages say).
 const WARM_UP: u64 = 10;
+/// The stream and the disk alone are measured in turns of so many seconds: how quick a shared disk is changes by the minute.
+const TURN: u64 = 5;
 const FOR_EVER: Duration = Duration::from_secs(600);
 
 pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
@@ -69,7 +72,8 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     calm.try_for(&mut probe, *rate as f64, WINDOW).map_err(problem)?;
     let country = Country::new(*persons, *seed, *start);
     let (warm_up, wanted) = ((rate * WARM_UP) as usize, (rate * (WARM_UP + seconds)) as usize);
-    let (records, mornings) = life(policy, &country, *persons, wanted);
+    let (mut first, mornings) = life(policy, &country, *persons, wanted);
+    let records = first.split_off(warm_up);
 
     let loaded = Instant::now();
     let pipeline = begin(&package, setup())?;
@@ -81,7 +85,7 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     // What the load left to be written would be written while the stream is measured.
     sync_ledger(&pipeline.ledger_file).map_err(|failure| Failure::failed(failure.to_string()))?;
     Command::new("sync").status().map_err(problem)?;
-    let (held_before, half) = (rss_bytes(), Duration::from_secs((*seconds).div_ceil(2)));
+    let held_before = rss_bytes();
     // A disk that has been written much makes its users wait for a while, whoever they are.
     let rested = Instant::now();
     for _ in 0..WINDOWS_MAX {
@@ -92,12 +96,11 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     let rest_seconds = rested.elapsed().as_secs_f64();
+    open_loop(&pipeline, first, *rate as f64);
     let mut disk = Disk::default();
-    disk.try_for(&mut probe, *rate as f64, half).map_err(problem)?;
-    let [acknowledged, mut known, later] = open_loop(&pipeline, records, *rate as f64, warm_up);
+    let [acknowledged, mut known, later] = by_turns(&pipeline, &mut probe, &mut disk, records, *rate).map_err(problem)?;
     let halves = json!({ "first_half": quantiles(&known), "second_half": quantiles(&later) });
     known.add(later).expect("of one shape");
-    disk.try_for(&mut probe, *rate as f64, half).map_err(problem)?;
     let epochs = pipeline.progress.standing().epoch;
     let held = rss_bytes();
     let (snapshots, stall_seconds) = pipeline.metrics.snapshot_stalls();
@@ -227,16 +230,35 @@ fn life(policy: &Arc<Policy>, country: &Country, persons: usize, wanted: usize) 
     (records, mornings)
 }
 
-/// Sends each record when it is due, whatever became of those before; how long until each after the first `warm_up` was acknowledged, and
-/// until the ledger had it: of the first half of these, and of the second.
-fn open_loop(pipeline: &Pipeline, records: Vec<Submission>, rate: f64, warm_up: usize) -> [Histogram<u64>; 3] {
-    let half = (warm_up + records.len()) / 2;
+/// The disk alone and the stream by turns: how long until each record was acknowledged, and until the ledger had it, of the first half and of the
+/// second.
+fn by_turns(
+    pipeline: &Pipeline,
+    probe: &mut Probe,
+    disk: &mut Disk,
+    records: Vec<Submission>,
+    rate: u64,
+) -> std::io::Result<[Histogram<u64>; 3]> {
+    let [mut acknowledged, mut earlier, mut later] = [(); 3].map(|()| histogram());
+    let (middle, mut records) = (records.len() / 2, records.into_iter());
+    while records.len() > 0 {
+        disk.try_for(probe, rate as f64, Duration::from_secs(TURN))?;
+        let half = if records.len() > middle { &mut earlier } else { &mut later };
+        let [durable, known] = open_loop(pipeline, records.by_ref().take((rate * TURN) as usize).collect(), rate as f64);
+        acknowledged.add(durable).expect("of one shape");
+        half.add(known).expect("of one shape");
+    }
+    Ok([acknowledged, earlier, later])
+}
+
+/// Sends each record when it is due, whatever became of those before; how long until each was acknowledged, and until the ledger had it.
+fn open_loop(pipeline: &Pipeline, records: Vec<Submission>, rate: f64) -> [Histogram<u64>; 2] {
     let (sent, waiting) = channel();
     let (durable, written) = channel();
     let started = Instant::now();
     std::thread::scope(|scope| {
-        let acknowledging = scope.spawn(move || acknowledgements(started, waiting, &durable, warm_up));
-        let knowing = scope.spawn(move || passages(pipeline, started, written, [warm_up, half]));
+        let acknowledging = scope.spawn(move || acknowledgements(started, waiting, &durable));
+        let knowing = scope.spawn(move || passages(pipeline, started, written));
         let mut arrivals = poisson(rate);
         for record in records {
             let due = Duration::from_nanos(arrivals());
@@ -247,43 +269,27 @@ fn open_loop(pipeline: &Pipeline, records: Vec<Submission>, rate: f64, warm_up: 
             sent.send((due, answer)).expect("whoever waits for answers stays as long as anything is sent");
         }
         drop(sent);
-        let [first, second] = knowing.join().expect("no watcher panics");
-        [acknowledging.join().expect("no watcher panics"), first, second]
+        [acknowledging, knowing].map(|watcher| watcher.join().expect("no watcher panics"))
     })
 }
 
 /// How long after it was due each record was durable.
-fn acknowledgements(
-    started: Instant,
-    waiting: Receiver<(Duration, Answer)>,
-    durable: &Sender<(Duration, Epoch)>,
-    warm_up: usize,
-) -> Histogram<u64> {
+fn acknowledgements(started: Instant, waiting: Receiver<(Duration, Answer)>, durable: &Sender<(Duration, Epoch)>) -> Histogram<u64> {
     let mut took = histogram();
-    for (index, (due, answer)) in waiting.into_iter().enumerate() {
+    for (due, answer) in waiting {
         let Ok(answer) = answer.wait() else { break };
-        if index >= warm_up {
-            took.saturating_record((started.elapsed() - due).as_nanos() as u64);
-        }
+        took.saturating_record((started.elapsed() - due).as_nanos() as u64);
         durable.send((due, answer.epoch)).expect("whoever watches the ledger stays");
     }
     took
 }
 
 /// How long after it was due the ledger had each record, with all that it led to: by its own watch, since whoever waits for it is woken later.
-fn passages(
-    pipeline: &Pipeline,
-    started: Instant,
-    written: Receiver<(Duration, Epoch)>,
-    [warm_up, half]: [usize; 2],
-) -> [Histogram<u64>; 2] {
-    let mut took = [histogram(), histogram()];
-    for (index, (due, epoch)) in written.into_iter().enumerate() {
+fn passages(pipeline: &Pipeline, started: Instant, written: Receiver<(Duration, Epoch)>) -> Histogram<u64> {
+    let mut took = histogram();
+    for (due, epoch) in written {
         pipeline.progress.wait_for(epoch, FOR_EVER);
-        let since = pipeline.progress.since() - started;
-        if index >= warm_up {
-            took[usize::from(index >= half)].saturating_record((since - due).as_nanos() as u64);
-        }
+        took.saturating_record((pipeline.progress.since() - started - due).as_nanos() as u64);
     }
     took
 }
