@@ -90,7 +90,7 @@ fn killed_before_each_step_it_loses_nothing_and_texts_nobody_twice() {
         let least = STEPS.iter().min_by_key(|step| met.get(step.what).copied().unwrap_or(0)).expect("there are steps");
         let Step { what, thread, call, later, patience } = *least;
         if met.get(what).is_some_and(|times| *times >= TIMES) {
-            return;
+            return None;
         }
         let tries: &mut usize = tried.entry(what).or_default();
         let when = 1 + *tries % later;
@@ -101,8 +101,9 @@ fn killed_before_each_step_it_loses_nothing_and_texts_nobody_twice() {
             "" => Some(Tracer::of_all(running, &words)),
             thread => Tracer::of_thread(running, thread, &words),
         };
-        let told = running.tell(path, body);
-        let ended = told.is_err() || passes_away(running, patience);
+        let acknowledged = running.insist("POST", path, body);
+        let told = acknowledged.as_ref().is_ok_and(|answer| running.settle_all(answer).is_ok());
+        let ended = !told || passes_away(running, patience);
         tracer.into_iter().for_each(Tracer::end);
         // From here on nothing kills it; it may have been just before.
         if ended || running.call("GET", "/healthz", b"").is_err() {
@@ -110,6 +111,7 @@ fn killed_before_each_step_it_loses_nothing_and_texts_nobody_twice() {
             running.process.0.wait().unwrap();
             running.start_again();
         }
+        acknowledged.ok()
     });
     let missed: Vec<_> = STEPS.iter().map(|step| step.what).filter(|what| met.get(what).is_none_or(|times| *times < TIMES)).collect();
     assert!(missed.is_empty(), "{missed:?} of {met:?}");

@@ -145,15 +145,7 @@ impl Running {
     }
 
     pub fn call(&self, method: &str, path: &str, body: &[u8]) -> Result<(u16, String), String> {
-        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let url = format!("{}{path}", self.url);
-        let answer = match method {
-            "GET" => agent.get(&url).call(),
-            _ => agent.post(&url).header("content-type", "application/json").send(body),
-        };
-        let mut answer = answer.map_err(|error| error.to_string())?;
-        let text = answer.body_mut().with_config().limit(1 << 30).read_to_string().map_err(|error| error.to_string())?;
-        Ok((answer.status().as_u16(), text))
+        call(&self.url, method, path, body)
     }
 
     /// Asks until there is an answer that is one: a pipeline that catches up says to come again.
@@ -169,10 +161,12 @@ impl Running {
 
     /// Tells lines, and waits until the ledger has them and all texts have arrived.
     pub fn tell(&self, path: &str, body: &[u8]) -> Result<(), String> {
-        match self.insist("POST", path, body)?["token"].as_str() {
-            Some(token) => self.settle(token),
-            None => Ok(()),
-        }
+        self.settle_all(&self.insist("POST", path, body)?)
+    }
+
+    /// Waits for all that follows from what was acknowledged by this answer.
+    pub fn settle_all(&self, acknowledgement: &Value) -> Result<(), String> {
+        acknowledgement["token"].as_str().map_or(Ok(()), |token| self.settle(token))
     }
 
     pub fn settle(&self, token: &str) -> Result<(), String> {
@@ -200,6 +194,18 @@ impl Running {
         assert!(Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &pid]).status().unwrap().success());
         assert_eq!(self.process.0.wait().unwrap().code(), Some(0));
     }
+}
+
+fn call(url: &str, method: &str, path: &str, body: &[u8]) -> Result<(u16, String), String> {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let url = format!("{url}{path}");
+    let answer = match method {
+        "GET" => agent.get(&url).call(),
+        _ => agent.post(&url).header("content-type", "application/json").send(body),
+    };
+    let mut answer = answer.map_err(|error| error.to_string())?;
+    let text = answer.body_mut().with_config().limit(1 << 30).read_to_string().map_err(|error| error.to_string())?;
+    Ok((answer.status().as_u16(), text))
 }
 
 /// What is told, body by body, each to its door.
@@ -279,30 +285,47 @@ pub fn views_by_batch(folder: &Folder, policy: &str, story: &[(String, Vec<u8>)]
 
 /// Tells a story while the process is killed so often, at moments that `seed` chooses; panics if anything is lost or anybody texted twice.
 pub fn kill_again_and_again(most: usize, seed: u64) {
-    let (mut chance, mut kills) = (Pcg64Mcg::seed_from_u64(seed), 0);
+    let (mut chance, mut kills, mut kills_of_acknowledged) = (Pcg64Mcg::seed_from_u64(seed), 0, 0);
     tell_disturbed(&format!("killed-{seed}"), |running, path, body| {
+        let mut acknowledged = None;
         while kills < most && chance.next_u32() % 100 < 75 {
             kills += 1;
-            let (url, body) = (format!("{}{path}", running.url), body.to_vec());
-            let telling = std::thread::spawn(move || drop(ureq::post(&url).header("content-type", "application/json").send(&body[..])));
+            let (url, path, body) = (running.url.clone(), path.to_owned(), body.to_vec());
+            let is_known = acknowledged.is_some();
+            let telling = std::thread::spawn(move || match is_known {
+                true => None,
+                false => call(&url, "POST", &path, &body).ok().filter(|(status, _)| *status == 200).map(|(_, text)| text),
+            });
             // Half of the kills fall into what follows the acknowledgement.
-            if chance.next_u32() % 2 == 0 {
-                telling.join().unwrap();
+            let answer = if chance.next_u32() % 2 == 0 {
+                let answer = telling.join().unwrap();
                 std::thread::sleep(Duration::from_micros(u64::from(chance.next_u32() % 40_000)));
                 running.kill();
+                answer
             } else {
                 std::thread::sleep(Duration::from_micros(u64::from(chance.next_u32() % 20_000)));
                 running.kill();
-                telling.join().unwrap();
-            }
+                telling.join().unwrap()
+            };
+            acknowledged = acknowledged.or_else(|| answer.map(|text| serde_json::from_str(&text).unwrap()));
+            kills_of_acknowledged += usize::from(acknowledged.is_some());
             running.start_again();
         }
+        acknowledged
     });
     assert_eq!(kills, most);
+    assert!(kills_of_acknowledged > most / 4, "{kills_of_acknowledged} of {kills} after something was acknowledged");
 }
 
-/// Tells a story, each body after a disturbance of the pipeline; panics if anything is lost or anybody texted twice.
-pub fn tell_disturbed(name: &str, mut disturb: impl FnMut(&mut Running, &str, &[u8])) {
+fn surnames(story: &[(String, Vec<u8>)]) -> BTreeSet<String> {
+    let lines = story.iter().filter(|(path, _)| path == "/v1/updates").flat_map(|(_, body)| body.split(|byte| *byte == b'\n'));
+    let records = lines.filter(|line| !line.is_empty()).map(|line| serde_json::from_slice::<Value>(line).unwrap());
+    records.filter_map(|record| record["data"]["surname"].as_str().map(str::to_owned)).collect()
+}
+
+/// Tells a story, each body after a disturbance of the pipeline; panics if anything is lost or anybody texted twice. The disturbance may tell the body:
+/// if it says by which answer that was acknowledged, nobody tells it again.
+pub fn tell_disturbed(name: &str, mut disturb: impl FnMut(&mut Running, &str, &[u8]) -> Option<Value>) {
     let folder = Folder::new(name);
     let package = folder.0.join("later");
     let story = story_of_two_packages(2_000, 11, 45, &package);
@@ -318,8 +341,10 @@ pub fn tell_disturbed(name: &str, mut disturb: impl FnMut(&mut Running, &str, &[
     for (path, body) in &story {
         let mut bodies = vec![(path.clone(), body.clone())];
         while let Some((path, body)) = bodies.pop() {
-            disturb(&mut running, &path, &body);
-            running.tell(&path, &body).unwrap();
+            match disturb(&mut running, &path, &body) {
+                Some(acknowledgement) => running.settle_all(&acknowledgement).unwrap(),
+                None => running.tell(&path, &body).unwrap(),
+            }
             bodies.extend(replies(&gateway, &mut answered).into_iter().rev().map(|reply| ("/v1/replies".to_owned(), reply)));
         }
     }
@@ -329,9 +354,12 @@ pub fn tell_disturbed(name: &str, mut disturb: impl FnMut(&mut Running, &str, &[
     assert_eq!(sorted(&gateway), texts, "what arrived, each once");
     let data = running.data.display().to_string();
     // People and phones have twelve and eleven digits.
-    let names_somebody = |line: &String| line.split(|letter: char| !letter.is_ascii_digit()).any(|digits| digits.len() > 8);
+    let names_somebody = |line: &str| line.split(|letter: char| !letter.is_ascii_digit()).any(|digits| digits.len() > 8);
+    let surnames = surnames(&story);
     let said = running.said.lock().unwrap().clone();
-    assert!(!said.is_empty() && !said.iter().any(names_somebody), "{said:?}");
+    assert!(!said.is_empty() && surnames.len() > 10, "{surnames:?}");
+    let telling = said.iter().find(|line| names_somebody(line) || surnames.iter().any(|surname| line.contains(surname)));
+    assert_eq!(telling, None, "no log says who anybody is");
     running.stop();
     let verified = summary(&shanyraq(["ledger", "verify", "--data", &data]));
     assert_eq!((&verified["decisions"], &verified["texts"]), (&json!(decisions.len()), &json!(texts.len())));
