@@ -148,12 +148,13 @@ impl Running {
         call(&self.url, method, path, body)
     }
 
-    /// Asks until there is an answer that is one: a pipeline that catches up says to come again.
+    /// Asks until there is an answer that is one: a pipeline that catches up says to come again. Panics if that never ends.
     pub fn insist(&self, method: &str, path: &str, body: &[u8]) -> Result<Value, String> {
+        let begun = Instant::now();
         loop {
             match self.call(method, path, body)? {
                 (200, text) => return Ok(serde_json::from_str(&text).unwrap_or(Value::Null)),
-                (202 | 429 | 503, _) => {}
+                (202 | 429 | 503, _) if begun.elapsed() < 2 * PATIENCE => {}
                 (status, text) => panic!("{path}: {status} {text}"),
             }
         }
