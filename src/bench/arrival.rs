@@ -54,10 +54,11 @@ const ROOM_BYTES: usize = 64 << 20;
 const WINDOW: Duration = Duration::from_secs(5);
 const WINDOWS_MAX: usize = 24;
 const CALM: f64 = 1.5;
-/// So many seconds of the stream pass before anything is counted: what the load frees a virtual machine's host takes back then, a few seconds
-/// long, and writes wait for it (35 ms for each 64 MiB, two seconds apart, as its reports of free pages say).
+/// So many seconds of the stream pass before anything is counted: in the first of them the host of a virtual machine takes back what memory the
+/// load has freed, and writes wait meanwhile (35 ms for each 64 MiB; seen beside the kernel's count of the free pages it reports).
 const WARM_UP: u64 = 10;
 /// The stream and the disk alone are measured in turns of so many seconds: how quick a shared disk is changes by the minute.
+/// A checkpoint of the ledger that time makes due falls into either: into each second of the stream as many as without turns, each half as large.
 const TURN: u64 = 5;
 const FOR_EVER: Duration = Duration::from_secs(600);
 
