@@ -7,10 +7,12 @@ use fixtures::lives::is_calendar;
 use flate2::read::MultiGzDecoder;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 const FEED: &str = "c8bc2586cdd87cd6f970fc4262c4bbc49165811788825fbc1ba3366bfde45413";
@@ -338,6 +340,83 @@ fn a_mended_mapping_reads_what_a_wrong_one_refused() {
     assert_eq!(amounts, BTreeSet::from([90_000, 100_000]));
 }
 
+/// Bodies that are taken in are bounded together: whoever comes when there is no room is asked to come again, and finds it when others are through.
+#[test]
+fn whoever_finds_no_room_comes_again() {
+    let folder = Folder::new("room");
+    let running = Running::start(&folder.0.join("data"), "none");
+    let measure = |name: &str| {
+        let (_, measures) = running.call("GET", "/metrics", b"").unwrap();
+        let value = measures.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+        value.unwrap_or_else(|| panic!("no {name} in {measures}"))
+    };
+    let until = |name: &str, value: u64| {
+        let begun = Instant::now();
+        while measure(name) != value {
+            assert!(begun.elapsed() < PATIENCE, "{name} is {}", measure(name));
+        }
+    };
+    // Bodies that are announced, and do not come.
+    let announced = || {
+        let mut stream = TcpStream::connect(running.url.strip_prefix("http://").unwrap().trim_end_matches('/')).unwrap();
+        write!(stream, "POST /v1/updates HTTP/1.1\r\nhost: pipeline\r\ncontent-length: {}\r\n\r\n", 64 << 20).unwrap();
+        stream
+    };
+    // Of each as much as is held in memory: of the others the rest goes to a file.
+    let (held, room): (Vec<TcpStream>, u64) = ((0..16).map(|_| announced()).collect(), 256 << 20);
+    until("shanyraq_bodies_bytes ", room);
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let answer = agent.post(format!("{}/v1/updates", running.url)).send(&date("2026-01-01")[..]).unwrap();
+    let later = answer.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
+    assert_eq!((answer.status().as_u16(), later.as_deref()), (429, Some("1")));
+    let turned_away = measure("shanyraq_bodies_turned_away_total ");
+    assert_eq!(turned_away, 1);
+
+    let file = folder.write("feed.ndjson", [date("2026-01-01"), b"\n".to_vec()].concat()).display().to_string();
+    let words = ["feed", "--json", "--to", &running.url, &file].map(str::to_owned);
+    let feeding = std::thread::spawn(move || summary(&shanyraq(words)));
+    let begun = Instant::now();
+    while measure("shanyraq_bodies_turned_away_total ") == turned_away {
+        assert!(begun.elapsed() < PATIENCE, "the feed was not turned away");
+    }
+    drop(held);
+    assert_eq!(feeding.join().unwrap()["accepted"], json!(1), "it came again");
+    until("shanyraq_bodies_bytes ", 0);
+    running.stop();
+}
+
+/// A body of so many lines with a name of so many letters in each: 400 MiB.
+const LONG_LINES: usize = 4_000;
+const LONG_NAME: usize = 100 << 10;
+/// More memory than this a body does not take, however long it is.
+const LONG_BODY_MEMORY: u64 = 160 << 20;
+/// Between two looks at a process's memory: what it has for shorter is not seen.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
+
+/// How much more memory of its own a process had at most while something was done than before: not what is mapped of files, which the system takes back
+/// when it needs it.
+fn most_memory_while<T>(process: u32, work: impl FnOnce() -> T) -> (T, u64) {
+    let own = || {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        let kilobytes = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix("kB")).unwrap();
+        kilobytes.trim().parse::<u64>().unwrap() << 10
+    };
+    let before = own();
+    let (at_work, is_done) = channel::<()>();
+    std::thread::scope(|scope| {
+        let watching = scope.spawn(move || {
+            let mut most = before;
+            while is_done.recv_timeout(BETWEEN_LOOKS) == Err(RecvTimeoutError::Timeout) {
+                most = most.max(own());
+            }
+            most - before
+        });
+        let done = work();
+        drop(at_work);
+        (done, watching.join().unwrap())
+    })
+}
+
 /// A body that is too much for memory waits in a file, and is one epoch; told again it leads to the same.
 #[test]
 fn a_long_body_is_one_epoch() {
@@ -352,15 +431,47 @@ fn a_long_body_is_one_epoch() {
     let long = once.repeat(times);
     dates.iter().for_each(|date| running.tell("/v1/updates", date).unwrap());
     let before = running.insist("GET", "/v1/status", b"").unwrap()["epoch"].as_u64().unwrap();
-    let answer = running.insist("POST", "/v1/updates", &long).unwrap();
+    let process = running.process.0.id();
+    let (answer, memory) = most_memory_while(process, || {
+        let answer = running.insist("POST", "/v1/updates", &long).unwrap();
+        running.settle(&token(&answer)).unwrap();
+        answer
+    });
     let accepted = answer["accepted"].as_u64().unwrap();
     assert_eq!((answer["epoch"].as_u64().unwrap(), accepted % times as u64), (before + 1, 0), "{answer}");
-    running.settle(&token(&answer)).unwrap();
+    assert!(memory < LONG_BODY_MEMORY, "{memory} bytes for a body of {}", long.len());
     let completion = running.insist("GET", &format!("/v1/completion/{}", token(&answer)), b"").unwrap();
     // Nearly all but the first of each: some are older versions than the last of those before.
     assert!(completion["duplicates"].as_u64() > Some(accepted / 10 * 9) && completion["superseded"].as_u64() > Some(0), "{completion}");
     let decisions = by_batch(&folder, &[("/v1/updates".to_owned(), dates.concat()), ("/v1/updates".to_owned(), once)]);
     assert_eq!(running.decisions(), decisions);
+    // Packed it is short, and still too much for memory: a name as long as no other, again and again.
+    let name = "A".repeat(LONG_NAME);
+    let packed = |citizenship: &str| {
+        let line = format!(
+            r#"{{"register":"gbdfl.person","person":"850315300019","key":"main","seq":1,"op":"upsert","data":{{"birth_date":"1985-03-15","sex":"M",{citizenship}"surname":"{name}"}}}}"#
+        );
+        zstd::encode_all(format!("{line}\n").repeat(LONG_LINES).as_bytes(), 1).unwrap()
+    };
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let send = |packed: &[u8]| {
+        let mut answer = agent.post(format!("{}/v1/updates", running.url)).header("content-encoding", "zstd").send(packed).unwrap();
+        let body: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+        (answer.status().as_u16(), body)
+    };
+    let ((status, refused), memory) = most_memory_while(process, || send(&packed("")));
+    assert!(status == 400 && refused["error"].as_str().unwrap().contains("citizenship: missing"), "{status}: {refused}");
+    assert!(memory < LONG_BODY_MEMORY, "{memory} bytes for lines that are refused");
+    let packed = packed(r#""citizenship":"kz","#);
+    let (body, memory) = most_memory_while(process, || {
+        let (status, body) = send(&packed);
+        assert_eq!(status, 200, "{body}");
+        running.settle(&token(&body)).unwrap();
+        body
+    });
+    assert_eq!((body["epoch"].as_u64().unwrap(), body["accepted"].as_u64().unwrap()), (before + 2, LONG_LINES as u64), "{body}");
+    assert!(packed.len() < 1 << 20 && memory < LONG_BODY_MEMORY, "{memory} bytes for {} packed", packed.len());
+    assert_eq!(running.decisions(), decisions, "it decides nothing");
     running.kill();
     std::fs::remove_dir_all(data.join("snapshots")).unwrap();
     running.start_again();

@@ -99,12 +99,14 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     let rest_seconds = rested.elapsed().as_secs_f64();
     open_loop(&pipeline, first, *rate as f64);
     let mut disk = Disk::default();
+    let (syncs_before, syncing_before) = pipeline.metrics.timed("sync");
     let [acknowledged, mut known, later] = by_turns(&pipeline, &mut probe, &mut disk, records, *rate).map_err(problem)?;
     let halves = json!({ "first_half": quantiles(&known), "second_half": quantiles(&later) });
     known.add(later).expect("of one shape");
     let epochs = pipeline.progress.standing().epoch;
     let held = rss_bytes();
-    let (snapshots, stall_seconds) = pipeline.metrics.snapshot_stalls();
+    let (snapshots, stall_seconds) = pipeline.metrics.timed("snapshot_stall");
+    let (syncs, syncing) = pipeline.metrics.timed("sync");
     pipeline.stop();
 
     let snapshots_folder = snapshots_folder(data);
@@ -126,9 +128,10 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     println!(
         "{}",
         json!({ "bench": "arrival", "persons": persons, "rate": rate, "records": acknowledged.len(), "sync": quantiles(&disk.syncs), "sync_as_met": quantiles(&disk.met), "disk_alone": quantiles(&disk.arrivals), "acknowledged": quantiles(&acknowledged),
-                "in_ledger": quantiles(&known), "in_ledger_by_halves": halves, "budget_p99_us": budget(&disk.syncs), "budget_as_met_p99_us": budget(&disk.met), "epochs": epochs, "load_seconds": load_seconds, "rest_seconds": rest_seconds,
+                "in_ledger": quantiles(&known), "in_ledger_by_halves": halves, "budget_p99_us": budget(&disk.syncs), "budget_as_met_p99_us": budget(&disk.met),
+                "syncs": syncs - syncs_before, "syncs_in_flight": (syncing - syncing_before) / *seconds as f64, "epochs": epochs, "load_seconds": load_seconds, "rest_seconds": rest_seconds,
                 "restart_seconds": start_seconds, "restart_from_snapshot_seconds": recall_seconds, "snapshot_bytes": snapshot_bytes,
-                "snapshots": snapshots, "snapshot_stall_seconds": stall_seconds, "journal_bytes": journal_bytes, "ledger_bytes": ledger_bytes, "rss_bytes_before": held_before, "rss_bytes": held })
+                "snapshots": snapshots, "snapshot_stall_seconds": stall_seconds / snapshots.max(1) as f64, "journal_bytes": journal_bytes, "ledger_bytes": ledger_bytes, "rss_bytes_before": held_before, "rss_bytes": held })
     );
     Ok(())
 }

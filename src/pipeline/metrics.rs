@@ -142,7 +142,12 @@ impl Metrics {
         let help = "Days from what the newest record that a feed last brought is of to the business date";
         registry.register("feed_lag_days", help, self.feed_lag_days.clone());
         registry.register("bodies_turned_away", "Bodies answered with 429 because there was no room", self.turned_away.clone());
-        registry.register_with_unit("bodies", "Room that bodies being taken in have, together", Unit::Bytes, self.bodies_bytes.clone());
+        registry.register_with_unit(
+            "bodies",
+            "Room taken by bodies that come in, or came and are not in the engine yet",
+            Unit::Bytes,
+            self.bodies_bytes.clone(),
+        );
         registry.register_with_unit("journal", "Written to the journal since the start", Unit::Bytes, self.journal_bytes.clone());
         registry.register("journal_failed", "Writes to the journal that failed", self.journal_failed.clone());
         registry.register_with_unit("sync", "Writing and syncing one epoch", Unit::Seconds, self.sync.clone());
@@ -194,12 +199,14 @@ impl Metrics {
         }
     }
 
-    /// How many snapshots were begun, and how long the stream stood still for one of them.
-    pub fn snapshot_stalls(&self) -> (u64, f64) {
+    /// How often something was timed, and how many seconds it took together.
+    pub fn timed(&self, name: &str) -> (u64, f64) {
         let text = self.text();
-        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok()).unwrap_or(0.0);
-        let count = value("shanyraq_snapshot_stall_seconds_count");
-        (count as u64, value("shanyraq_snapshot_stall_seconds_sum") / count.max(1.0))
+        let value = |what: &str| {
+            let name = format!("shanyraq_{name}_seconds_{what} ");
+            text.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse::<f64>().ok()).unwrap_or(0.0)
+        };
+        (value("count") as u64, value("sum"))
     }
 
     /// All measures in the text format of Prometheus.

@@ -15,6 +15,7 @@
 mod audit;
 mod brake;
 mod conductor;
+mod gathering;
 mod keeper;
 mod leave;
 pub mod metrics;
@@ -25,6 +26,7 @@ mod progress;
 mod questions;
 mod regime;
 mod retelling;
+mod room;
 mod safekeeping;
 mod scribe;
 mod sender;
@@ -33,6 +35,7 @@ mod understudy;
 
 pub use audit::Audited;
 pub use brake::BrakeTerms;
+pub use gathering::Gathering;
 pub use keeper::compact_now;
 pub use leave::Leave;
 pub(crate) use moment::Moment;
@@ -41,10 +44,11 @@ pub(crate) use policies::compare_in;
 pub use policies::{Compared, propose};
 pub use progress::{Progress, Standing};
 pub use questions::Questions;
+pub use room::{Held, Room};
 pub use safekeeping::{Kept, copy_data, drill};
 pub use scribe::{Acknowledgement, Answer, Scribe, Unavailable};
 pub use sender::Sending;
-pub use submission::{Reading, Submission};
+pub use submission::{BULKY_BYTES, Reading, Submission};
 
 use crate::beside::Beside;
 use crate::intake::Schema;

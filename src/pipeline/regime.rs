@@ -2,6 +2,7 @@
 //! benefits and registers.
 
 use super::Failure;
+use super::gathering::Entries;
 use super::submission::{Submission, is_bulky};
 use crate::dispatch::{Heard, Listener, Terms};
 use crate::engine::Engine;
@@ -45,11 +46,12 @@ impl Recall {
 
     /// An epoch as it came in; of one that is long only the entries.
     pub fn recall(&mut self, dictionary: Arc<Dictionary>, entries: Vec<u8>) -> Submission {
-        let mut submission = Submission { schema: Some(self.intake.schema().clone()), bulky: is_bulky(&entries), ..Submission::default() };
+        let mut submission =
+            Submission { schema: Some(self.intake.schema().clone()), bulky: is_bulky(entries.len()), ..Submission::default() };
         if !submission.bulky {
             submission = self.restore(&dictionary, &entries);
         }
-        Submission { entries, written_by: Some(dictionary), ..submission }
+        Submission { entries: Entries::Held(entries), written_by: Some(dictionary), ..submission }
     }
 
     /// What was written as these entries, by this dictionary.

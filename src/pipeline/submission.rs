@@ -1,10 +1,13 @@
 //! What comes in together: how bytes become it, and what of it is kept until the house takes it in.
 
+use super::gathering::{Entries, Gathering};
+use super::room::Held;
 use crate::intake::{Contact, Decoded, Intake, Item, Rejection, Schema};
 use crate::journal::entries::entries;
 use crate::journal::{Dictionary, Entry, Own, Written};
-use crate::sources::{Absence, Block, Bound, Counts, Piece, Pieces, Quarantined, Refusal, Section, Snapshot};
+use crate::sources::{Absence, Block, Bound, Piece, Pieces, Quarantined, Section, Snapshot};
 use dataflows::model::Date;
+use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,12 +15,14 @@ use std::time::Instant;
 /// About how many bytes of lines are read at a time.
 const BLOCK_BYTES: usize = 2 << 20;
 /// Of a submission whose entries are longer, only these are held; what they say is read again from them.
-const BULKY_BYTES: usize = 16 << 20;
+pub const BULKY_BYTES: usize = 16 << 20;
+/// Absences that are written as one part of what differs.
+const ABSENCES_TOGETHER: usize = 10_000;
 
 /// What comes in together.
 pub struct Submission {
     /// Everything below, as the journal writes it.
-    pub entries: Vec<u8>,
+    pub entries: Entries,
     pub items: Vec<Item>,
     pub contacts: Vec<Contact>,
     pub own: Vec<Own>,
@@ -30,6 +35,8 @@ pub struct Submission {
     pub dated: bool,
     /// There is too much of it to be held twice: of all this only entries are here.
     pub bulky: bool,
+    /// What it takes of the room there is, until the engine has it.
+    pub room: Option<Held>,
     /// When the first of it came.
     pub arrived: Option<Instant>,
     /// Lines or rows that were accepted, and refused.
@@ -42,7 +49,7 @@ pub struct Submission {
 impl Default for Submission {
     fn default() -> Self {
         Submission {
-            entries: Vec::new(),
+            entries: Entries::default(),
             items: Vec::new(),
             contacts: Vec::new(),
             own: Vec::new(),
@@ -51,6 +58,7 @@ impl Default for Submission {
             written_by: None,
             dated: false,
             bulky: false,
+            room: None,
             arrived: None,
             accepted: 0,
             quarantined: 0,
@@ -103,7 +111,7 @@ impl Submission {
     fn read_rows(intake: &mut Intake, feed: &Arc<str>, bound: &Bound, block: &Block) -> Submission {
         let chunk = bound.decode(intake, feed, block);
         let mut submission = Submission::begin(intake.schema());
-        submission.entries = intake.take_entries();
+        submission.entries = Entries::Held(intake.take_entries());
         submission.accepted = chunk.items.len() as u64;
         submission.newest = chunk.items.iter().map(of).max().unwrap_or(Date::BEFORE_ALL);
         (submission.items, submission.contacts) = (chunk.items, chunk.contacts);
@@ -115,7 +123,7 @@ impl Submission {
 
     /// A record as it was accepted, and its entry.
     pub(super) fn accept(&mut self, Decoded { item, contact }: Decoded, entry: &mut Vec<u8>) {
-        self.entries.append(entry);
+        self.entries.held().append(entry);
         self.newest = self.newest.max(of(&item));
         self.items.push(item);
         self.contacts.extend(contact);
@@ -131,7 +139,7 @@ impl Submission {
 
     pub(super) fn refuse(&mut self, row: Quarantined) {
         let Quarantined { file, line, field, reason, raw } = &row;
-        Entry::Refused { feed: file, line: *line, field, reason, raw }.write(&mut self.entries);
+        Entry::Refused { feed: file, line: *line, field, reason, raw }.write(self.entries.held());
         self.refused.push(row);
         self.quarantined += 1;
     }
@@ -140,12 +148,12 @@ impl Submission {
     pub fn of_own(own: Own) -> Submission {
         let mut entries = Vec::new();
         Entry::Own(own.clone()).write(&mut entries);
-        Submission { entries, own: vec![own], ..Submission::default() }
+        Submission { entries: Entries::Held(entries), own: vec![own], ..Submission::default() }
     }
 
     /// Adds another's; both become one epoch.
     pub(crate) fn append(&mut self, mut other: Submission) {
-        self.entries.append(&mut other.entries);
+        self.entries.held().extend_from_slice(&other.entries);
         self.items.append(&mut other.items);
         self.contacts.append(&mut other.contacts);
         self.own.append(&mut other.own);
@@ -155,65 +163,68 @@ impl Submission {
         self.accepted += other.accepted;
         self.quarantined += other.quarantined;
         self.newest = self.newest.max(other.newest);
-        self.bulky |= other.bulky;
-        self.slim();
-    }
-
-    /// Lets go of what can be read again, if there is much of it.
-    pub(super) fn slim(&mut self) {
-        self.bulky |= is_bulky(&self.entries);
-        if self.bulky {
-            (self.items, self.contacts) = (Vec::new(), Vec::new());
-            (self.own, self.refused) = (Vec::new(), Vec::new());
+        match (&mut self.room, other.room) {
+            (Some(room), Some(other)) => room.join(other),
+            (room, other) => *room = room.take().or(other),
+        }
+        if self.bulky || other.bulky || is_bulky(self.entries.len()) {
+            self.let_go();
         }
     }
 
-    /// Takes of a part of a dump what is not held.
-    fn compare(&mut self, part: &Submission, snapshot: &mut Snapshot, feed: &Arc<str>) {
-        let mut items = part.items.iter();
-        for entry in entries(&part.entries) {
+    /// Lets go of what can be read again from its entries.
+    pub(super) fn let_go(&mut self) {
+        self.bulky = true;
+        (self.items, self.contacts) = (Vec::new(), Vec::new());
+        (self.own, self.refused) = (Vec::new(), Vec::new());
+    }
+
+    /// What of a part of a dump is not held.
+    fn unlike(self, snapshot: &mut Snapshot, feed: &Arc<str>) -> Submission {
+        let mut unlike =
+            Submission { arrived: self.arrived, schema: self.schema, refused: self.refused, bulky: true, ..Submission::default() };
+        let mut items = self.items.iter();
+        for entry in entries(&self.entries) {
             let item = match &entry {
                 Entry::Record(_) | Entry::Calendar(_) | Entry::Heartbeat { .. } => items.next(),
                 Entry::Refused { .. } | Entry::Own(_) => None,
             };
             match (item.map(|item| snapshot.version(item)), entry) {
                 (Some(Ok(Some(seq))), Entry::Record(record)) => {
-                    Entry::Record(Written { seq, ..record }).write(&mut self.entries);
-                    self.accepted += 1;
+                    Entry::Record(Written { seq, ..record }).write(unlike.entries.held());
+                    unlike.accepted += 1;
                 }
                 (Some(Err(Rejection { field, reason })), entry) => {
                     let raw = if let Entry::Record(record) = entry { record.key.as_bytes().to_vec() } else { Vec::new() };
-                    self.refuse(Quarantined { file: feed.clone(), line: 0, field, reason, raw });
+                    unlike.refuse(Quarantined { file: feed.clone(), line: 0, field, reason, raw });
                 }
                 (None, refused) => {
                     snapshot.miss();
-                    refused.write(&mut self.entries);
-                    self.quarantined += 1;
+                    refused.write(unlike.entries.held());
+                    unlike.quarantined += 1;
                 }
                 (Some(Ok(_)), _) => {}
             }
         }
-        // What is held is read again from what is written.
-        self.bulky = true;
-        self.slim();
+        unlike
     }
 
-    /// Adds that what is not in the dump is deleted, and says what the dump said of how many.
-    pub fn without_absent(mut self, mut snapshot: Snapshot, register: u16, max_shrink: f64) -> Result<(Submission, Counts), Refusal> {
-        let (absences, heard) = snapshot.absences(max_shrink)?;
-        for Absence { person, key, seq } in absences {
-            let fields = &[];
-            Entry::Record(Written { register, person, key: &key, seq, deleted: true, event_date: None, heard, fields })
-                .write(&mut self.entries);
-            self.accepted += 1;
-        }
-        Ok((self, snapshot.counts()))
+    /// That these records are no more: what a full dump of their register does not have.
+    pub fn of_absent(schema: &Arc<Schema>, register: u16, absences: &[Absence], heard: Date) -> impl Iterator<Item = Submission> {
+        absences.chunks(ABSENCES_TOGETHER).map(move |absences| {
+            let mut entries = Vec::new();
+            for Absence { person, key, seq } in absences {
+                let (person, seq, fields) = (*person, *seq, &[]);
+                Entry::Record(Written { register, person, key, seq, deleted: true, event_date: None, heard, fields }).write(&mut entries);
+            }
+            Submission { entries: Entries::Held(entries), accepted: absences.len() as u64, bulky: true, ..Submission::begin(schema) }
+        })
     }
 
-    /// Whether another may follow in the same epoch: no date, and nothing that was read under another policy.
+    /// Whether another may follow in the same epoch: no date, nothing that was read under another policy, and nothing bulky.
     pub(super) fn may_be_followed_by(&self, other: &Submission) -> bool {
         let differ = self.schema.as_ref().zip(other.schema.as_ref()).is_some_and(|(one, other)| !Arc::ptr_eq(one, other));
-        !other.dated && !differ
+        !other.dated && !differ && !self.bulky && !other.bulky
     }
 }
 
@@ -225,9 +236,9 @@ fn of(item: &Item) -> Date {
     }
 }
 
-/// Whether there is too much of it to be held twice.
-pub(super) fn is_bulky(entries: &[u8]) -> bool {
-    entries.len() > BULKY_BYTES
+/// Whether so many bytes of entries are too many to be held twice.
+pub(super) fn is_bulky(bytes: usize) -> bool {
+    bytes > BULKY_BYTES
 }
 
 /// Lines, or rows of a table, on their way to submissions: a block at a time.
@@ -258,28 +269,19 @@ impl<R: Read> Reading<R> {
 
     /// What a full dump says that is not held: each record of it as the version after the one held. What cannot be read is refused, and has the dump count
     /// as not read whole.
-    pub fn difference(&mut self, intake: &mut Intake, snapshot: &mut Snapshot) -> io::Result<Submission> {
-        let mut difference = Submission::begin(intake.schema());
+    pub fn difference(&mut self, intake: &mut Intake, snapshot: &mut Snapshot, gathering: &mut Gathering<'_>) -> io::Result<()> {
         while let Some(block) = self.next(intake) {
-            for part in block? {
-                difference.compare(&part, snapshot, &self.feed);
-            }
+            block?.into_iter().try_for_each(|part| gathering.add(part.unlike(snapshot, &self.feed)))?;
         }
-        Ok(difference)
+        Ok(())
     }
 
-    /// All of it as one submission, and another from each date on.
-    pub fn all(&mut self, intake: &mut Intake) -> io::Result<Vec<Submission>> {
-        let mut parts: Vec<Submission> = Vec::new();
+    /// All of it as one submission, and another from each date on. A file without a name is made where that is too much to be held.
+    pub fn all(&mut self, intake: &mut Intake, make_file: &mut dyn FnMut() -> io::Result<File>) -> io::Result<Vec<Submission>> {
+        let mut gathering = Gathering::new(make_file);
         while let Some(block) = self.next(intake) {
-            for part in block? {
-                match parts.last_mut() {
-                    Some(last) if !part.dated => last.append(part),
-                    _ => parts.push(part),
-                }
-                parts.iter_mut().for_each(Submission::slim);
-            }
+            block?.into_iter().try_for_each(|part| gathering.add(part))?;
         }
-        Ok(parts)
+        gathering.finish()
     }
 }

@@ -4,11 +4,11 @@ use super::tokens::FEED;
 use super::{Doors, Refusal, Shared, aside};
 use crate::intake::{Intake, Schema, did_you_mean};
 use crate::journal::Pausable;
-use crate::pipeline::{Reading, Submission};
+use crate::pipeline::{BULKY_BYTES, Gathering, Held, Reading, Submission};
 use crate::sources::mapping::parse;
 use crate::sources::{Counts, MAX_SHRINK, Section, Snapshot, section_for};
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use dataflows::model::Date;
@@ -18,41 +18,36 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The longest body that is held in memory.
-const BODY_BYTES_MAX: usize = 64 << 20;
+const BODY_BYTES_MAX: usize = 16 << 20;
 /// The longest of all: it waits in a file until it is read, and becomes one epoch.
 const SPOOLED_BYTES_MAX: u64 = 16 << 30;
-/// Bytes of bodies that are taken in at a time.
-const ROOM_BYTES: usize = 256 << 20;
-/// Room is given by this unit.
-const ROOM_UNIT: usize = 4 << 10;
+/// So long a body may be silent.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// What is unpacked, or comes from a file, takes as much at most before it goes to a file: what it says, as entries and as the house reads them.
+const UNPACKED_BYTES: usize = 2 * BULKY_BYTES;
 
-/// Room for bodies.
-pub(super) struct Room(Arc<Semaphore>);
-
-impl Default for Room {
-    fn default() -> Self {
-        Room(Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT)))
-    }
-}
-
-impl Room {
-    /// Bytes that are taken.
-    pub fn taken(&self) -> usize {
-        ROOM_BYTES - self.0.available_permits() * ROOM_UNIT
-    }
-}
-
-/// The leave to have a body in a file.
+/// The leave to have a body, and what it says, in files: one has it at a time, and whoever comes next waits.
 pub(super) struct Spooling(Arc<Semaphore>);
 
 impl Default for Spooling {
     fn default() -> Self {
         Spooling(Arc::new(Semaphore::new(1)))
+    }
+}
+
+type Leave = Option<OwnedSemaphorePermit>;
+
+impl Spooling {
+    async fn leave(&self) -> OwnedSemaphorePermit {
+        self.0.clone().acquire_owned().await.expect("it is never closed")
     }
 }
 
@@ -94,49 +89,54 @@ pub(super) async fn updates(State(doors): Shared, Query(how): Query<How>, header
             return Err(refusal);
         }
     };
-    let body = arrive(&doors, body).await?;
-    aside(move || take(&doors, &how, &wanted, body)).await
+    let (body, leave) = arrive(&doors, wanted.announced, body).await?;
+    aside(move || take(&doors, &how, wanted, body, leave)).await
 }
 
 /// A body that has come.
 enum Arrived {
     Whole(Vec<u8>),
     /// In a file that nobody else sees.
-    Spooled {
-        file: File,
-        /// The leave to have one, given back with it.
-        _leave: OwnedSemaphorePermit,
-    },
+    Spooled(File),
+}
+
+/// What comes next of a body. Whoever sends nothing for long is not waited for: others want the room.
+async fn next(chunks: &mut BodyDataStream) -> Result<Option<Bytes>, Refusal> {
+    let silent = |_| Refusal(StatusCode::REQUEST_TIMEOUT, format!("body: nothing of it came for {} s", SILENCE_MAX.as_secs()));
+    let broken = |error: axum::Error| Refusal(StatusCode::BAD_REQUEST, format!("body: {error}"));
+    timeout(SILENCE_MAX, chunks.next()).await.map_err(silent)?.transpose().map_err(broken)
 }
 
 /// Takes in a body; what is too much for memory goes to a file.
-async fn arrive(doors: &Arc<Doors>, body: Body) -> Result<Arrived, Refusal> {
-    let broken = |error: axum::Error| Refusal(StatusCode::BAD_REQUEST, format!("body: {error}"));
-    let (mut chunks, mut whole) = (body.into_data_stream(), Vec::new());
-    while let Some(chunk) = chunks.next().await.transpose().map_err(broken)? {
+async fn arrive(doors: &Arc<Doors>, announced: usize, body: Body) -> Result<(Arrived, Leave), Refusal> {
+    // Known from the start, it need not grow.
+    let (mut chunks, mut whole) = (body.into_data_stream(), Vec::with_capacity(announced.min(BODY_BYTES_MAX)));
+    while let Some(chunk) = next(&mut chunks).await? {
         whole.extend_from_slice(&chunk);
         if whole.len() > BODY_BYTES_MAX {
-            // One at a time: whoever sends the next one waits.
-            let leave = doors.spooling.0.clone().acquire_owned().await.expect("it is never closed");
-            let failed = |error: io::Error| Refusal(StatusCode::SERVICE_UNAVAILABLE, format!("no room on disk for this body: {error}"));
-            let mut file = doors.inner()?.questions.nameless_file().map_err(failed)?;
+            let leave = doors.spooling.leave().await;
+            let mut file = doors.inner()?.questions.nameless_file().map_err(no_room_on_disk)?;
             let mut bytes = 0;
             loop {
-                tokio::task::block_in_place(|| file.write_all(&whole)).map_err(failed)?;
+                tokio::task::block_in_place(|| file.write_all(&whole)).map_err(no_room_on_disk)?;
                 bytes += whole.len() as u64;
                 if bytes > SPOOLED_BYTES_MAX {
                     return Err(too_long());
                 }
-                match chunks.next().await.transpose().map_err(broken)? {
+                match next(&mut chunks).await? {
                     Some(chunk) => whole = chunk.to_vec(),
                     None => break,
                 }
             }
-            file.rewind().map_err(failed)?;
-            return Ok(Arrived::Spooled { file, _leave: leave });
+            file.rewind().map_err(no_room_on_disk)?;
+            return Ok((Arrived::Spooled(file), Some(leave)));
         }
     }
-    Ok(Arrived::Whole(whole))
+    Ok((Arrived::Whole(whole), None))
+}
+
+fn no_room_on_disk(error: io::Error) -> Refusal {
+    Refusal(StatusCode::SERVICE_UNAVAILABLE, format!("no room on disk for this body: {error}"))
 }
 
 fn too_long() -> Refusal {
@@ -200,8 +200,10 @@ struct Wanted {
     encoding: String,
     feed: String,
     today: Date,
-    /// Held until it is taken in.
-    _room: OwnedSemaphorePermit,
+    /// How many bytes it has, as far as its sender says.
+    announced: usize,
+    /// Held until the engine has it.
+    room: Held,
 }
 
 fn wanted(doors: &Doors, headers: &HeaderMap) -> Result<Wanted, Refusal> {
@@ -222,35 +224,56 @@ fn wanted(doors: &Doors, headers: &HeaderMap) -> Result<Wanted, Refusal> {
         return Err(too_long());
     }
     let bytes = announced.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
-    let room = doors.room.0.clone().try_acquire_many_owned(bytes.div_ceil(ROOM_UNIT).max(1) as u32);
-    let room = room.map_err(|_| {
+    let room = doors.room.take(if is_plain(&encoding) { bytes } else { bytes.max(UNPACKED_BYTES) });
+    let room = room.ok_or_else(|| {
         inner.metrics.turned_away.inc();
         Refusal(StatusCode::TOO_MANY_REQUESTS, "no room for this body at the moment".to_owned())
     })?;
-    Ok(Wanted { encoding, feed, today: standing.date, _room: room })
+    Ok(Wanted { encoding, feed, today: standing.date, announced: announced.unwrap_or(0), room })
 }
 
-fn take(doors: &Arc<Doors>, how: &How, Wanted { encoding, feed, today, .. }: &Wanted, body: Arrived) -> Result<Json<Value>, Refusal> {
+fn take(
+    doors: &Arc<Doors>,
+    how: &How,
+    Wanted { encoding, feed, today, mut room, .. }: Wanted,
+    body: Arrived,
+    mut leave: Leave,
+) -> Result<Json<Value>, Refusal> {
+    let (encoding, feed) = (encoding.as_str(), feed.as_str());
     let (inner, bad) = (doors.inner()?, |what: String| Refusal(StatusCode::BAD_REQUEST, what));
     let schema = inner.progress.schema();
     let section = how.mapping.as_ref().map(|name| inner.mappings.section(name, &schema, feed)).transpose().map_err(bad)?;
     let register = how.snapshot.as_ref().map(|id| register(&schema, id)).transpose().map_err(bad)?;
-    let broken = |error: io::Error| bad(format!("body: {error}"));
-    let (parts, dumped) = match (body, register) {
+    let broken = |error: io::Error| match error.kind() {
+        io::ErrorKind::StorageFull => no_room_on_disk(error),
+        _ => bad(format!("body: {error}")),
+    };
+    let (mut parts, dumped) = match (body, register) {
         (Arrived::Whole(lines), None) if section.is_none() && is_plain(encoding) => {
+            room.shrink(lines.len());
             (inner.decoders.with(schema, |intake| Submission::read(intake, feed, 1, &lines)), None)
         }
         (body, register) => {
+            let mut make_file = || {
+                leave.get_or_insert_with(|| Handle::current().block_on(doors.spooling.leave()));
+                inner.questions.nameless_file()
+            };
             let mut reading = Reading::new(unpacked(encoding, &body).map_err(broken)?, feed, section);
-            inner.decoders.with(schema, |intake| match register {
-                None => Ok((reading.all(intake).map_err(broken)?, None)),
-                Some(register) => dump(doors, register, how.max_shrink, &mut reading, intake, broken),
-            })?
+            let read = inner.decoders.with(schema, |intake| match register {
+                None => Ok((reading.all(intake, &mut make_file).map_err(broken)?, None)),
+                Some(register) => dump(doors, register, how.max_shrink, &mut reading, intake, Gathering::new(&mut make_file), broken),
+            })?;
+            room.shrink(UNPACKED_BYTES);
+            read
         }
     };
     let count = |each: fn(&Submission) -> u64| parts.iter().map(each).sum::<u64>();
     let (accepted, quarantined) = (count(|part| part.accepted), count(|part| part.quarantined));
-    inner.metrics.fed(feed, &parts, *today);
+    inner.metrics.fed(feed, &parts, today);
+    // With what comes last: whatever came before has been taken in by then.
+    if let Some(last) = parts.last_mut() {
+        last.room = Some(room);
+    }
     let answers = parts.into_iter().map(|part| inner.scribe.send(part)).collect::<Result<Vec<_>, _>>()?;
     let mut epoch = 0;
     for answer in answers {
@@ -270,16 +293,19 @@ fn dump<R: Read>(
     max_shrink: Option<f64>,
     reading: &mut Reading<R>,
     intake: &mut Intake,
+    mut gathering: Gathering<'_>,
     broken: impl Fn(io::Error) -> Refusal,
 ) -> Result<(Vec<Submission>, Option<Counts>), Refusal> {
     let held = doors.inner()?.questions.ask(move |engine, _| engine.held(register).collect::<Vec<_>>());
     let held = held.ok_or_else(|| Refusal(StatusCode::SERVICE_UNAVAILABLE, "the pipeline is stopping".to_owned()))?;
     let mut snapshot = Snapshot::new(intake.schema().clone(), register, held);
-    let submission = reading.difference(intake, &mut snapshot).map_err(broken)?;
-    let (submission, counts) = submission
-        .without_absent(snapshot, register, max_shrink.unwrap_or(MAX_SHRINK))
+    reading.difference(intake, &mut snapshot, &mut gathering).map_err(&broken)?;
+    let (absences, heard) = snapshot
+        .absences(max_shrink.unwrap_or(MAX_SHRINK))
         .map_err(|refusal| Refusal(StatusCode::CONFLICT, format!("{refusal} (max_shrink)")))?;
-    Ok((vec![submission].into_iter().filter(|part| !part.is_empty()).collect(), Some(counts)))
+    let mut absent = Submission::of_absent(intake.schema(), register, &absences, heard);
+    absent.try_for_each(|part| gathering.add(part)).map_err(&broken)?;
+    Ok((gathering.finish().map_err(&broken)?, Some(snapshot.counts())))
 }
 
 fn register(schema: &Schema, id: &str) -> Result<u16, String> {
@@ -295,7 +321,7 @@ fn is_plain(encoding: &str) -> bool {
 fn unpacked<'a>(encoding: &str, body: &'a Arrived) -> io::Result<Box<dyn Read + 'a>> {
     let packed: Box<dyn Read + 'a> = match body {
         Arrived::Whole(bytes) => Box::new(bytes.as_slice()),
-        Arrived::Spooled { file, .. } => Box::new(file),
+        Arrived::Spooled(file) => Box::new(file),
     };
     let reader: Box<dyn Read + 'a> = match encoding {
         _ if is_plain(encoding) => return Ok(packed),

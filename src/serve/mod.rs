@@ -19,7 +19,7 @@ use crate::journal::{Own, Pausable, Settlement};
 use crate::ledger::{Brought, Reader, StoreFailure, View};
 use crate::packages::{Packages, fingerprint, title};
 use crate::pipeline::metrics::{AtStage, Metrics, OfRegister};
-use crate::pipeline::{Pipeline, Progress, Questions, Scribe, Submission, Unavailable};
+use crate::pipeline::{Pipeline, Progress, Questions, Room, Scribe, Submission, Unavailable};
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -53,7 +53,7 @@ const EXPORT_CHUNK_BYTES: usize = 64 << 10;
 pub struct Doors {
     /// Set once the pipeline has caught up.
     inner: OnceLock<Inner>,
-    room: intake::Room,
+    room: Room,
     spooling: intake::Spooling,
     tokens: Tokens,
 }
@@ -74,7 +74,7 @@ type Shared = State<Arc<Doors>>;
 impl Doors {
     /// Closed until [`Doors::open`].
     pub fn closed(tokens: Tokens) -> Arc<Doors> {
-        Arc::new(Doors { inner: OnceLock::new(), room: intake::Room::default(), spooling: intake::Spooling::default(), tokens })
+        Arc::new(Doors { inner: OnceLock::new(), room: Room::default(), spooling: intake::Spooling::default(), tokens })
     }
 
     /// The pipeline has caught up.
