@@ -113,7 +113,8 @@ impl Writer {
         }
     }
 
-    /// A row of the view `changes`; `None` for what changes no decision.
+    /// A row of the view `changes`: which decision there is now about a right, that is person, benefit, ground and period, or was until it was lost or
+    /// doubted. `None` for what changes no decision.
     pub fn change(&self, date: Date, kind: ChangeKind, decision: &Decision) -> Option<Value> {
         let kind = match kind {
             ChangeKind::Gained => "gained",
@@ -123,8 +124,10 @@ impl Writer {
             ChangeKind::Attributes | ChangeKind::Refuted | ChangeKind::Sealed => return None,
         };
         let benefit = &self.policy.benefits[decision.benefit as usize].id;
+        let period = (decision.period != Date::NEVER).then(|| decision.period.to_string());
         Some(
-            json!({"date": date.to_string(), "decision": decision_id(&self.policy, decision).to_string(), "person": self.person(decision.person), "benefit": benefit, "change": kind}),
+            json!({"date": date.to_string(), "decision": decision_id(&self.policy, decision).to_string(), "person": self.person(decision.person),
+                    "benefit": benefit, "ground": ground_text(&self.policy, &decision.ground), "period": period, "change": kind}),
         )
     }
 

@@ -13,17 +13,52 @@ fn dictionary(registers: &[&str]) -> Dictionary {
     Dictionary { package: String::new(), person: "iin".to_owned(), registers: registers.iter().map(register).collect() }
 }
 
-/// A disk whose page cache can be lost: what a file holds for sure, and what was appended since the last sync.
+/// A disk whose page cache can be lost: what a file holds for sure, and what was appended since the last sync; and names that are not synced.
 #[derive(Clone, Default)]
 struct Sea(Arc<Mutex<Water>>);
 
 #[derive(Default)]
 struct Water {
     files: BTreeMap<String, Bytes>,
-    /// The next writes or syncs that fail; a write that fails leaves half of what it was given.
+    /// Names that a loss of power may take away, and those that the files had before, if any.
+    loose: BTreeMap<String, Option<String>>,
+    /// The next writes or syncs that fail, of bytes and of names; a write that fails leaves half of what it was given.
     failing_writes: usize,
     failing_syncs: usize,
+    failing_names: usize,
+    /// Names are never synced.
+    forgetful: bool,
 }
+
+impl Water {
+    /// Gives a file that is new, or had another name, this one.
+    fn name(&mut self, name: &str, before: Option<&str>, bytes: Bytes) {
+        before.into_iter().for_each(|before| drop((self.files.remove(before), self.loose.remove(before))));
+        self.files.insert(name.to_owned(), bytes);
+        self.loose.entry(name.to_owned()).or_insert(before.map(str::to_owned));
+    }
+
+    fn sync_names(&mut self) -> io::Result<()> {
+        if self.failing_names > 0 {
+            self.failing_names -= 1;
+            return Err(io::Error::other("EIO"));
+        }
+        if !self.forgetful {
+            self.loose.clear();
+        }
+        Ok(())
+    }
+
+    fn lose_names(&mut self) {
+        for (name, before) in std::mem::take(&mut self.loose) {
+            let lost = self.files.remove(&name);
+            self.files.extend(before.zip(lost));
+        }
+    }
+}
+
+/// The file that is prepared to become the next one.
+const NEXT: &str = "next";
 
 /// What a file holds for sure, and what was written since the last sync, from which byte on.
 #[derive(Clone, Default)]
@@ -53,10 +88,21 @@ impl Sea {
         self.0.lock().unwrap()
     }
 
+    /// How many of the next writes, syncs and syncs of names fail.
+    fn fail_next(&self, writes: usize, syncs: usize, names: usize) {
+        let mut water = self.water();
+        (water.failing_writes, water.failing_syncs, water.failing_names) = (writes, syncs, names);
+    }
+
     /// The power fails: of what was not synced only some of the first bytes are there, or none, of these the first may be missing, and
-    /// one of them may be wrong.
-    fn storm(&self, kept: usize, missing: usize, wrong: Option<usize>) {
-        for file in self.water().files.values_mut() {
+    /// one of them may be wrong; names that were not synced are those of before, or are there.
+    fn storm(&self, kept: usize, missing: usize, wrong: Option<usize>, names: bool) {
+        let mut water = self.water();
+        if !names {
+            water.lose_names();
+        }
+        water.loose.clear();
+        for file in water.files.values_mut() {
             file.pending.truncate(kept);
             if let Some(byte) = wrong.and_then(|at| file.pending.get_mut(at)) {
                 *byte ^= 0x40;
@@ -85,8 +131,15 @@ impl Disk for Sea {
         Ok(self.read(name)?.into_iter().skip(from as usize).take(length).collect())
     }
 
+    /// The file that was prepared becomes it, and another one is prepared.
     fn create(&self, name: &str, room: u64) -> io::Result<SeaFile> {
-        self.water().files.insert(name.to_owned(), Bytes { durable: vec![0; room as usize], ..Bytes::default() });
+        let mut water = self.water();
+        let zeros = Bytes { durable: vec![0; room as usize], ..Bytes::default() };
+        let prepared = water.files.contains_key(NEXT).then_some(NEXT);
+        water.name(name, prepared, zeros.clone());
+        water.sync_names()?;
+        water.name(NEXT, None, zeros);
+        drop(water);
         Ok(SeaFile(self.clone(), name.to_owned()))
     }
 
@@ -152,21 +205,35 @@ enum Happening {
         kept: usize,
         missing: usize,
         wrong: Option<usize>,
+        /// Whether names outlive it that were not synced, and whether it comes before a new one is, if one is given.
+        names: bool,
+        while_naming: bool,
     },
     /// A write or a sync fails, once.
     Failure {
-        write: bool,
+        of: Failing,
         during: Vec<u8>,
     },
     OpenAgain,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Failing {
+    Write,
+    Sync,
+    /// If a name is given.
+    Names,
 }
 
 fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     let bytes = || prop::collection::vec(any::<u8>(), 0..200);
     let one = prop_oneof![
         5 => bytes().prop_map(Happening::Append),
-        2 => (bytes(), 0..300usize, 0..100usize, prop::option::of(0..300usize)).prop_map(|(during, kept, missing, wrong)| Happening::Storm { during, kept, missing, wrong }),
-        2 => (any::<bool>(), bytes()).prop_map(|(write, during)| Happening::Failure { write, during }),
+        2 => (bytes(), 0..300usize, 0..100usize, prop::option::of(0..300usize), any::<(bool, bool)>()).prop_map(
+            |(during, kept, missing, wrong, (names, while_naming))| Happening::Storm { during, kept, missing, wrong, names, while_naming }
+        ),
+        3 => (prop::sample::select(vec![Failing::Write, Failing::Sync, Failing::Names]), bytes())
+            .prop_map(|(of, during)| Happening::Failure { of, during }),
         1 => Just(Happening::OpenAgain),
     ];
     prop::collection::vec(one, 1..40)
@@ -184,25 +251,29 @@ proptest! {
         for happening in happenings {
             match happening {
                 Happening::Append(entries) => acknowledged.push((journal.append(&entries).unwrap(), entries)),
-                Happening::Storm { during, kept, missing, wrong } => {
+                Happening::Storm { during, kept, missing, wrong, names, while_naming } => {
                     // The sync does not return before the power fails.
-                    sea.water().failing_syncs = 1;
+                    sea.fail_next(0, 1, usize::from(while_naming));
                     prop_assert!(journal.append(&during).is_err());
-                    sea.storm(kept, missing, wrong);
-                    sea.water().failing_syncs = 0;
+                    sea.storm(kept, missing, wrong, names);
+                    sea.fail_next(0, 0, 0);
                     journal = open(&sea, segment_bytes);
                     // All of it may have reached the disk without anybody having been told so.
                     if journal.epoch() > acknowledged.last().map_or(0, |(epoch, _)| *epoch) {
                         acknowledged.push((journal.epoch(), during));
                     }
                 }
-                Happening::Failure { write, during } => {
-                    let mut water = sea.water();
-                    (water.failing_writes, water.failing_syncs) = (usize::from(write), usize::from(!write));
-                    drop(water);
-                    prop_assert!(journal.append(&during).is_err());
-                    let mut water = sea.water();
-                    (water.failing_writes, water.failing_syncs) = (0, 0);
+                Happening::Failure { of, during } => {
+                    match of {
+                        Failing::Write => sea.fail_next(1, 0, 0),
+                        Failing::Sync => sea.fail_next(0, 1, 0),
+                        Failing::Names => sea.fail_next(0, 0, 1),
+                    }
+                    if let Ok(epoch) = journal.append(&during) {
+                        prop_assert!(matches!(of, Failing::Names));
+                        acknowledged.push((epoch, during));
+                    }
+                    sea.fail_next(0, 0, 0);
                 }
                 Happening::OpenAgain => {
                     drop(journal);
@@ -220,6 +291,20 @@ proptest! {
         // What stands behind them was written whole, and nobody was told.
         epochs.retain(|(epoch, _)| *epoch <= last);
         prop_assert_eq!(epochs, acknowledged);
+    }
+}
+
+/// On a disk that gives files names which do not outlive a loss of power, what was acknowledged is lost: such a loss would be seen above.
+#[test]
+fn where_names_are_not_synced_what_was_acknowledged_is_lost() {
+    for forgetful in [false, true] {
+        let sea = Sea::default();
+        let mut journal = open(&sea, 100);
+        sea.water().forgetful = forgetful;
+        let acknowledged = (0..10).map(|_| journal.append(b"what somebody is told to be safe").unwrap()).max().unwrap();
+        sea.storm(0, 0, None, false);
+        let known = open(&sea, 100).epoch();
+        assert!(acknowledged == 10 && if forgetful { known < 10 } else { known == 10 }, "{known}");
     }
 }
 

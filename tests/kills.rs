@@ -1,8 +1,11 @@
 use crate::folder::Folder;
-use crate::pipeline::{by_batch, quiet_story};
+use crate::pipeline::{COMPACTED_AT_ONCE, by_batch, quiet_story, tell_until, told_by_archive_and_journal};
+use crate::program::{shanyraq, summary};
 use crate::running::*;
-use std::collections::BTreeMap;
+use crate::sending::configured;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,7 +18,12 @@ pub struct Tracer(Process);
 impl Tracer {
     /// With those of all threads.
     pub fn of_all(running: &Running, what: &[&str]) -> Tracer {
-        Tracer::begin(&["-f", "-p", &running.process.0.id().to_string()], what)
+        Tracer::writing(Path::new("/dev/null"), running, what)
+    }
+
+    /// The same, which writes down what calls it sees.
+    pub fn writing(to: &Path, running: &Running, what: &[&str]) -> Tracer {
+        Tracer::begin(to, &["-f", "-p", &running.process.0.id().to_string()], what)
     }
 
     /// With those of a thread of this name; none if there is none at the moment.
@@ -23,12 +31,12 @@ impl Tracer {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", running.process.0.id())).unwrap();
         let mut tasks = tasks.map(|task| task.unwrap().path());
         let task = tasks.find(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name))?;
-        Some(Tracer::begin(&["-p", task.file_name()?.to_str()?], what))
+        Some(Tracer::begin(Path::new("/dev/null"), &["-p", task.file_name()?.to_str()?], what))
     }
 
-    fn begin(whom: &[&str], what: &[&str]) -> Tracer {
+    fn begin(to: &Path, whom: &[&str], what: &[&str]) -> Tracer {
         let mut command = Command::new("strace");
-        command.args(["-o", "/dev/null"]).args(whom).args(what).stderr(Stdio::piped());
+        command.arg("-o").arg(to).args(whom).args(what).stderr(Stdio::piped());
         let mut process = Process(command.spawn().unwrap());
         let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap().contains("attached")), "strace does not attach");
@@ -115,6 +123,208 @@ fn killed_before_each_step_it_loses_nothing_and_texts_nobody_twice() {
     });
     let missed: Vec<_> = STEPS.iter().map(|step| step.what).filter(|what| met.get(what).is_none_or(|times| *times < TIMES)).collect();
     assert!(missed.is_empty(), "{missed:?} of {met:?}");
+}
+
+/// A moment of a compaction: before this call of the system for one of the files whose names begin so.
+struct Moment {
+    what: &'static str,
+    files: &'static str,
+    call: &'static str,
+}
+
+const fn moment(what: &'static str, files: &'static str, call: &'static str) -> Moment {
+    Moment { what, files, call }
+}
+
+const COMPACTION: [Moment; 9] = [
+    moment("what counts is written", "journal/draft/0000000001.shj", "write"),
+    moment("what counts is synced", "journal/draft/0000000001.shj", "fdatasync"),
+    moment("what a snapshot holds beside it is synced", "journal/draft/rest", "fsync"),
+    moment("the base takes its place", "journal/draft", "rename"),
+    moment("a segment is packed", "archive/draft", "write"),
+    moment("what is packed is synced", "archive/draft", "fsync"),
+    moment("what is packed takes its place", "archive/draft", "rename"),
+    moment("a segment goes", "journal/0", "unlink"),
+    moment("the base before goes", "journal/base-", "unlinkat"),
+];
+
+impl Moment {
+    /// Kills the process then.
+    fn kill(&self, running: &Running) -> Tracer {
+        let (trace, inject) = (format!("trace={}", self.call), format!("inject={}:signal=KILL", self.call));
+        let path = running.data.join(self.files);
+        let (folder, begins) = (path.parent().unwrap(), path.file_name().unwrap().to_str().unwrap());
+        let there = |name: &String| name.starts_with(begins) && name != begins;
+        let names = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let paths = names.filter(there).map(|name| folder.join(name)).chain([path.clone()]).map(|path| path.display().to_string());
+        let paths: Vec<String> = paths.collect();
+        let words = paths.iter().flat_map(|path| ["-P", path]).chain(["-e", &trace, "-e", &inject]);
+        Tracer::of_all(running, &words.collect::<Vec<_>>())
+    }
+}
+
+/// Killed before each step of a compaction, three times at least, and each time told on from the base alone, the pipeline loses nothing, neither of
+/// what counts nor of what goes to the archive, and nobody is texted twice.
+#[test]
+fn killed_before_each_step_of_a_compaction_it_loses_nothing_and_texts_nobody_twice() {
+    let folder = Folder::new("compacting");
+    let story = story(600, 11, 45);
+    let (decisions, texts) = undisturbed(&folder, &story);
+    assert!(texts.len() > 10, "{texts:?}");
+    let gateway = Gateway::start(&folder, "compacted.log");
+    let start = || configured(&folder, "data", &gateway.address, COMPACTED_AT_ONCE);
+    let (mut running, mut answered, mut met) = (start(), BTreeSet::new(), [0; COMPACTION.len()]);
+    for (path, body) in &story {
+        let mut bodies = vec![(path.clone(), body.clone())];
+        while let Some((path, body)) = bodies.pop() {
+            // The first bodies leave something to compact.
+            let least = (0..met.len()).min_by_key(|index| met[*index]).expect("there are steps");
+            let mut acknowledged = None;
+            if met[least] < TIMES && running.data.join("archive").exists() {
+                let tracer = COMPACTION[least].kill(&running);
+                acknowledged = running.insist("POST", &path, &body).ok();
+                let ended = acknowledged.is_none() || passes_away(&mut running, Duration::from_secs(2));
+                tracer.end();
+                if ended || running.call("GET", "/healthz", b"").is_err() {
+                    met[least] += 1;
+                    running.process.0.wait().unwrap();
+                    std::fs::remove_dir_all(running.data.join("snapshots")).unwrap();
+                    running = start();
+                }
+            }
+            match acknowledged {
+                Some(acknowledgement) => running.settle_all(&acknowledgement).unwrap(),
+                None => running.tell(&path, &body).unwrap(),
+            }
+            bodies.extend(replies(&gateway, &mut answered).into_iter().rev().map(|reply| ("/v1/replies".to_owned(), reply)));
+        }
+    }
+    let missed: Vec<_> = COMPACTION.iter().zip(met).filter(|(_, times)| *times < TIMES).map(|(step, times)| (step.what, times)).collect();
+    assert!(missed.is_empty(), "{missed:?}");
+    assert_eq!(running.decisions(), decisions, "what holds");
+    assert_eq!(sorted(&gateway), texts, "what arrived, each once");
+    let data = running.data.clone();
+    running.stop();
+    let verified = summary(&shanyraq(["journal", "verify", "--data", &data.display().to_string()]));
+    assert!(verified["last_epoch"].as_u64() > Some(story.len() as u64), "{verified}");
+    assert_eq!(Some(told_by_archive_and_journal(&folder, &data)), verified["last_epoch"].as_u64());
+}
+
+/// What would be lost with the power, as a trace of calls of the system tells, and what was done that rests on something else.
+#[derive(Default)]
+struct Ashore {
+    /// Files that were written and not synced since, and names that were given and not synced since.
+    bytes: BTreeSet<String>,
+    names: BTreeSet<String>,
+    archived: BTreeSet<String>,
+    /// The epoch of the newest base.
+    based: u64,
+    /// What took its place, and what went.
+    seen: BTreeMap<&'static str, usize>,
+}
+
+impl Ashore {
+    fn given(&self, begins: &str) -> Vec<&String> {
+        self.names.iter().filter(|name| name.contains(begins)).collect()
+    }
+
+    /// Takes note of a call, by its name, its words, and the files among them.
+    fn see(&mut self, call: &str, words: &str) {
+        let files: Vec<&str> = words.split(['"', '<', '>']).filter(|word| word.starts_with('/')).collect();
+        if words.contains(" = -1 ") {
+            return;
+        }
+        match (call, files.as_slice()) {
+            ("openat", [.., file, _]) if words.contains("O_CREAT") => drop(self.names.insert((*file).to_owned())),
+            ("write", [file, ..]) | ("copy_file_range", [_, file, ..]) => drop(self.bytes.insert((*file).to_owned())),
+            ("fsync" | "fdatasync", [file, ..]) => self.sync(call, file),
+            ("rename", [from, to]) => self.rename(from, to),
+            ("unlink", [file]) if file.ends_with(".shj") => self.remove_segment(file),
+            ("unlinkat", [folder, ..]) if folder.contains("/journal/base-") => self.remove_behind("base", "/journal/base-"),
+            ("unlinkat", [folder, ..]) if folder.contains("/snapshots/0") => self.remove_behind("snapshot", "/snapshots/0"),
+            // Of a folder that goes nobody needs anything.
+            ("unlinkat", [folder, ..]) => {
+                [&mut self.bytes, &mut self.names].into_iter().for_each(|files| files.retain(|file| !file.starts_with(folder)));
+            }
+            _ => {}
+        }
+    }
+
+    fn sync(&mut self, call: &str, file: &str) {
+        self.bytes.remove(file);
+        if call == "fsync" {
+            self.names.retain(|name| name.rsplit_once('/').is_none_or(|(folder, _)| folder != file));
+        }
+        let is_segment = file.contains("/journal/0");
+        assert!(!is_segment || !self.names.contains(file), "{file} is synced, and its name is not");
+    }
+
+    fn rename(&mut self, from: &str, to: &str) {
+        if from.ends_with("/draft") {
+            // How much stores hold nobody needs.
+            let within = |name: &&String| name.starts_with(from) && !name.contains("/sizes-");
+            let loose: Vec<_> =
+                self.bytes.iter().filter(within).chain(self.names.iter().filter(within).filter(|name| *name != from)).collect();
+            assert!(loose.is_empty(), "{to} takes its place before all of it is synced: {loose:?}");
+            let what = ["/journal/base-", "/snapshots/0", "/archive/0"].into_iter().find(|place| to.contains(place)).expect("a place");
+            *self.seen.entry(what).or_default() += 1;
+            self.based = to.rsplit_once("/base-").map_or(self.based, |(_, epoch)| epoch.parse().unwrap());
+            self.archived.extend(to.contains("/archive/").then(|| to.replace("/archive/", "/journal/").replace(".zst", "")));
+        }
+        self.names.remove(from);
+        self.names.insert(to.to_owned());
+    }
+
+    fn remove_segment(&mut self, file: &str) {
+        let number: u64 = file.rsplit(['/', '.']).nth(1).unwrap().parse().unwrap();
+        // Nothing is in the first segment, and one epoch in each other.
+        assert!(number <= self.based + 1, "{file} goes before a base stands for it");
+        assert!(self.archived.contains(file), "{file} goes before it is packed");
+        self.remove_behind("segment", "/journal/base-");
+        assert_eq!(self.given("/archive/0"), Vec::<&String>::new(), "{file} goes before what it is packed as is synced");
+    }
+
+    /// Something goes that another one stands for.
+    fn remove_behind(&mut self, what: &'static str, stands: &str) {
+        assert_eq!(self.given(stands), Vec::<&String>::new(), "a {what} goes before the name of what stands for it is synced");
+        *self.seen.entry(what).or_default() += 1;
+    }
+}
+
+/// Nothing is done that rests on bytes or names which a loss of power may take away: an epoch is acknowledged in a file whose name is synced, a base, a
+/// snapshot or a packed segment has its name once all that it holds is synced, and what it stands for goes once that name is.
+#[test]
+fn whatever_rests_on_a_file_comes_after_its_bytes_and_its_name_are_synced() {
+    let folder = Folder::new("ashore");
+    let story = quiet_story(400, 4, 12);
+    let running = configured(&folder, "data", "none", COMPACTED_AT_ONCE);
+    let trace = folder.0.join("trace");
+    let calls = "trace=openat,rename,unlink,unlinkat,write,copy_file_range,fsync,fdatasync";
+    let tracer = Tracer::writing(&trace, &running, &["-y", "-s", "0", "-e", calls, "-e", "signal=none"]);
+    let mut bodies = story.iter();
+    let bases = || running.said.lock().unwrap().iter().filter(|line| line.contains("journal compacted")).count();
+    tell_until(&running, &mut bodies, "bases", || bases() > 3);
+    bodies.for_each(|(path, body)| running.tell(path, body).unwrap());
+    tracer.end();
+    running.stop();
+
+    let (mut ashore, mut begun) = (Ashore::default(), BTreeMap::new());
+    for line in std::fs::read_to_string(&trace).unwrap().lines() {
+        let (thread, words) = line.split_once(' ').unwrap();
+        let words = match words.trim().strip_prefix("<... ") {
+            Some(rest) => begun.remove(thread).unwrap_or_default() + rest,
+            None => words.trim().to_owned(),
+        };
+        let (call, rest) = words.split_once('(').unwrap_or_default();
+        match words.strip_suffix("<unfinished ...>") {
+            // What goes may be gone before the call returns; what is done otherwise is sure once it does.
+            Some(words) if !call.starts_with("unlink") => drop(begun.insert(thread.to_owned(), words.to_owned())),
+            _ => ashore.see(call, rest),
+        }
+    }
+    let seen = |what: &str| ashore.seen.get(what).copied().unwrap_or(0);
+    let often = ["/journal/base-", "/snapshots/0", "/archive/0", "segment", "base", "snapshot"].map(|what| seen(what) > 2);
+    assert_eq!(often, [true; 6], "{:?}", ashore.seen);
 }
 
 /// A copy that is killed while it writes a snapshot leaves none, and the stream goes on; the next one is whole.

@@ -2,11 +2,16 @@ use crate::folder::Folder;
 use crate::kills::Tracer;
 use crate::program::{shanyraq, summary};
 use crate::running::*;
+use crate::sending::configured;
 use serde_json::{Value, json};
+use shanyraq::journal::{self, base, read_epochs};
+use shanyraq::pipeline::{journal_folder, ledger_file};
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// The token of an acknowledgement.
 pub fn token(answer: &Value) -> String {
@@ -22,6 +27,32 @@ pub fn by_batch(folder: &Folder, story: &[(String, Vec<u8>)]) -> BTreeSet<String
 /// The population and some days, and nobody is written to.
 pub fn quiet_story(persons: usize, seed: u64, days: usize) -> Story {
     story(persons, seed, days).into_iter().filter(|(path, _)| path == "/v1/updates").collect()
+}
+
+/// Up to which epoch archive and journal together hold all that was ever told; nothing that was begun is left unfinished beside them.
+pub fn told_by_archive_and_journal(folder: &Folder, data: &Path) -> u64 {
+    let drafts = ["journal", "archive", "snapshots"].map(|folder| data.join(folder).join("draft").exists());
+    assert_eq!(drafts, [false; 3]);
+    let whole = folder.0.join("whole");
+    std::fs::create_dir(&whole).unwrap();
+    let files = |folder: &str| std::fs::read_dir(data.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+    for packed in files("archive") {
+        std::fs::write(whole.join(packed.file_stem().unwrap()), zstd::decode_all(File::open(&packed).unwrap()).unwrap()).unwrap();
+    }
+    for segment in files("journal").filter(|path| path.extension().is_some_and(|extension| extension == "shj")) {
+        std::fs::copy(&segment, whole.join(segment.file_name().unwrap())).unwrap();
+    }
+    // That none is missing between is seen while they are read.
+    let summary = read_epochs(&journal::Folder::beside(&whole), 0, u64::MAX, |_| Ok(())).unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(summary.epochs, summary.last_epoch);
+    summary.last_epoch
+}
+
+/// What a pipeline has counted by this name.
+fn counted(running: &Running, name: &str) -> u64 {
+    let (status, text) = running.call("GET", "/metrics", b"").unwrap();
+    let name = format!("shanyraq_{name}_total ");
+    text.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or_else(|| panic!("{status}: no {name}: {text}"))
 }
 
 /// A ledger in which somebody altered a row, and a journal that leads elsewhere, are told so.
@@ -53,6 +84,50 @@ fn what_was_altered_is_noticed() {
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{message}");
         assert!(message.contains(expected), "{message}");
+    }
+}
+
+/// Each text belongs to a conversation, that to the decision of its right, and decisions to the changes that led to them: where a link is missing, it is
+/// told which.
+#[test]
+fn a_text_without_its_decision_is_noticed() {
+    let folder = Folder::new("links");
+    let data = folder.0.join("data");
+    let running = configured(&folder, "data", "pretend", "brake = { percent = 0, at_least = 1, days = 1 }");
+    running.tell("/v1/dispatch/live", b"").unwrap();
+    story(300, 5, 5).iter().filter(|(path, _)| path == "/v1/updates").for_each(|(path, body)| running.tell(path, body).unwrap());
+    running.stop();
+    let verify = || {
+        let output = shanyraq(["ledger", "verify", "--data", &data.display().to_string()]);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(verify(), (Some(0), String::new()));
+    let (ledger, whole) = (ledger_file(&data), folder.0.join("whole.db"));
+    std::fs::copy(&ledger, &whole).unwrap();
+    let written_to = "(person, benefit, ground, period) = (SELECT person, benefit, ground, period FROM outbox JOIN decisions USING (person, benefit, ground, period)
+        ORDER BY message LIMIT 1)";
+    for (alteration, expected) in [
+        (format!("DELETE FROM decisions WHERE {written_to}"), "offers: a conversation is about a right of which there is no decision"),
+        (format!("UPDATE decisions SET decision = 'other' WHERE {written_to}"), "decisions: a right stands otherwise than the changes tell"),
+        (
+            "INSERT INTO decisions SELECT person, benefit, ground, '2020-01-01', decision, household, outcome, amount, \"from\", until, reasons, 'baseline', epoch
+             FROM decisions WHERE period = '' LIMIT 1"
+                .to_owned(),
+            "decisions: a right stands otherwise than the changes tell",
+        ),
+        (
+            "UPDATE outbox SET ground = 'other'; UPDATE offers SET ground = 'other'".to_owned(),
+            "outbox: a message is about no right that was ever gained",
+        ),
+        ("UPDATE outbox SET epoch = 1".to_owned(), "outbox: a message is about no right that was ever gained"),
+    ] {
+        std::fs::copy(&whole, &ledger).unwrap();
+        let sql = rusqlite::Connection::open(&ledger).unwrap();
+        sql.execute_batch(&alteration).unwrap();
+        assert!(sql.query_row("SELECT total_changes()", [], |row| row.get::<_, u64>(0)).unwrap() > 0, "{alteration}");
+        drop(sql);
+        let (code, message) = verify();
+        assert!(code == Some(1) && message.contains(expected), "{alteration}: {message}");
     }
 }
 
@@ -101,6 +176,151 @@ fn a_broken_disk_is_told_and_passes() {
     running.stop();
 }
 
+/// A ledger's file on a disk that is full or broken: what was acknowledged waits, whoever asks is told, and once there is room again it is written.
+#[test]
+fn a_ledger_on_a_full_or_broken_disk_is_told_and_passes() {
+    let folder = Folder::new("full-ledger");
+    let mut story = quiet_story(400, 4, 0);
+    let opening = story.pop().unwrap();
+    let lines: Vec<&[u8]> = story[0].1.split_inclusive(|byte| *byte == b'\n').collect();
+    let mut running = Running::start(&folder.0.join("data"), "none");
+    running.tell(&opening.0, &opening.1).unwrap();
+    let log = running.data.join("ledger.db-wal").display().to_string();
+    let troubles = [("ENOSPC", "database or disk is full"), ("EIO", "disk I/O error")];
+    for (lines, (error, said)) in lines.chunks(lines.len().div_ceil(6)).zip(troubles.into_iter().cycle()) {
+        let inject = format!("inject=pwrite64:error={error}");
+        let failing = Tracer::of_all(&running, &["-P", &log, "-e", "trace=pwrite64", "-e", &inject]);
+        let token = token(&running.insist("POST", "/v1/updates", &lines.concat()).unwrap());
+        let begun = Instant::now();
+        while running.call("GET", "/readyz", b"").unwrap().0 != 503 {
+            assert!(begun.elapsed() < PATIENCE, "nobody is told");
+        }
+        for (method, path) in [("GET", "/readyz"), ("POST", "/v1/updates")] {
+            let (status, text) = running.call(method, path, &lines.concat()).unwrap();
+            assert!(status == 503 && text.contains(said), "{path}: {status} {text}");
+        }
+        failing.end();
+        running.settle(&token).unwrap();
+        assert_eq!(running.call("GET", "/readyz", b"").unwrap().0, 200);
+    }
+    story.push(opening);
+    let decisions = by_batch(&folder, &story);
+    assert_eq!(running.decisions(), decisions);
+    running.kill();
+    running.start_again();
+    assert_eq!(running.decisions(), decisions);
+    let data = running.data.display().to_string();
+    running.stop();
+    summary(&shanyraq(["ledger", "verify", "--data", &data]));
+}
+
+/// A disk that fails while a snapshot, a base, the archive or a checkpoint of the ledger is written: it is counted and told why, the stream goes on, and
+/// once the disk works again the next one is whole.
+#[test]
+fn a_disk_that_fails_beside_the_stream_is_told_and_passes() {
+    const TROUBLES: [(&str, &str, &str, &str); 13] = [
+        ("snapshots/draft/worker-0", "write", "ENOSPC", "snapshots_failed"),
+        ("snapshots/draft/worker-0", "fsync", "EIO", "snapshots_failed"),
+        ("snapshots/draft/rest", "write", "ENOSPC", "snapshots_failed"),
+        ("snapshots/draft", "rename", "EIO", "snapshots_failed"),
+        ("ledger.db", "pwrite64", "ENOSPC", "compactions_failed"),
+        ("ledger.db", "fsync", "EIO", "compactions_failed"),
+        ("journal/draft/0000000001.shj", "write", "ENOSPC", "compactions_failed"),
+        ("journal/draft/0000000001.shj", "fdatasync", "EIO", "compactions_failed"),
+        ("journal/draft/rest", "fsync", "EIO", "compactions_failed"),
+        ("journal/draft", "rename", "EIO", "compactions_failed"),
+        ("archive/draft", "write", "ENOSPC", "compactions_failed"),
+        ("archive/draft", "fsync", "EIO", "compactions_failed"),
+        ("archive/draft", "rename", "EIO", "compactions_failed"),
+    ];
+    let folder = Folder::new("beside");
+    let data = folder.0.join("data");
+    let story = quiet_story(400, 4, 20);
+    let mut running = configured(&folder, "data", "none", COMPACTED_AT_ONCE);
+    // What was told already is an epoch too.
+    let mut bodies = story.iter().cycle();
+    for (file, call, error, measure) in TROUBLES {
+        let before = counted(&running, measure);
+        let (path, trace, inject) =
+            (data.join(file).display().to_string(), format!("trace={call}"), format!("inject={call}:error={error}"));
+        let failing = Tracer::of_all(&running, &["-P", &path, "-e", &trace, "-e", &inject]);
+        tell_until(&running, &mut bodies, file, || counted(&running, measure) > before);
+        failing.end();
+        let epoch = running.insist("GET", "/v1/status", b"").unwrap()["epoch"].as_u64();
+        tell_until(&running, &mut bodies, file, || compacted(&data) > epoch);
+    }
+    story.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
+    for words in
+        ["no snapshot", "no compaction", "No space left on device", "Input/output error", "database or disk is full", "disk I/O error"]
+    {
+        assert!(running.said.lock().unwrap().iter().any(|line| line.contains(words)), "{words}");
+    }
+    let decisions = by_batch(&folder, &story);
+    assert_eq!(running.decisions(), decisions);
+    running.kill();
+    running = configured(&folder, "data", "none", COMPACTED_AT_ONCE);
+    assert_eq!((running.decisions(), counted(&running, "snapshots_failed")), (decisions.clone(), 0));
+    running.kill();
+    std::fs::remove_dir_all(data.join("snapshots")).unwrap();
+    running = configured(&folder, "data", "none", COMPACTED_AT_ONCE);
+    assert_eq!(running.decisions(), decisions, "from a base");
+    running.stop();
+    assert!(told_by_archive_and_journal(&folder, &data) > story.len() as u64);
+}
+
+/// Each epoch is a segment, and gives way to the next base.
+pub const COMPACTED_AT_ONCE: &str =
+    "segment_bytes = 1\nsnapshot_seconds = 0\ncompact_after_segments = 1\nbrake = { percent = 0, at_least = 1, days = 1 }";
+
+/// The epoch of the newest base.
+fn compacted(data: &Path) -> Option<u64> {
+    base::newest(&journal_folder(data)).unwrap().map(|base| base.epoch)
+}
+
+/// Tells one body after the other until something has come to pass.
+pub fn tell_until<'s>(
+    running: &Running,
+    bodies: &mut impl Iterator<Item = &'s (String, Vec<u8>)>,
+    what: &str,
+    has_come: impl Fn() -> bool,
+) {
+    let begun = Instant::now();
+    while !has_come() {
+        assert!(begun.elapsed() < PATIENCE, "{what}: it does not come to pass");
+        let (path, body) = bodies.next().unwrap();
+        running.tell(path, body).unwrap();
+    }
+}
+
+/// An archive that cannot be written keeps nothing from going on, nor from starting: what was compacted stays where it is until there is room.
+#[test]
+fn an_archive_that_cannot_be_written_stops_nothing() {
+    let folder = Folder::new("no-archive");
+    let data = folder.0.join("data");
+    std::fs::create_dir(&data).unwrap();
+    // Where its folder should be there is a file.
+    std::fs::write(data.join("archive"), b"").unwrap();
+    let story = quiet_story(400, 4, 20);
+    let (early, late) = story.split_at(story.len() / 2);
+    let mut running = configured(&folder, "data", "none", COMPACTED_AT_ONCE);
+    tell_until(&running, &mut early.iter().cycle(), "archive", || {
+        counted(&running, "compactions_failed") > 0 && compacted(&data).is_some()
+    });
+    running.kill();
+    running = configured(&folder, "data", "none", COMPACTED_AT_ONCE);
+    assert_eq!(counted(&running, "compactions_failed"), 1, "at the start");
+    let told = |line: &String| line.contains("what was compacted cannot be cleared away") && line.contains("File exists");
+    assert!(running.said.lock().unwrap().iter().any(told), "{:?}", running.said.lock().unwrap());
+    early.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
+    std::fs::remove_file(data.join("archive")).unwrap();
+    late.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
+    let epoch = running.insist("GET", "/v1/status", b"").unwrap()["epoch"].as_u64();
+    tell_until(&running, &mut late.iter().cycle(), "archive", || compacted(&data) > epoch && data.join("archive").is_dir());
+    assert_eq!(running.decisions(), by_batch(&folder, &story));
+    running.stop();
+    assert!(Some(told_by_archive_and_journal(&folder, &data)) > epoch);
+}
+
 /// In a folder that may only be read a pipeline does not start, says which it is, and harms nothing.
 #[test]
 fn a_folder_that_may_only_be_read_is_refused() {
@@ -141,6 +361,66 @@ fn a_clock_that_jumps_moves_nothing() {
     let running = Running::start(&data, "none");
     assert_eq!(running.decisions(), by_batch(&folder, &story));
     running.stop();
+}
+
+/// A clock that jumps by years while texts wait for the morning, forwards and back, over ends of the process too, moves when they leave and nothing
+/// else: none leaves at night, and each arrives once.
+#[test]
+fn a_clock_that_jumps_while_texts_wait_tells_nobody_twice() {
+    let folder = Folder::new("jumping");
+    let story = story(1_000, 11, 25);
+    let (decisions, texts) = undisturbed(&folder, &story);
+    assert!(texts.len() > 5, "{texts:?}");
+    let gateway = Gateway::start(&folder, "jumping.log");
+    let (data, clock) = (folder.0.join("data"), folder.0.join("clock"));
+    let turn_to = |hour: i64, years: i64| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as i64;
+        let until_then = (hour * 3600 - now - 5 * 3600).rem_euclid(86_400);
+        std::fs::rename(folder.write("turned", format!("{:+}", until_then + years * 365 * 86_400)), &clock).unwrap();
+    };
+    let words = "quiet_hours = \"21:00-09:00\"\nholidays = []\nallow_assumed = true\nbrake = { percent = 0, at_least = 1, days = 1 }\n";
+    let configuration = folder.write("jumping.toml", words);
+    let start = || {
+        let false_clock = "LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketimeMT.so.1) exec \"$@\"";
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            false_clock,
+            "sh",
+            env!("CARGO_BIN_EXE_shanyraq"),
+            "run",
+            "--policy",
+            "kz",
+            "--listen",
+            "127.0.0.1:0",
+            "--smsc",
+        ]);
+        command.arg(&gateway.address).arg("--config").arg(&configuration).arg("--data").arg(&data);
+        command.env("FAKETIME_TIMESTAMP_FILE", &clock).env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        Running::of(&mut command, &data, &gateway.address, Arc::default())
+    };
+    turn_to(2, 0);
+    let (mut running, mut answered, mut waited) = (start(), BTreeSet::new(), 0);
+    for ((index, (path, body)), years) in story.iter().enumerate().zip([1, -1, 20, 0, -25].into_iter().cycle()) {
+        turn_to(2, years);
+        let arrived = gateway.taken().len();
+        let token = token(&running.insist("POST", path, body).unwrap());
+        running.insist("GET", &format!("/v1/completion/{token}?wait=10s"), b"").unwrap();
+        if index % 5 == 2 {
+            running.kill();
+            running = start();
+        }
+        turn_to(23, -years);
+        waited += running.insist("GET", "/v1/status", b"").unwrap()["texts_under_way"].as_u64().unwrap();
+        assert_eq!(gateway.taken().len(), arrived, "at night");
+        turn_to(12, 2 - years);
+        running.settle(&token).unwrap();
+        replies(&gateway, &mut answered).into_iter().for_each(|reply| running.tell("/v1/replies", &reply).unwrap());
+    }
+    assert!(waited > 5, "{waited}");
+    assert_eq!((running.decisions(), sorted(&gateway)), (decisions, texts));
+    running.stop();
+    summary(&shanyraq(["ledger", "verify", "--data", &data.display().to_string()]));
 }
 
 /// While the ledger's file cannot be written, what was acknowledged waits, whoever asks is told, and nothing is lost.

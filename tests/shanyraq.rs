@@ -87,6 +87,9 @@ mod payments;
 /// Texts by a gateway over HTTP that others made.
 mod kannel;
 
+/// The stream of changes: read in pieces, it is each of them once, and adds up to what holds.
+mod changes;
+
 /// What comes in by the doors: lines, tables, full dumps, files, and who may.
 mod doors;
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// Look into the ledger's file.
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
-    /// Checks the chain of all changes, and that every text belongs to a right.
+    /// Checks the chain of all changes, that they lead to the decisions, and that every text belongs to a conversation about one of them.
     Verify(Place),
 }
 

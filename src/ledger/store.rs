@@ -285,8 +285,9 @@ fn write_changes<'c>(
 ) -> Result<(), StoreFailure> {
     let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     let mut remove = transaction.prepare_cached("DELETE FROM decisions WHERE person = ? AND benefit = ? AND ground = ? AND period = ?")?;
-    let mut tell = transaction
-        .prepare_cached("INSERT INTO changes(epoch, date, decision, person, benefit, kind, chain) VALUES (?, ?, ?, ?, ?, ?, ?)")?;
+    let mut tell = transaction.prepare_cached(
+        "INSERT INTO changes(epoch, date, decision, person, benefit, ground, period, kind, chain) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?;
     for (change, silent) in changes {
         let row = rows.decision(&change.decision);
         let text = |name: &str| row[name].as_str();
@@ -325,7 +326,17 @@ fn write_changes<'c>(
                 kind: told["change"].as_str().unwrap_or_default(),
             };
             *link = said.link(link);
-            tell.execute(params![said.epoch, said.date, said.decision, said.person, said.benefit, said.kind, &*link])?;
+            tell.execute(params![
+                said.epoch,
+                said.date,
+                said.decision,
+                said.person,
+                said.benefit,
+                text("ground"),
+                period,
+                said.kind,
+                &*link
+            ])?;
         }
     }
     Ok(())

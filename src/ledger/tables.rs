@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 
 /// The form of the tables; another one is another program's.
-pub(super) const FORMAT: i64 = 6;
+pub(super) const FORMAT: i64 = 7;
 
 pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta(
@@ -20,8 +20,8 @@ pub(super) const TABLES: &str = "
         person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, decision TEXT, household TEXT, outcome TEXT, amount INTEGER,
         \"from\" TEXT, until TEXT, reasons TEXT, silent TEXT, epoch INTEGER, PRIMARY KEY(person, benefit, ground, period)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS changes(
-        change INTEGER PRIMARY KEY, epoch INTEGER, date TEXT, decision TEXT, person TEXT, benefit TEXT, kind TEXT,
-        chain TEXT);
+        change INTEGER PRIMARY KEY, epoch INTEGER, date TEXT, decision TEXT, person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL,
+        kind TEXT, chain TEXT);
     CREATE INDEX IF NOT EXISTS changes_by_person ON changes(person);
     CREATE TABLE IF NOT EXISTS outbox(
         message TEXT PRIMARY KEY, epoch INTEGER, date TEXT, person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, round INTEGER,
@@ -120,7 +120,7 @@ pub(super) fn other_format(connection: &Connection) -> rusqlite::Result<Option<i
     Ok(format.filter(|format| *format != FORMAT))
 }
 
-/// What a row of changes says.
+/// What a row of changes says. Ground and period are in the decision, which is a hash over them.
 pub(super) struct Said<'a> {
     pub epoch: Epoch,
     pub date: &'a str,

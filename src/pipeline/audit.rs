@@ -5,7 +5,7 @@
 //! else. What it says of the families must be the same.
 
 use super::Failure;
-use super::metrics::Metrics;
+use super::metrics::{LeftOut, LeftOutFor, Metrics};
 use super::moment::Moment;
 use super::questions::Questions;
 use crate::beside::Beside;
@@ -41,15 +41,31 @@ pub struct Audited {
     pub families: usize,
     /// What the engine and the twin say of families on which they differ.
     pub differing: Vec<Value>,
+    /// How many were picked and left out, and why.
+    pub left_out: BTreeMap<LeftOut, usize>,
 }
 
-impl Questions {
-    /// Audits so many families, which `seed` picks.
-    pub fn audit(&self, packages: &Packages, families: usize, seed: u64) -> Result<Audited, Failure> {
-        let at = |error| Failure::Folder { path: self.data.clone(), error };
-        let sample = Sample::take(self.moment()?, families, seed).map_err(at)?;
-        let package = packages.load(&sample.package).map_err(at)?;
-        let mut audited = Audited { families: sample.families.len(), ..Audited::default() };
+/// Audits families, and tells what comes of it: in measures, and where engine and twin differ in a file.
+#[derive(Clone)]
+pub struct Auditor {
+    pub(super) questions: Questions,
+    pub(super) packages: Packages,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Auditor {
+    /// Audits so many families, which `seed` picks, but for those that are left out.
+    pub fn audit(&self, families: usize, seed: u64) -> Result<Audited, Failure> {
+        let audited = self.compare(families, seed)?;
+        self.tell(&audited);
+        Ok(audited)
+    }
+
+    fn compare(&self, families: usize, seed: u64) -> Result<Audited, Failure> {
+        let at = |error| Failure::Folder { path: self.questions.data.clone(), error };
+        let sample = Sample::take(self.questions.moment()?, families, seed).map_err(at)?;
+        let package = self.packages.load(&sample.package).map_err(at)?;
+        let mut audited = Audited { families: sample.families.len(), left_out: sample.left_out, ..Audited::default() };
         for (engine, lines) in sample.families {
             let mut twin = Twin::new(&package.texts);
             let told = lines.iter().try_for_each(|line| twin.feed(line.to_string().as_bytes()));
@@ -61,42 +77,44 @@ impl Questions {
         }
         Ok(audited)
     }
-}
 
-/// Audits some families each minute, until this is dropped.
-pub(super) fn auditor(questions: Questions, packages: Packages, metrics: Arc<Metrics>, families: usize) -> Beside {
-    Beside::start("auditor", move |end| {
-        let mut pause = PAUSE;
-        while families > 0 && end.rest(pause) {
-            let begun = Instant::now();
-            // Whom it falls upon need not be known before, nor after.
-            let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
-            match questions.audit(&packages, families, seed) {
-                Ok(audited) => tell(&questions, &metrics, &audited),
-                Err(failure) => tracing::error!(%failure, "no audit"),
-            }
-            // Copies look at everybody: of a whole country not every minute.
-            pause = PAUSE.max(REST * begun.elapsed().as_secs() as u32);
+    /// Counts what was audited; where engine and twin differ, what both say goes into a file of the data folder.
+    fn tell(&self, audited: &Audited) {
+        self.metrics.audited.inc_by(audited.families as u64);
+        self.metrics.audits_differing.inc_by(audited.differing.len() as u64);
+        for (&reason, &families) in &audited.left_out {
+            self.metrics.audits_left_out.get_or_create(&LeftOutFor { reason }).inc_by(families as u64);
         }
-    })
-}
-
-/// Counts what was audited; where engine and twin differ, what both say goes into a file of the data folder.
-fn tell(questions: &Questions, metrics: &Metrics, audited: &Audited) {
-    metrics.audited.inc_by(audited.families as u64);
-    metrics.audits_differing.inc_by(audited.differing.len() as u64);
-    if audited.differing.is_empty() {
-        return;
+        if audited.differing.is_empty() {
+            return;
+        }
+        let path = self.questions.data.join(FILE);
+        tracing::error!(families = audited.differing.len(), file = %path.display(), "the twin says something else than the engine");
+        let written = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .and_then(|mut file| audited.differing.iter().try_for_each(|row| writeln!(file, "{row}")));
+        if let Err(error) = written {
+            tracing::error!(%error, "what differs cannot be written");
+        }
     }
-    let path = questions.data.join(FILE);
-    tracing::error!(families = audited.differing.len(), file = %path.display(), "the twin says something else than the engine");
-    let written = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .and_then(|mut file| audited.differing.iter().try_for_each(|row| writeln!(file, "{row}")));
-    if let Err(error) = written {
-        tracing::error!(%error, "what differs cannot be written");
+
+    /// Audits some families each minute, until what this gives is dropped.
+    pub(super) fn begin(self, families: usize) -> Beside {
+        Beside::start("auditor", move |end| {
+            let mut pause = PAUSE;
+            while families > 0 && end.rest(pause) {
+                let begun = Instant::now();
+                // Whom it falls upon need not be known before, nor after.
+                let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
+                if let Err(failure) = self.audit(families, seed) {
+                    tracing::error!(%failure, "no audit");
+                }
+                // Copies look at everybody: of a whole country not every minute.
+                pause = PAUSE.max(REST * begun.elapsed().as_secs() as u32);
+            }
+        })
     }
 }
 
@@ -106,6 +124,7 @@ struct Sample {
     package: String,
     /// Of each family what the engine concluded, and what is known of everybody on whom that may rest, as agencies would say it.
     families: Vec<(Value, Vec<Value>)>,
+    left_out: BTreeMap<LeftOut, usize>,
 }
 
 /// A family that was picked, and everybody on whom what is concluded of it may rest.
@@ -130,16 +149,28 @@ impl Sample {
         let environment = policy.environment(moment.now.today, &moment.now.feeds);
         let mut known = Known { moment, policy, environment, files: HashMap::new() };
         let mut families = known.pick(families, seed)?;
+        let mut left_out = BTreeMap::new();
         for _ in 0..STEPS {
             known.reach_further(&mut families)?;
-            families.retain(|family| family.concerned.len() <= PEOPLE_MAX);
+            families.retain(|family| is_audited(family, &known.moment.several, &mut left_out));
         }
         known.learn(&families)?;
         let package = fingerprint(&known.policy);
-        let families = families.iter().filter(|family| family.concerned.is_disjoint(&known.moment.several)).collect::<Vec<_>>();
-        let told = families.into_iter().map(|family| Ok((known.concluded(family)?, known.lines(&family.concerned))));
-        Ok(Sample { package, families: told.collect::<io::Result<_>>()? })
+        let told = families.iter().map(|family| Ok((known.concluded(family)?, known.lines(&family.concerned))));
+        Ok(Sample { package, families: told.collect::<io::Result<_>>()?, left_out })
     }
+}
+
+/// Whether a family is, as far as is known of whom it concerns; if not, it is counted. What is known of people with several numbers the engine keeps by the
+/// number under which it came, and no copy of a house has it.
+fn is_audited(family: &Family, several: &BTreeSet<PersonId>, left_out: &mut BTreeMap<LeftOut, usize>) -> bool {
+    let reason = match () {
+        _ if family.concerned.len() > PEOPLE_MAX => LeftOut::ManyPeople,
+        _ if !family.concerned.is_disjoint(several) => LeftOut::SeveralNumbers,
+        _ => return true,
+    };
+    *left_out.entry(reason).or_default() += 1;
+    false
 }
 
 impl Known {

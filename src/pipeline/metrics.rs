@@ -51,6 +51,19 @@ pub enum TextState {
     Submitted,
 }
 
+/// For what reason.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct LeftOutFor {
+    pub reason: LeftOut,
+}
+
+/// Why a family is not audited.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelValue)]
+pub enum LeftOut {
+    ManyPeople,
+    SeveralNumbers,
+}
+
 /// All measures of a pipeline.
 pub struct Metrics {
     registry: Registry,
@@ -81,6 +94,7 @@ pub struct Metrics {
     pub snapshot_stall: Histogram,
     pub audited: Counter,
     pub audits_differing: Counter,
+    pub audits_left_out: Family<LeftOutFor, Counter>,
     pub store_keys: Family<OfStore, Gauge>,
     pub store_bytes: Family<OfStore, Gauge>,
     pub snapshots_failed: Counter,
@@ -121,6 +135,7 @@ impl Default for Metrics {
             snapshot_stall: times(),
             audited: Counter::default(),
             audits_differing: Counter::default(),
+            audits_left_out: Family::default(),
             store_keys: Family::default(),
             store_bytes: Family::default(),
             snapshots_failed: Counter::default(),
@@ -175,6 +190,8 @@ impl Metrics {
         );
         registry.register("audited", "Families that were computed once more by the twin", self.audited.clone());
         registry.register("audits_differing", "Families of which the twin says something else", self.audits_differing.clone());
+        let help = "Families that were picked and not computed once more: more than 400 people have a bearing on them, or one of those has several numbers";
+        registry.register("audits_left_out", help, self.audits_left_out.clone());
         registry.register("store_keys", "Keys of a store of the engine, as of the newest snapshot", self.store_keys.clone());
         let help = "What a store of the engine takes, as of the newest snapshot: of a person, over the keys of `people`";
         registry.register_with_unit("store", help, Unit::Bytes, self.store_bytes.clone());

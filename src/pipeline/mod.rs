@@ -33,7 +33,7 @@ mod sender;
 mod submission;
 mod understudy;
 
-pub use audit::Audited;
+pub use audit::{Audited, Auditor};
 pub use brake::BrakeTerms;
 pub use gathering::Gathering;
 pub use keeper::compact_now;
@@ -57,7 +57,6 @@ use crate::ledger::{Store, StoreFailure};
 use crate::network;
 use crate::packages::{Package, Packages, fingerprint, title};
 use crate::snapshot::Snapshots;
-use audit::auditor;
 use conductor::{Conductor, Work};
 use keeper::{Compaction, Keeper};
 use metrics::Metrics;
@@ -146,13 +145,14 @@ pub struct Pipeline {
     pub packages: Packages,
     pub ledger_file: PathBuf,
     pub questions: Questions,
+    pub auditor: Auditor,
     work: SyncSender<Work>,
     scribe_thread: JoinHandle<()>,
     conductor_thread: JoinHandle<()>,
     network_threads: [JoinHandle<()>; 2],
     /// Networks that cannot be reached are not waited for any more.
     leaving: Arc<AtomicBool>,
-    auditor: Beside,
+    auditing: Beside,
 }
 
 /// How a pipeline is set up.
@@ -234,7 +234,11 @@ impl Pipeline {
             archive: setup.archive.clone(),
             after_segments: setup.compact_after_segments,
         };
-        base::clear(&compaction.journal, compaction.archive.as_deref())?;
+        if let Err(failure) = base::clear(&compaction.journal, compaction.archive.as_deref()) {
+            // No room in the archive, for one: what the base stands for stays where it is, and the next compaction tries again.
+            tracing::error!(%failure, "what was compacted cannot be cleared away");
+            metrics.compactions_failed.inc();
+        }
         let keeper = Keeper::new(snapshots, compaction, setup.snapshot_every, metrics.clone());
         let mut conductor = Conductor::new(policy, (store, keeper), packages.clone(), (progress.clone(), metrics.clone()), &setup);
         let after = conductor.recall()?;
@@ -251,9 +255,11 @@ impl Pipeline {
         let leaving = Arc::new(AtomicBool::new(false));
         let (texts, network_threads) = network::start(setup.sending.network, scribe.clone(), leaving.clone());
         let conductor_thread = conductor.start(works, scribe.clone(), texts);
-        let auditor = auditor(questions.clone(), packages.clone(), metrics.clone(), setup.audited_families);
+        let auditor = Auditor { questions: questions.clone(), packages: packages.clone(), metrics: metrics.clone() };
+        let auditing = auditor.clone().begin(setup.audited_families);
         Ok(Pipeline {
             auditor,
+            auditing,
             scribe,
             progress,
             metrics,
@@ -272,7 +278,7 @@ impl Pipeline {
     /// over.
     pub fn stop(self) {
         let join = |thread: JoinHandle<()>| thread.join().expect("no thread of the pipeline panics");
-        drop(self.auditor);
+        drop(self.auditing);
         // What the network says of what it was given is still heard. A conductor that gave up is gone already.
         self.leaving.store(true, Ordering::Release);
         let _ = self.work.send(Work::Farewell);

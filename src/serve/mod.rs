@@ -190,32 +190,39 @@ fn seconds(text: &str) -> Result<Duration, Refusal> {
     number.parse().map(Duration::from_secs).map_err(|_| Refusal(StatusCode::BAD_REQUEST, format!("wait: `{text}` is not like 5s")))
 }
 
+/// From where rows are read, and how many at most: with fewer there are no more at the moment.
 #[derive(Deserialize)]
 struct After {
     after: Option<i64>,
+    limit: Option<usize>,
 }
 
 /// Changes after a token, in their order; each has its own token to go on from.
-async fn changes(State(doors): Shared, Query(After { after }): Query<After>) -> Result<Response, Refusal> {
-    rows(doors, move |reader| reader.changes(after.unwrap_or(0), CHANGES_MAX)).await
+async fn changes(State(doors): Shared, Query(after): Query<After>) -> Result<Response, Refusal> {
+    rows(doors, after, Reader::changes).await
 }
 
 /// Cases for agencies after a token, opened or withdrawn.
-async fn cases(State(doors): Shared, Query(After { after }): Query<After>) -> Result<Response, Refusal> {
-    rows(doors, move |reader| reader.cases(after.unwrap_or(0), CHANGES_MAX)).await
+async fn cases(State(doors): Shared, Query(after): Query<After>) -> Result<Response, Refusal> {
+    rows(doors, after, Reader::cases).await
 }
 
 /// Orders of payments after a token, with their stops and recoveries.
-async fn payments(State(doors): Shared, Query(After { after }): Query<After>) -> Result<Response, Refusal> {
-    rows(doors, move |reader| reader.payments(after.unwrap_or(0), CHANGES_MAX)).await
+async fn payments(State(doors): Shared, Query(after): Query<After>) -> Result<Response, Refusal> {
+    rows(doors, after, Reader::payments).await
 }
 
 async fn rows(
     doors: Arc<Doors>,
-    read: impl FnOnce(&Reader) -> Result<Vec<Value>, StoreFailure> + Send + 'static,
+    After { after, limit }: After,
+    read: fn(&Reader, i64, usize) -> Result<Vec<Value>, StoreFailure>,
 ) -> Result<Response, Refusal> {
+    let limit = limit.unwrap_or(CHANGES_MAX);
+    if !(1..=CHANGES_MAX).contains(&limit) {
+        return Err(Refusal(StatusCode::BAD_REQUEST, format!("limit: {limit} is not between 1 and {CHANGES_MAX}")));
+    }
     aside(move || {
-        let rows = read(&Reader::open(&doors.inner()?.ledger_file)?)?;
+        let rows = read(&Reader::open(&doors.inner()?.ledger_file)?, after.unwrap_or(0), limit)?;
         let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
         Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
     })

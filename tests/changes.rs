@@ -1,0 +1,125 @@
+use crate::folder::Folder;
+use crate::running::*;
+use crate::sending::configured;
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::{Rng, SeedableRng};
+use serde_json::Value;
+use shanyraq::pipeline::ledger_file;
+use std::collections::BTreeMap;
+
+fn page(running: &Running, stream: &str, after: usize, limit: usize) -> Vec<Value> {
+    let (status, text) = running.call("GET", &format!("/v1/{stream}?after={after}&limit={limit}"), b"").unwrap();
+    assert_eq!(status, 200, "{text}");
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The decision about each right, by its name.
+type Standing = BTreeMap<[String; 4], String>;
+
+fn right(row: &Value) -> [String; 4] {
+    ["person", "benefit", "ground", "period"].map(|name| row[name].as_str().unwrap_or_default().to_owned())
+}
+
+/// What whoever follows the stream knows.
+struct Follower {
+    known: Vec<Value>,
+    chance: Pcg64Mcg,
+}
+
+impl Follower {
+    /// Reads so many pages, each from behind some change that is known, and of some length: what is known already is told again, word for word.
+    fn read(&mut self, running: &Running, pages: usize) {
+        for _ in 0..pages {
+            let known = self.known.len();
+            let after = known - (self.chance.next_u32() as usize % 50).min(known);
+            let limit = [1, 7, 64, 333][self.chance.next_u32() as usize % 4];
+            let rows = page(running, "changes", after, limit);
+            assert!(rows.len() <= limit);
+            let again = rows.len().min(known - after);
+            assert_eq!(rows[..again], self.known[after..after + again], "after {after}, {limit} at most");
+            self.known.extend_from_slice(&rows[again..]);
+        }
+    }
+}
+
+/// Read in pieces of any length, from any token, while the process is killed and the ledger's file loses what was written last, the stream is each change
+/// once and in order; taken in right by right, from nothing, it is the decisions that stand, over a change of the policy too.
+#[test]
+fn read_in_pieces_it_is_each_change_once_and_adds_up_to_what_holds() {
+    let folder = Folder::new("changes");
+    let story = story_of_two_packages(1_000, 5, 30, &folder.0.join("later"));
+    // What the ledger's file loses the journal tells again.
+    let words = "segment_bytes = 40_000\ncompact_after_segments = 0\nbrake = { percent = 0, at_least = 1, days = 1 }";
+    let start = || configured(&folder, "data", "pretend", words);
+    let (mut running, mut follower) = (start(), Follower { known: Vec::new(), chance: Pcg64Mcg::seed_from_u64(7) });
+    let (ledger, old) = (ledger_file(&folder.0.join("data")), folder.0.join("old.db"));
+    let mut lost = 0;
+    for (index, (path, body)) in story.iter().enumerate() {
+        running.tell(path, body).unwrap();
+        follower.read(&running, 4);
+        match index {
+            8 => {
+                running.stop();
+                std::fs::copy(&ledger, &old).unwrap();
+                running = start();
+            }
+            16 => {
+                while !page(&running, "changes", follower.known.len(), 1).is_empty() {
+                    follower.read(&running, 10);
+                }
+                running.kill();
+                ["db-wal", "db-shm"].iter().for_each(|extension| drop(std::fs::remove_file(ledger.with_extension(extension))));
+                std::fs::copy(&old, &ledger).unwrap();
+                let sql = rusqlite::Connection::open(&ledger).unwrap();
+                lost = follower.known.len() - sql.query_row("SELECT count(*) FROM changes", [], |row| row.get::<_, usize>(0)).unwrap();
+                drop(sql);
+                running = start();
+            }
+            12 | 24 => {
+                running.kill();
+                running = start();
+            }
+            _ => {}
+        }
+    }
+    assert!(lost > 10, "{lost} changes that were told once were written twice");
+    while !page(&running, "changes", follower.known.len(), 1).is_empty() {
+        follower.read(&running, 10);
+    }
+    let mut whole: Vec<Value> = Vec::new();
+    while let more = page(&running, "changes", whole.len(), 10_000)
+        && !more.is_empty()
+    {
+        whole.extend(more);
+    }
+    assert!(follower.known == whole, "{} changes, {} at once", follower.known.len(), whole.len());
+    assert!(whole.iter().zip(1_u64..).all(|(row, token)| row["token"] == token));
+
+    let (mut standing, mut kinds) = (Standing::new(), BTreeMap::<String, usize>::new());
+    for row in &whole {
+        let (decision, kind) = (row["decision"].as_str().unwrap().to_owned(), row["change"].as_str().unwrap());
+        *kinds.entry(kind.to_owned()).or_default() += 1;
+        let before = standing.remove(&right(row));
+        match kind {
+            "gained" => assert_eq!(before, None, "{row}"),
+            "amount" => assert!(before.is_some_and(|before| before != decision), "{row}"),
+            "lost" | "doubted" => assert_eq!(before.as_ref(), Some(&decision), "{row}"),
+            other => panic!("{other}"),
+        }
+        if matches!(kind, "gained" | "amount") {
+            standing.insert(right(row), decision);
+        }
+    }
+    let held = running.decisions();
+    let held = held.iter().map(|row| serde_json::from_str::<Value>(row).unwrap());
+    let held: Standing = held.map(|row| (right(&row), row["decision"].as_str().unwrap().to_owned())).collect();
+    assert!(standing == held && held.len() > 1_000, "{} by changes, {} held", standing.len(), held.len());
+    assert!(["gained", "lost", "amount"].iter().all(|kind| kinds.get(*kind).is_some_and(|times| *times > 50)), "{kinds:?}");
+
+    // Cases and payments are read in the same way.
+    assert!(page(&running, "cases", 0, 1).len() <= 1 && page(&running, "payments", 0, 1).len() <= 1);
+    for limit in ["0", "10001", "many"] {
+        assert_eq!(running.call("GET", &format!("/v1/changes?limit={limit}"), b"").unwrap().0, 400, "{limit}");
+    }
+    running.stop();
+}
