@@ -30,8 +30,9 @@ pub struct Submission {
     pub dated: bool,
     /// There is too much of it to be held twice: of all this only entries are here.
     pub bulky: bool,
-    /// When the first of it came.
+    /// When the first of it came, and when it was in the journal; of what is told again nothing.
     pub arrived: Option<Instant>,
+    pub journalled: Option<Instant>,
     /// Lines or rows that were accepted, and refused.
     pub accepted: u64,
     pub quarantined: u64,
@@ -52,6 +53,7 @@ impl Default for Submission {
             dated: false,
             bulky: false,
             arrived: None,
+            journalled: None,
             accepted: 0,
             quarantined: 0,
             newest: Date::BEFORE_ALL,

@@ -4,7 +4,7 @@ use super::tokens::FEED;
 use super::{Doors, Refusal, Shared, aside};
 use crate::intake::{Intake, Schema, did_you_mean};
 use crate::journal::Pausable;
-use crate::pipeline::{Reading, Submission};
+use crate::pipeline::{Reading, Submission, mappings_folder};
 use crate::sources::mapping::parse;
 use crate::sources::{Counts, MAX_SHRINK, Section, Snapshot, section_for};
 use axum::Json;
@@ -160,7 +160,7 @@ pub(super) struct Mappings(PathBuf);
 
 impl Mappings {
     pub fn open(data: &Path) -> Mappings {
-        Mappings(data.join("mappings"))
+        Mappings(mappings_folder(data))
     }
 
     fn keep(&self, name: &str, text: &str) -> io::Result<()> {
@@ -224,7 +224,7 @@ fn wanted(doors: &Doors, headers: &HeaderMap) -> Result<Wanted, Refusal> {
     let bytes = announced.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
     let room = doors.room.0.clone().try_acquire_many_owned(bytes.div_ceil(ROOM_UNIT).max(1) as u32);
     let room = room.map_err(|_| {
-        inner.metrics.turned_away.inc();
+        doors.metrics.turned_away.inc();
         Refusal(StatusCode::TOO_MANY_REQUESTS, "no room for this body at the moment".to_owned())
     })?;
     Ok(Wanted { encoding, feed, today: standing.date, _room: room })
@@ -250,7 +250,7 @@ fn take(doors: &Arc<Doors>, how: &How, Wanted { encoding, feed, today, .. }: &Wa
     };
     let count = |each: fn(&Submission) -> u64| parts.iter().map(each).sum::<u64>();
     let (accepted, quarantined) = (count(|part| part.accepted), count(|part| part.quarantined));
-    inner.metrics.fed(feed, &parts, *today);
+    doors.metrics.fed(feed, &parts, *today);
     let answers = parts.into_iter().map(|part| inner.scribe.send(part)).collect::<Result<Vec<_>, _>>()?;
     let mut epoch = 0;
     for answer in answers {
