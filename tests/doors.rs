@@ -1,5 +1,5 @@
 use crate::folder::Folder;
-use crate::pipeline::{by_batch, quiet_story, token};
+use crate::pipeline::{by_batch, measure, quiet_story, token};
 use crate::program::{rows, shanyraq, summary};
 use crate::registers::repository;
 use crate::running::*;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 const FEED: &str = "c8bc2586cdd87cd6f970fc4262c4bbc49165811788825fbc1ba3366bfde45413";
 const READER: &str = "3d0941964aa3ebdcb00ccef58b1bb399f9f898465e9886d5aec7f31090a0fb30";
@@ -65,7 +65,15 @@ fn refused_lines_wait_until_somebody_looks_after_them() {
     ] {
         assert!(measures.lines().any(|measure| measure == line), "{line} is not in {measures}");
     }
-    for measure in ["sync_seconds", "acknowledged_seconds", "epoch_seconds", "in_ledger_seconds"] {
+    for measure in [
+        "sync_seconds",
+        "acknowledged_seconds",
+        "decided_seconds",
+        "written_seconds",
+        "in_ledger_seconds",
+        "handed_over_seconds",
+        "answered_seconds",
+    ] {
         assert!(measures.contains(&format!("shanyraq_{measure}_bucket")), "{measure} is not in {measures}");
     }
     assert!(!measures.contains("850315300019"), "nobody is named");
@@ -91,9 +99,10 @@ fn a_watched_folder_is_emptied() {
     running.kill();
     running.start_again();
     std::fs::rename(folder.write("second.ndjson", late), watched.join("second.ndjson")).unwrap();
+    // A name is taken before the file gets it.
     let arrived = |name: &str| {
         let begun = Instant::now();
-        while !watched.join(name).exists() {
+        while std::fs::metadata(watched.join(name)).map_or(0, |file| file.len()) == 0 {
             assert!(begun.elapsed() < PATIENCE, "{name} is not there");
         }
     };
@@ -101,14 +110,26 @@ fn a_watched_folder_is_emptied() {
     arrived("failed/second.ndjson");
     // Paused, the folder keeps what comes; a table is read through the mapping of the configuration once it goes on.
     let pause = |word: &str| assert!(shanyraq([word, "--feed", "folder", "--to", &running.url]).status.success());
+    let table = |tenge: u32| format!("iin,month,tenge\n850315300019,2025-12,{tenge}\n");
+    let put = |name: &str, text: &str| std::fs::rename(folder.write(name, text), watched.join(name)).unwrap();
     pause("pause");
-    std::fs::rename(folder.write("third.csv", "iin,month,tenge\n850315300019,2025-12,90000\n"), watched.join("third.csv")).unwrap();
+    put("third.csv", &table(90_000));
     let begun = Instant::now();
     while begun.elapsed() < SEVERAL_LOOKS {
         assert!(watched.join("third.csv").exists(), "it was taken in");
     }
     pause("resume");
     arrived("done/third.csv");
+    // What has the name of one before overwrites nothing.
+    for tenge in [1, 2] {
+        put("third.csv", &table(tenge));
+        arrived(&format!("done/third.csv.{}", tenge + 1));
+    }
+    put("second.ndjson", "no record either\n");
+    arrived("failed/second.ndjson.2");
+    let texts = ["done/third.csv", "done/third.csv.2", "done/third.csv.3", "failed/second.ndjson", "failed/second.ndjson.2"]
+        .map(|name| std::fs::read_to_string(watched.join(name)).unwrap());
+    assert_eq!(texts, [table(90_000), table(1), table(2), "not a record\n".to_owned(), "no record either\n".to_owned()]);
     // What is written after the files is in the ledger after them.
     let heartbeat = br#"{"register":"heartbeat","key":"enpf.contribution","seq":1,"op":"upsert","data":{"date":"2026-01-01"}}"#;
     running.tell("/v1/updates", heartbeat).unwrap();
@@ -160,10 +181,11 @@ fn a_token_opens_its_own_door() {
     let configuration = folder.write(
         "tokens.toml",
         // Of the words "feed", "reader" and "operator", by sha256sum.
-        format!("data = {:?}\ntokens = {{ feeds = {{ zags = \"{FEED}\" }}, readers = {{ board = \"{READER}\" }}, operators = {{ duty = \"{OPERATOR}\" }} }}\n", folder.0.join("data")),
+        format!("data = {:?}\nwatch = {:?}\ntokens = {{ feeds = {{ zags = \"{FEED}\" }}, readers = {{ board = \"{READER}\" }}, operators = {{ duty = \"{OPERATOR}\" }} }}\n", folder.0.join("data"), folder.0.join("in")),
     );
     let mut command = Command::new(env!("CARGO_BIN_EXE_shanyraq"));
     command.args(["run", "--listen", "127.0.0.1:0", "--config"]).arg(&configuration).stderr(Stdio::piped());
+    let begun = since_1970();
     let mut process = Process(command.spawn().unwrap());
     let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
     let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
@@ -180,6 +202,16 @@ fn a_token_opens_its_own_door() {
         };
         answer.unwrap().status().as_u16()
     };
+    let measures = || {
+        let mut measures = agent.get(format!("{url}/metrics")).header("authorization", "Bearer reader").call().unwrap();
+        measures.body_mut().read_to_string().unwrap()
+    };
+    // Of a feed that is configured it is known how long it has been silent, though it never came.
+    let silent = measures();
+    for feed in ["zags", "folder"] {
+        let since = silent.lines().find_map(|line| line.strip_prefix(&format!("shanyraq_feed_time{{feed=\"{feed}\"}} "))?.parse().ok());
+        assert!(since.is_some_and(|since| (begun..=since_1970()).contains(&since)), "{feed}: {silent}");
+    }
     let statuses = |method: &str, path: &str| ["feed", "reader", "operator", "nobody"].map(|token| status(method, path, token));
     assert_eq!(statuses("POST", "/v1/updates"), [200, 403, 403, 403]);
     assert_eq!(statuses("GET", "/v1/completion/1?wait=10s"), [200, 200, 200, 403]);
@@ -187,9 +219,15 @@ fn a_token_opens_its_own_door() {
     assert_eq!(statuses("GET", "/v1/export/categories"), [403, 200, 200, 403]);
     assert_eq!(statuses("POST", "/v1/dispatch/live"), [403, 403, 200, 403]);
     assert_eq!((status("GET", "/v1/changes", ""), status("GET", "/readyz", "")), (401, 200));
-    let mut measures = agent.get(format!("{url}/metrics")).header("authorization", "Bearer reader").call().unwrap();
-    let measures = measures.body_mut().read_to_string().unwrap();
-    assert!(measures.contains("shanyraq_records_refused_total{feed=\"zags\"} 1"), "{measures}");
+    // Whatever it calls what it sends it is the same feed.
+    let named = agent.post(format!("{url}/v1/updates")).header("authorization", "Bearer feed").header("x-feed", "acts.ndjson");
+    assert_eq!(named.send(&b"not a record"[..]).unwrap().status().as_u16(), 200);
+    let measures = measures();
+    assert!(measures.contains("shanyraq_records_refused_total{feed=\"zags\"} 2") && !measures.contains("acts"), "{measures}");
+}
+
+fn since_1970() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
 }
 
 /// A feed that was broken off goes on where it was.
@@ -340,20 +378,36 @@ fn a_mended_mapping_reads_what_a_wrong_one_refused() {
     assert_eq!(amounts, BTreeSet::from([90_000, 100_000]));
 }
 
+/// A backup has the mappings that were posted: where it is brought back, whoever names one goes on.
+#[test]
+fn a_backup_has_the_mappings() {
+    let folder = Folder::new("mappings");
+    let [data, backup, back] = ["data", "backup", "back"].map(|name| folder.0.join(name));
+    let running = Running::start(&data, "none");
+    let mapping = running.insist("POST", "/v1/mappings", WAGES.replace("*.csv", "*").as_bytes()).unwrap();
+    let path = format!("/v1/updates?mapping={}", mapping["mapping"].as_str().unwrap());
+    let table = |month: &str| format!("iin,month,tenge\n850315300019,{month},90000\n");
+    running.tell(&path, table("2025-11").as_bytes()).unwrap();
+    let copy =
+        |word: &str, given: &Path, data: &Path| summary(&shanyraq([word.as_ref(), given.as_os_str(), "--data".as_ref(), data.as_os_str()]));
+    copy("backup", &backup, &data);
+    running.stop();
+    copy("restore", &backup, &back);
+    let running = Running::start(&back, "none");
+    let (status, answer) = running.call("POST", &path, table("2025-12").as_bytes()).unwrap();
+    assert!(status == 200 && answer.contains("\"accepted\":1"), "{status} {answer}");
+    running.stop();
+}
+
 /// Bodies that are taken in are bounded together: whoever comes when there is no room is asked to come again, and finds it when others are through.
 #[test]
 fn whoever_finds_no_room_comes_again() {
     let folder = Folder::new("room");
     let running = Running::start(&folder.0.join("data"), "none");
-    let measure = |name: &str| {
-        let (_, measures) = running.call("GET", "/metrics", b"").unwrap();
-        let value = measures.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
-        value.unwrap_or_else(|| panic!("no {name} in {measures}"))
-    };
-    let until = |name: &str, value: u64| {
+    let until = |name: &str, value: f64| {
         let begun = Instant::now();
-        while measure(name) != value {
-            assert!(begun.elapsed() < PATIENCE, "{name} is {}", measure(name));
+        while measure(&running, name) != Some(value) {
+            assert!(begun.elapsed() < PATIENCE, "{name} is {:?}", measure(&running, name));
         }
     };
     // Bodies that are announced, and do not come.
@@ -363,25 +417,25 @@ fn whoever_finds_no_room_comes_again() {
         stream
     };
     // Of each as much as is held in memory: of the others the rest goes to a file.
-    let (held, room): (Vec<TcpStream>, u64) = ((0..16).map(|_| announced()).collect(), 256 << 20);
-    until("shanyraq_bodies_bytes ", room);
+    let held: Vec<TcpStream> = (0..16).map(|_| announced()).collect();
+    until("shanyraq_bodies_bytes", f64::from(256 << 20));
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let answer = agent.post(format!("{}/v1/updates", running.url)).send(&date("2026-01-01")[..]).unwrap();
     let later = answer.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
     assert_eq!((answer.status().as_u16(), later.as_deref()), (429, Some("1")));
-    let turned_away = measure("shanyraq_bodies_turned_away_total ");
-    assert_eq!(turned_away, 1);
+    let turned_away = "shanyraq_bodies_turned_away_total";
+    assert_eq!(measure(&running, turned_away), Some(1.0));
 
     let file = folder.write("feed.ndjson", [date("2026-01-01"), b"\n".to_vec()].concat()).display().to_string();
     let words = ["feed", "--json", "--to", &running.url, &file].map(str::to_owned);
     let feeding = std::thread::spawn(move || summary(&shanyraq(words)));
     let begun = Instant::now();
-    while measure("shanyraq_bodies_turned_away_total ") == turned_away {
+    while measure(&running, turned_away) == Some(1.0) {
         assert!(begun.elapsed() < PATIENCE, "the feed was not turned away");
     }
     drop(held);
     assert_eq!(feeding.join().unwrap()["accepted"], json!(1), "it came again");
-    until("shanyraq_bodies_bytes ", 0);
+    until("shanyraq_bodies_bytes", 0.0);
     running.stop();
 }
 
@@ -462,7 +516,7 @@ fn a_long_body_is_one_epoch() {
     let ((status, refused), memory) = most_memory_while(process, || send(&packed("")));
     assert!(status == 400 && refused["error"].as_str().unwrap().contains("citizenship: missing"), "{status}: {refused}");
     assert!(memory < LONG_BODY_MEMORY, "{memory} bytes for lines that are refused");
-    let packed = packed(r#""citizenship":"kz","#);
+    let packed = packed(r#""citizenship":"kz","name":"A","#);
     let (body, memory) = most_memory_while(process, || {
         let (status, body) = send(&packed);
         assert_eq!(status, 200, "{body}");

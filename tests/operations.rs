@@ -1,6 +1,22 @@
 use shanyraq::pipeline::metrics::{InState, Metrics, OfFeed, OfRegister, TextState};
 use std::collections::BTreeSet;
 
+/// What a container is built from is all that cargo needs, and nothing that it built.
+#[test]
+fn the_container_file_copies_what_is_built() {
+    let file = include_str!("../src/operations/Containerfile");
+    let copies = file.lines().filter_map(|line| line.strip_prefix("COPY ")).filter(|copy| !copy.starts_with("--from"));
+    let sources = copies.flat_map(|copy| copy.split(' ').rev().skip(1));
+    let copied: BTreeSet<&str> = sources.collect();
+    let manifest: toml::Table = toml::from_str(include_str!("../Cargo.toml")).unwrap();
+    let targets = ["bin", "bench"].iter().flat_map(|kind| manifest[*kind].as_array().unwrap());
+    let paths = targets.map(|target| target.get("path").map_or("benches", |path| path.as_str().unwrap()));
+    let members = manifest["workspace"]["members"].as_array().unwrap().iter().map(|member| member.as_str().unwrap());
+    let needed = paths.chain(members).chain(["Cargo.toml", "Cargo.lock", "src", "tests"]);
+    let needed: BTreeSet<&str> = needed.map(|path| path.split('/').next().unwrap()).collect();
+    assert_eq!(copied, needed);
+}
+
 /// Every alert is about something that a pipeline measures, and tells what to do.
 #[test]
 fn alerts_are_about_what_is_measured_and_say_what_to_do() {

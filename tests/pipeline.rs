@@ -1,6 +1,7 @@
 use crate::folder::Folder;
 use crate::kills::Tracer;
 use crate::program::{shanyraq, summary};
+use crate::registers::repository;
 use crate::running::*;
 use crate::sending::configured;
 use serde_json::{Value, json};
@@ -8,10 +9,18 @@ use shanyraq::journal::{self, base, read_epochs};
 use shanyraq::pipeline::{journal_folder, ledger_file};
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
+
+/// What `/metrics` says of something.
+pub fn measure(running: &Running, name: &str) -> Option<f64> {
+    let (status, measures) = running.call("GET", "/metrics", b"").unwrap();
+    assert_eq!(status, 200, "{measures}");
+    measures.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
 
 /// The token of an acknowledgement.
 pub fn token(answer: &Value) -> String {
@@ -129,6 +138,96 @@ fn a_text_without_its_decision_is_noticed() {
         let (code, message) = verify();
         assert!(code == Some(1) && message.contains(expected), "{alteration}: {message}");
     }
+}
+
+/// While it tells its journal again a process says that it does, and how far it is; whoever watches it sees that it is there.
+#[test]
+fn a_pipeline_that_catches_up_is_seen() {
+    let folder = Folder::new("catching-up");
+    let (data, held) = (folder.0.join("data"), folder.0.join("held"));
+    let story = quiet_story(3_000, 4, 3);
+    let configuration = folder.write("long.toml", "segment_bytes = 20_000\ncompact_after_segments = 0\nsnapshot_seconds = 3600\n");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shanyraq"));
+    command.args(["run", "--listen", "127.0.0.1:0", "--config"]).arg(&configuration).arg("--data").arg(&data);
+    let mut running = Running::of(&mut command, &data, "none", Arc::default());
+    story.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
+    let last = running.insist("GET", "/v1/status", b"").unwrap()["epoch"].as_u64().unwrap();
+    running.kill();
+    // Whoever reads the last file of the journal waits until somebody writes it.
+    let journal = std::fs::read_dir(data.join("journal")).unwrap().map(|entry| entry.unwrap().path());
+    let end = journal.filter(|path| path.extension().is_some_and(|extension| extension == "shj")).max().unwrap();
+    std::fs::rename(&end, &held).unwrap();
+    assert!(Command::new("mkfifo").arg(&end).status().unwrap().success());
+
+    let running = Running::begun(&mut command, &data, "none", Arc::default());
+    let begun = Instant::now();
+    let status = loop {
+        let status = running.insist("GET", "/v1/status", b"").unwrap();
+        assert_eq!(status["state"], "catching up", "{status}");
+        if status["epoch"].as_u64() > Some(0) {
+            break status;
+        }
+        assert!(begun.elapsed() < PATIENCE, "nothing of the journal is told: {status}");
+    };
+    assert!(status["epoch"].as_u64() < Some(last) && status["resident_bytes"].as_u64() > Some(0), "{status}");
+    assert_eq!(measure(&running, "shanyraq_ready"), Some(0.0));
+    assert!(measure(&running, "shanyraq_frontier") > Some(0.0));
+    for path in ["/readyz", "/v1/changes", "/v1/export/decisions"] {
+        assert_eq!(running.call("GET", path, b"").unwrap().0, 503, "{path}");
+    }
+    let mut reader = std::fs::File::options().write(true).open(&end).unwrap();
+    std::fs::rename(&held, &end).unwrap();
+    reader.write_all(&std::fs::read(&end).unwrap()).unwrap();
+    drop(reader);
+    running.insist("GET", "/readyz", b"").unwrap();
+    let status = running.insist("GET", "/v1/status", b"").unwrap();
+    assert_eq!((&status["state"], &status["epoch"]), (&json!("ready"), &json!(last)));
+    assert_eq!((measure(&running, "shanyraq_ready"), measure(&running, "shanyraq_frontier")), (Some(1.0), Some(last as f64)));
+    assert_eq!(running.decisions(), by_batch(&folder, &story));
+    running.stop();
+}
+
+/// In one data folder one process works: another one ends and says why, and the first goes on unharmed.
+#[test]
+fn a_second_process_is_refused() {
+    let folder = Folder::new("second");
+    let story = quiet_story(400, 4, 4);
+    let data = folder.0.join("data");
+    let running = Running::start(&data, "none");
+    let (before, after) = story.split_at(story.len() / 2);
+    before.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
+    let second = shanyraq(["run", "--listen", "127.0.0.1:0", "--data", &data.display().to_string()]);
+    let message = String::from_utf8_lossy(&second.stderr).into_owned();
+    let expected = format!("shanyraq: {}: another process works in this folder", data.join("journal").display());
+    assert!(second.status.code() == Some(1) && message.contains(&expected), "{message}");
+    after.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
+    assert_eq!(running.decisions(), by_batch(&folder, &story));
+    running.stop();
+    let running = Running::start(&data, "none");
+    assert_eq!(running.decisions(), by_batch(&folder, &story));
+    running.stop();
+}
+
+/// What a configuration says of registers and benefits is checked against the package in force in the data folder, which it need not name.
+#[test]
+fn a_configuration_is_checked_against_the_package_in_force() {
+    let folder = Folder::new("checked");
+    let data = folder.0.join("data");
+    Running::under("us-cps", &data, "none", Arc::default()).stop();
+    let check = |said: &str| {
+        let configuration = folder.write("checked.toml", said).display().to_string();
+        let output = shanyraq(["run", "--check", "--config", &configuration, "--data", &data.display().to_string()]);
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    let (code, said) = check(&format!("maps = [{:?}]", repository("dataflows/policies/us-cps/cps.map.toml")));
+    assert!(code == Some(0) && said.starts_with("us-cps@") && said.ends_with("all is well\n"), "{said}");
+    // A register and a benefit of the package that comes with the program, which is not in force here.
+    let map = folder.write("wages.map.toml", WAGES);
+    let (code, said) = check(&format!("maps = [{map:?}]"));
+    assert!(code == Some(2) && said.contains("maps:") && said.contains("enpf.contribution"), "{said}");
+    let (code, said) = check("at_least_once = [\"rep_large_family\"]");
+    assert_eq!((code, said.as_str()), (Some(2), "shanyraq: at_least_once: there is no benefit `rep_large_family`\n"));
 }
 
 /// With no room on the disk nothing more is acknowledged, and a reason is given; with room again all goes on, and nothing is lost.
@@ -441,6 +540,9 @@ fn a_ledger_that_cannot_be_written_is_told_and_passes() {
     }
     let (status, text) = running.call("POST", path, body).unwrap();
     assert!(status == 503 && text.contains("database is locked"), "{status} {text}");
+    let status = running.insist("GET", "/v1/status", b"").unwrap();
+    assert!(status["state"] == "failing" && status["failure"].as_str().unwrap().contains("database is locked"), "{status}");
+    assert_eq!(measure(&running, "shanyraq_ready"), Some(0.0));
     somebody.execute_batch("COMMIT").unwrap();
     running.settle(&token).unwrap();
     running.tell(&story[3].0, &story[3].1).unwrap();
@@ -479,9 +581,15 @@ fn what_is_paused_waits() {
     let gateway = Gateway::start(&folder, "free.log");
     let free = Running::start(&folder.0.join("free"), &gateway.address);
     story.iter().for_each(|(path, body)| free.tell(path, body).unwrap());
-    free.stop();
     let texts = sorted(&gateway);
     assert!(texts.len() > 10, "{texts:?}");
+    // Each was timed once, to where it was handed over and to its answer; each epoch to its decisions and to the ledger.
+    let timed = |what: &str| measure(&free, &format!("shanyraq_{what}_seconds_count"));
+    assert_eq!([timed("handed_over"), timed("answered")], [Some(texts.len() as f64); 2]);
+    assert_eq!([timed("decided"), timed("written")], [measure(&free, "shanyraq_frontier"); 2]);
+    let sum = |what: &str| measure(&free, &format!("shanyraq_{what}_seconds_sum")).unwrap();
+    assert!(sum("handed_over") < sum("answered") && sum("decided") > 0.0 && sum("written") > 0.0);
+    free.stop();
 
     let gateway = Gateway::start(&folder, "paused.log");
     let mut running = Running::start(&folder.0.join("data"), &gateway.address);

@@ -55,7 +55,7 @@ impl Gateway {
 }
 
 /// A mapping for tables of wages.
-const WAGES: &str = r#"[wages]
+pub const WAGES: &str = r#"[wages]
 file = "*.csv"
 rows = [{ register = "enpf.contribution", person = "{iin}", key = "{month}-E-1", seq = 1, data = { period = "{month}", employer = "E-1", amount = "{tenge}" } }]
 "#;
@@ -121,6 +121,13 @@ impl Running {
 
     /// By this command.
     pub fn of(command: &mut Command, data: &Path, gateway: &str, said: Arc<Mutex<Vec<String>>>) -> Running {
+        let running = Running::begun(command, data, gateway, said);
+        running.insist("GET", "/readyz", b"").unwrap();
+        running
+    }
+
+    /// The same, of which nothing is there yet but its doors.
+    pub fn begun(command: &mut Command, data: &Path, gateway: &str, said: Arc<Mutex<Vec<String>>>) -> Running {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();
@@ -129,9 +136,7 @@ impl Running {
         assert!(url.starts_with("http://127.0.0.1:"), "{first}");
         let listener = said.clone();
         std::thread::spawn(move || lines.for_each(|line| listener.lock().unwrap().push(line.unwrap_or_default())));
-        let running = Running { process: Process(child), url, data: data.to_owned(), gateway: gateway.to_owned(), said };
-        running.insist("GET", "/readyz", b"").unwrap();
-        running
+        Running { process: Process(child), url, data: data.to_owned(), gateway: gateway.to_owned(), said }
     }
 
     /// As a power failure would end it.

@@ -7,11 +7,12 @@ use rand_pcg::rand_core::{Rng, SeedableRng};
 use rusqlite::types::ValueRef;
 use shanyraq::commands::load_package;
 use shanyraq::intake::Intake;
-use shanyraq::journal::{Own, SEGMENT_BYTES, base};
+use shanyraq::journal::base::{self, Archive};
+use shanyraq::journal::{Own, SEGMENT_BYTES};
 use shanyraq::packages::Package;
 use shanyraq::pipeline::{Pipeline, Setup, Submission, copy_data, drill, journal_folder, ledger_file, snapshots_folder};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 pub const OFTEN: Duration = Duration::from_millis(20);
@@ -26,7 +27,7 @@ pub fn setup(data: &Path, workers: usize, snapshot_every: Duration) -> Setup {
         snapshot_every,
         snapshots_kept: 3,
         compact_after_segments: if often { 2 } else { 0 },
-        archive: Some(data.join("archive")),
+        archive: Some(Archive { folder: data.join("archive"), kept_for: Duration::MAX }),
         ..Setup::quiet(data)
     }
 }
@@ -172,6 +173,43 @@ fn a_snapshot_of_no_use_is_passed_over() {
     std::fs::remove_dir_all(data.join("policies")).unwrap();
     let unknown = Pipeline::start(None, setup(&data, 1, SELDOM)).err().map(|failure| failure.to_string());
     assert!(unknown.as_ref().is_some_and(|why| why.contains("was never proposed here")), "{unknown:?}");
+}
+
+/// Snapshots and files of the archive go once they are older than they are kept, but for the newest snapshot, and for what others put there.
+#[test]
+fn what_is_kept_for_a_time_goes_afterwards() {
+    let package = load_package("kz").unwrap_or_else(|failure| panic!("{}", failure.message));
+    let folder = Folder::new("snapshots-kept");
+    let (data, archive) = (folder.0.join("data"), folder.0.join("archive"));
+    std::fs::create_dir(&archive).unwrap();
+    let (day, strange) = (Duration::from_secs(24 * 60 * 60), folder.write("archive/notes.txt", "of somebody else"));
+    let lines = lives_under_many_numbers(4, 8, 20);
+    let mut parts = lines.chunks(lines.len().div_ceil(4));
+    // Each writes a snapshot at its end, and then makes a base of what is behind it.
+    let mut run = || {
+        let archive = Some(Archive { folder: archive.clone(), kept_for: day });
+        let kept = Setup { snapshots_kept: 9, snapshots_kept_for: day, archive, ..setup(&data, 1, SELDOM) };
+        let setup = Setup { segment_bytes: 2_000, compact_after_segments: 1, ..kept };
+        let pipeline = Pipeline::start(Some(package.clone()), setup).unwrap_or_else(|failure| panic!("{failure}"));
+        parts.next().unwrap().iter().for_each(|line| tell(&pipeline, line));
+        pipeline.stop();
+        newest(&data)
+    };
+    let archived = || {
+        let mut files: Vec<PathBuf> = std::fs::read_dir(&archive).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    };
+    let age = |path: &Path| std::fs::File::open(path).unwrap().set_modified(SystemTime::now() - 2 * day).unwrap();
+    run();
+    let (snapshots, files) = (run(), archived());
+    assert!(snapshots.len() == 2 && files.len() > 3 && files.contains(&strange), "{snapshots:?} {files:?}");
+    [&snapshots[1], &files[0], &strange].into_iter().for_each(|path| age(path));
+    let (now, left) = (run(), archived());
+    assert_eq!((now.len(), &now[1]), (2, &snapshots[0]), "the old one is gone, the young ones are not");
+    assert!(!left.contains(&files[0]) && files[1..].iter().all(|file| left.contains(file)), "{files:?} {left:?}");
+    now.iter().for_each(|path| age(path));
+    assert_eq!(run().len(), 1, "the newest is kept");
 }
 
 /// A backup that is made while a pipeline works is whole, goes on where it was made, and a drill finds that its snapshot and its journal

@@ -51,10 +51,12 @@ pub struct Configuration {
     pub compact_after_segments: usize,
     /// In the data folder, unless it is absolute. Empty: what is compacted is gone.
     pub archive: PathBuf,
+    /// What was packed into it longer ago goes; 0: nothing does.
+    pub archive_kept_days: u64,
 }
 
 /// What a configuration may say.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 25] = [
     "data",
     "policy",
     "listen",
@@ -78,6 +80,7 @@ const KEYS: [&str; 24] = [
     "audited_families",
     "compact_after_segments",
     "archive",
+    "archive_kept_days",
     "links",
 ];
 const WORKERS_MAX: u16 = 64;
@@ -112,6 +115,7 @@ impl Default for Configuration {
             audited_families: 3,
             compact_after_segments: 32,
             archive: PathBuf::from("archive"),
+            archive_kept_days: 0,
         }
     }
 }

@@ -114,7 +114,7 @@ fn release(Release { benefit, region, limit, place: Place { to } }: &Release) ->
 fn status(to: &str) -> Result<(), Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{to}/v1/status: {error}"));
     let status: Value = serde_json::from_reader(get(&format!("{to}/v1/status"))?).map_err(|error| failed(&error))?;
-    let said = ["date", "live", "texts", "texts_under_way", "paused"].map(|name| (name.to_owned(), status[name].clone()));
+    let said = ["state", "date", "live", "texts", "texts_under_way", "paused"].map(|name| (name.to_owned(), status[name].clone()));
     println!("{}", json!(serde_json::Map::from_iter(said)));
     Ok(())
 }

@@ -3,14 +3,17 @@
 use super::configuration::Configuration;
 use super::{Failure, load_package};
 use crate::intake::{Schema, did_you_mean};
-use crate::packages::{Package, title};
-use crate::pipeline::{Pipeline, Setup, journal_folder};
+use crate::journal::base::Archive;
+use crate::packages::title;
+use crate::pipeline::{Pipeline, Setup, in_force, journal_folder};
 use crate::serve::{Doors, router};
 use crate::sources::mapping::load;
 use clap::Args;
+use dataflows::policy::Policy;
 use sd_notify::NotifyState;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -78,17 +81,15 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         "" => Some(load_package(DEFAULT_PACKAGE)?),
         name => Some(load_package(name)?),
     };
-    if let Some(Package { policy, .. }) = package.as_ref().filter(|_| !configuration.maps.is_empty()) {
-        load(&Schema::from(&**policy), &configuration.maps).map_err(|what| Failure::usage(format!("maps: {what}")))?;
-    }
-    if let Some(Package { policy, .. }) = &package
-        && let Some(unknown) = sending.at_least_once.iter().find(|benefit| policy.benefit(benefit).is_none())
-    {
-        let hint = did_you_mean(unknown, policy.benefits.iter().map(|benefit| benefit.id.as_str()));
-        return Err(Failure::usage(format!("at_least_once: there is no benefit `{unknown}`{hint}")));
-    }
+    let in_force = match in_force(&configuration.data) {
+        Err(failure) if arguments.check => return Err(Failure::failed(failure.to_string())),
+        // What is the matter with a data folder its start tells.
+        in_force => in_force.unwrap_or_default(),
+    };
+    let policy = in_force.as_ref().or(package.as_ref()).map(|package| &package.policy);
+    policy.map_or(Ok(()), |policy| check_against(policy, &configuration))?;
     if arguments.check {
-        let said = package.map(|Package { policy, .. }| format!("{}: {} benefits", title(&policy), policy.benefits.len()));
+        let said = policy.map(|policy| format!("{}: {} benefits", title(policy), policy.benefits.len()));
         println!("{}; all is well", said.as_deref().unwrap_or("the package in force"));
         return Ok(());
     }
@@ -98,7 +99,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let mut setup = Setup {
         archive: Some(&configuration.archive)
             .filter(|archive| !archive.as_os_str().is_empty())
-            .map(|archive| configuration.data.join(archive)),
+            .map(|archive| Archive { folder: configuration.data.join(archive), kept_for: days(configuration.archive_kept_days) }),
         data: configuration.data,
         workers: usize::from(configuration.workers),
         sending,
@@ -106,12 +107,10 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         segment_bytes: configuration.segment_bytes,
         snapshot_every: Duration::from_secs(configuration.snapshot_seconds),
         snapshots_kept: configuration.snapshots_kept,
-        snapshots_kept_for: match configuration.snapshots_kept_days {
-            0 => Duration::MAX,
-            days => Duration::from_secs(days * SECONDS_A_DAY),
-        },
+        snapshots_kept_for: days(configuration.snapshots_kept_days),
         audited_families: configuration.audited_families,
         compact_after_segments: configuration.compact_after_segments,
+        metrics: Arc::default(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
@@ -122,14 +121,22 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         let address = listener.local_addr().map_err(problem)?;
         setup.sending.network.found_at(address);
         tracing::info!(url = format!("http://{address}"), "listening");
-        let doors = Doors::closed(tokens);
+        let doors = Doors::closed(tokens, &setup);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let serving = tokio::spawn({
             let router = router(doors.clone());
             async move { axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) }).await }
         });
+        let starting = tokio::task::spawn_blocking({
+            let doors = doors.clone();
+            move || {
+                let opened = Pipeline::open(package, setup)?;
+                doors.show(&opened);
+                opened.catch_up()
+            }
+        });
         let started = tokio::select! {
-            started = tokio::task::spawn_blocking(move || Pipeline::start(package, setup)) => started,
+            started = starting => started,
             // Nothing was taken in yet: what is written is told again by the next start.
             () = signals.asked_to_stop() => {
                 tracing::info!("stopped before it was ready");
@@ -166,6 +173,26 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     // A start that was broken off is not waited for.
     runtime.shutdown_background();
     ended
+}
+
+/// What of a configuration is about a package's registers and benefits.
+fn check_against(policy: &Policy, configuration: &Configuration) -> Result<(), Failure> {
+    if !configuration.maps.is_empty() {
+        load(&Schema::from(policy), &configuration.maps).map_err(|what| Failure::usage(format!("maps: {what}")))?;
+    }
+    if let Some(unknown) = configuration.at_least_once.iter().find(|benefit| policy.benefit(benefit).is_none()) {
+        let hint = did_you_mean(unknown, policy.benefits.iter().map(|benefit| benefit.id.as_str()));
+        return Err(Failure::usage(format!("at_least_once: there is no benefit `{unknown}`{hint}")));
+    }
+    Ok(())
+}
+
+/// So many days; of none it is for ever.
+fn days(days: u64) -> Duration {
+    match days {
+        0 => Duration::MAX,
+        days => Duration::from_secs(days.saturating_mul(SECONDS_A_DAY)),
+    }
 }
 
 /// The signals by which somebody asks the process to stop.

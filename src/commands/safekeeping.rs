@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Copy a data folder while a pipeline works in it: journal, ledger and a snapshot, checked.
+/// Copy a data folder while a pipeline works in it: journal, ledger, a snapshot, packages and mappings, checked.
 #[derive(Args, Clone, Debug)]
 pub struct BackupArguments {
     /// A folder that is empty or not there.

@@ -17,6 +17,7 @@ use hashbrown::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 const NAME: &str = "base-";
@@ -29,6 +30,15 @@ const PART_BYTES: u64 = 128 << 20;
 const CHUNK_BYTES: usize = 1 << 20;
 const SEGMENT_BYTES: u64 = 256 << 20;
 const ARCHIVE_LEVEL: i32 = 3;
+const PACKED: &str = ".zst";
+
+/// Where segments go that a base stands for.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    pub folder: PathBuf,
+    /// Those that were packed longer ago go.
+    pub kept_for: Duration,
+}
 
 /// A base that is complete.
 #[derive(Clone, Debug)]
@@ -81,7 +91,7 @@ fn past(journal: &Path, epoch: u64) -> Result<Vec<String>, Failure> {
 
 /// Makes a base of everything up to an epoch, with `rest` of a snapshot of that epoch, and puts it in the place of the segments that it
 /// stands for. These go into `archive`, packed, or nowhere. Whatever ends the process meanwhile, the journal is whole.
-pub fn compact(journal: &Path, epoch: u64, rest: &Path, archive: Option<&Path>) -> Result<(), Failure> {
+pub fn compact(journal: &Path, epoch: u64, rest: &Path, archive: Option<&Archive>) -> Result<(), Failure> {
     let draft = journal.join(DRAFT);
     let at = |error| Failure::Disk { segment: DRAFT.to_owned(), error };
     if draft.exists() {
@@ -106,7 +116,7 @@ pub fn compact(journal: &Path, epoch: u64, rest: &Path, archive: Option<&Path>) 
 }
 
 /// Removes what the newest base stands for, and what an end of the process left of another one.
-pub fn clear(journal: &Path, archive: Option<&Path>) -> Result<(), Failure> {
+pub fn clear(journal: &Path, archive: Option<&Archive>) -> Result<(), Failure> {
     let at = |error| Failure::Disk { segment: NAME.to_owned(), error };
     if journal.join(DRAFT).exists() {
         fs::remove_dir_all(journal.join(DRAFT)).map_err(at)?;
@@ -115,22 +125,41 @@ pub fn clear(journal: &Path, archive: Option<&Path>) -> Result<(), Failure> {
     let Some(newest) = bases.pop() else { return Ok(()) };
     for segment in past(journal, newest.epoch)? {
         let path = journal.join(&segment);
-        let archived = archive.map_or(Ok(()), |archive| keep(&path, archive));
+        let archived = archive.map_or(Ok(()), |archive| archive.keep(&path));
         archived.and_then(|()| fs::remove_file(path)).map_err(|error| Failure::Disk { segment, error })?;
     }
     bases.iter().try_for_each(|old| fs::remove_dir_all(&old.folder)).map_err(at)
 }
 
-/// Packs a segment into the archive; returns once it would outlive a loss of power.
-fn keep(segment: &Path, archive: &Path) -> io::Result<()> {
-    fs::create_dir_all(archive)?;
-    let name = segment.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let (draft, path) = (archive.join(DRAFT), archive.join(format!("{name}.zst")));
-    let mut out = File::create(&draft)?;
-    zstd::stream::copy_encode(BufReader::new(File::open(segment)?), &mut out, ARCHIVE_LEVEL)?;
-    out.sync_all()?;
-    fs::rename(draft, path)?;
-    File::open(archive)?.sync_all()
+impl Archive {
+    /// Packs a segment; returns once it would outlive a loss of power.
+    fn keep(&self, segment: &Path) -> io::Result<()> {
+        let Archive { folder, .. } = self;
+        fs::create_dir_all(folder)?;
+        let name = segment.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (draft, path) = (folder.join(DRAFT), folder.join(format!("{name}{PACKED}")));
+        let mut out = File::create(&draft)?;
+        zstd::stream::copy_encode(BufReader::new(File::open(segment)?), &mut out, ARCHIVE_LEVEL)?;
+        out.sync_all()?;
+        fs::rename(draft, path)?;
+        File::open(folder)?.sync_all()
+    }
+
+    /// Removes the segments in it that are kept no longer, and nothing else that lies there.
+    pub fn prune(&self) -> io::Result<()> {
+        if !self.folder.exists() {
+            return Ok(());
+        }
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let is_segment = entry.file_name().to_string_lossy().ends_with(&format!("{SUFFIX}{PACKED}"));
+            // A clock that was put back makes nothing old.
+            if is_segment && entry.metadata()?.modified()?.elapsed().unwrap_or_default() > self.kept_for {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn held_bytes(journal: &Path, before: Option<&Base>) -> io::Result<u64> {

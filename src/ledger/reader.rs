@@ -2,7 +2,7 @@
 
 use super::StoreFailure;
 use super::families;
-use super::tables::{Said, hex};
+use super::tables::{Said, hex, other_format};
 use crate::journal::ReleasedRight;
 use crate::sources::Quarantined;
 use dataflows::model::Epoch;
@@ -142,6 +142,14 @@ impl Reader {
     /// The last epoch that is written.
     pub fn frontier(&self) -> Result<Epoch, StoreFailure> {
         Ok(self.0.query_row("SELECT frontier FROM meta", [], |row| row.get(0))?)
+    }
+
+    /// The fingerprint of the package in force; nothing in a file of another form.
+    pub fn package(&self) -> Result<Option<String>, StoreFailure> {
+        if other_format(&self.0)?.is_some() {
+            return Ok(None);
+        }
+        Ok(self.0.query_row("SELECT package FROM policies ORDER BY epoch DESC LIMIT 1", [], |row| row.get(0)).optional()?)
     }
 
     /// Copies the file, as of one epoch.

@@ -166,7 +166,7 @@ impl Conductor {
     fn take_in(&mut self, epoch: Epoch, submission: Submission) -> Taken {
         // What is in the ledger's file was counted before.
         let expired = (epoch > self.store.frontier()).then_some(0);
-        let mut taken = Taken { arrived: submission.arrived, expired, ..Taken::default() };
+        let mut taken = Taken { expired, ..Taken::default() };
         let schema = submission.schema.clone().unwrap_or_else(|| self.regime.schema.clone());
         if !submission.bulky && schema.package == self.regime.schema.package {
             self.regime.take_in(&mut self.engine, submission, &mut taken);
@@ -208,12 +208,12 @@ impl Conductor {
     /// One epoch through engine and ledger; the texts to hand over now. While a pipeline is at work, which `scribe` tells, its file is
     /// written as soon as it can be.
     fn epoch(&mut self, epoch: Epoch, submission: Submission, scribe: Option<&Scribe>) -> Result<Vec<Message>, Failure> {
-        let begun = Instant::now();
+        let (begun, arrived, journalled) = (Instant::now(), submission.arrived, submission.journalled);
         let before = match self.ledger.packages().next {
             Some(_) => self.succeed(epoch, date_of(&submission.entries))?,
             None => None,
         };
-        let Taken { contacts: mut heard, news: told, own, refused, expired, arrived } = self.take_in(epoch, submission);
+        let Taken { contacts: mut heard, news: told, own, refused, expired } = self.take_in(epoch, submission);
         heard.extend(told);
         let mut output = self.engine.commit();
         debug_assert_eq!(output.epoch, epoch, "an epoch of the journal is an epoch of the engine");
@@ -228,6 +228,7 @@ impl Conductor {
         heard.extend(output.renumbered.iter().copied().map(Heard::Renumbered));
         heard.extend(own.iter().filter_map(news));
         self.release(&own, &mut output.changes);
+        let decided = Instant::now();
         let resettled = Resettled { standings: &output.standings, moves: &output.moves };
         let mut changes = self.regime.for_ledger(&output.changes);
         if !ended_for_ledger.is_empty() {
@@ -258,7 +259,7 @@ impl Conductor {
             let changed = (output.changes.as_slice(), output.date);
             self.sender.heed((&texts, &own), changed, &self.regime.policy, &self.ledger, arrived.unwrap_or(begun));
         }
-        self.measure(&output, begun, arrived);
+        self.measure(&output, (arrived, journalled, decided));
         self.tell_standing(epoch);
         Ok(handed)
     }
@@ -330,6 +331,8 @@ impl Conductor {
     }
 
     fn tell_standing(&self, epoch: Epoch) {
+        self.metrics.frontier.set(epoch as i64);
+        self.metrics.live.set(i64::from(self.ledger.is_live()));
         self.progress.change(|standing| {
             (standing.epoch, standing.since, standing.date) = (epoch, Instant::now(), self.engine.today());
             (standing.live, standing.texts) = (self.ledger.is_live(), self.ledger.outbox().rows().len() as u64);
@@ -345,9 +348,12 @@ impl Conductor {
         });
     }
 
-    fn measure(&self, output: &EpochOutput, begun: Instant, arrived: Option<Instant>) {
+    fn measure(&self, output: &EpochOutput, (arrived, journalled, decided): (Option<Instant>, Option<Instant>, Instant)) {
         let (metrics, outbox) = (&self.metrics, self.ledger.outbox());
-        Metrics::since(&metrics.epoch, begun);
+        if let Some(journalled) = journalled {
+            metrics.decided.observe(decided.duration_since(journalled).as_secs_f64());
+            Metrics::since(&metrics.written, decided);
+        }
         arrived.into_iter().for_each(|arrived| Metrics::since(&metrics.in_ledger, arrived));
         metrics.changes.inc_by(output.changes.iter().filter(|change| change.is_of_decision()).count() as u64);
         metrics.texts.inc_by((outbox.rows().len() as u64).saturating_sub(metrics.texts.get()));
@@ -355,8 +361,6 @@ impl Conductor {
         for (state, texts) in [(TextState::Waiting, outbox.under_way() - submitted), (TextState::Submitted, submitted)] {
             metrics.texts_under_way.get_or_create(&InState { state }).set(texts as i64);
         }
-        metrics.frontier.set(output.epoch as i64);
-        metrics.live.set(i64::from(self.ledger.is_live()));
     }
 
     /// Goes on with what comes from the scribe, until it comes no more.

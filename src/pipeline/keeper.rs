@@ -3,7 +3,7 @@
 use super::metrics::{Metrics, OfStore};
 use super::{Failure, journal_folder, ledger_file, snapshots_folder};
 use crate::engine::Engine;
-use crate::journal::base;
+use crate::journal::base::{self, Archive};
 use crate::ledger::{Ledger, sync_ledger};
 use crate::packages::fingerprint;
 use crate::snapshot::{Copy, Snapshot, Snapshots, in_a_copy};
@@ -177,7 +177,7 @@ pub(super) struct Compaction {
     pub journal: PathBuf,
     pub ledger: PathBuf,
     /// Nothing: they are gone.
-    pub archive: Option<PathBuf>,
+    pub archive: Option<Archive>,
     /// So many closed segments behind the newest snapshot; never at zero.
     pub after_segments: usize,
 }
@@ -186,13 +186,18 @@ pub(super) struct Compaction {
 pub fn compact_now(data: &Path, archive: Option<&Path>) -> Result<(), Failure> {
     let path = snapshots_folder(data);
     let snapshots = Snapshots::open(&path, 1).map_err(|error| Failure::Folder { path, error })?;
-    let (journal, ledger, archive) = (journal_folder(data), ledger_file(data), archive.map(Path::to_owned));
+    let archive = archive.map(|folder| Archive { folder: folder.to_owned(), kept_for: Duration::MAX });
+    let (journal, ledger) = (journal_folder(data), ledger_file(data));
     Compaction { journal, ledger, archive, after_segments: 1 }.run(&snapshots)
 }
 
 impl Compaction {
+    /// Once a snapshot is complete.
     fn run(&self, snapshots: &Snapshots) -> Result<(), Failure> {
         let at = |error| Failure::Folder { path: self.journal.clone(), error };
+        if let Some(archive) = &self.archive {
+            archive.prune().map_err(|error| Failure::Folder { path: archive.folder.clone(), error })?;
+        }
         let Some(snapshot) = snapshots.newest().map_err(at)?.into_iter().next() else { return Ok(()) };
         let segments = base::segments_until(&self.journal, snapshot.epoch)?;
         if self.after_segments == 0 || segments < self.after_segments {
@@ -204,7 +209,7 @@ impl Compaction {
         if synced < snapshot.epoch {
             return Ok(());
         }
-        base::compact(&self.journal, snapshot.epoch, &snapshot.rest(), self.archive.as_deref())?;
+        base::compact(&self.journal, snapshot.epoch, &snapshot.rest(), self.archive.as_ref())?;
         tracing::info!(epoch = snapshot.epoch, segments, milliseconds = begun.elapsed().as_millis() as u64, "journal compacted");
         Ok(())
     }

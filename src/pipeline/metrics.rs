@@ -21,6 +21,13 @@ pub struct OfFeed {
     pub feed: String,
 }
 
+impl OfFeed {
+    /// What a feed calls the parts of what it sends, behind a colon, makes it no other feed.
+    fn named(name: &str) -> OfFeed {
+        OfFeed { feed: name.split(':').next().unwrap_or_default().to_owned() }
+    }
+}
+
 /// Of which register.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct OfRegister {
@@ -67,6 +74,7 @@ pub enum LeftOut {
 /// All measures of a pipeline.
 pub struct Metrics {
     registry: Registry,
+    pub ready: Gauge,
     pub accepted: Family<OfFeed, Counter>,
     pub refused: Family<OfFeed, Counter>,
     pub feed_time: Family<OfFeed, Gauge>,
@@ -77,8 +85,10 @@ pub struct Metrics {
     pub journal_failed: Counter,
     pub sync: Histogram,
     pub acknowledged: Histogram,
-    pub epoch: Histogram,
+    pub decided: Histogram,
+    pub written: Histogram,
     pub in_ledger: Histogram,
+    pub handed_over: Histogram,
     pub answered: Histogram,
     pub changes: Counter,
     pub texts: Counter,
@@ -108,6 +118,7 @@ impl Default for Metrics {
         let times = || Histogram::new(exponential_buckets(SHORTEST_SECONDS, 2.0, BUCKETS));
         let mut metrics = Metrics {
             registry: Registry::with_prefix("shanyraq"),
+            ready: Gauge::default(),
             accepted: Family::default(),
             refused: Family::default(),
             feed_time: Family::default(),
@@ -118,8 +129,10 @@ impl Default for Metrics {
             journal_failed: Counter::default(),
             sync: times(),
             acknowledged: times(),
-            epoch: times(),
+            decided: times(),
+            written: times(),
             in_ledger: times(),
+            handed_over: times(),
             answered: times(),
             changes: Counter::default(),
             texts: Counter::default(),
@@ -151,9 +164,15 @@ impl Default for Metrics {
 impl Metrics {
     fn register(&mut self) {
         let Metrics { registry, .. } = self;
+        registry.register(
+            "ready",
+            "1 if what comes is taken in; 0 while the journal is told again, and after a failure",
+            self.ready.clone(),
+        );
         registry.register("records_accepted", "Records taken in, by the feed that sent them", self.accepted.clone());
         registry.register("records_refused", "Lines refused and kept in the quarantine, by feed", self.refused.clone());
-        registry.register("feed_time", "When a feed last brought anything, in seconds since 1970", self.feed_time.clone());
+        let help = "When a feed last brought anything, in seconds since 1970; of one that the configuration names and that is silent since the start, when that was";
+        registry.register("feed_time", help, self.feed_time.clone());
         let help = "Days from what the newest record that a feed last brought is of to the business date";
         registry.register("feed_lag_days", help, self.feed_lag_days.clone());
         registry.register("bodies_turned_away", "Bodies answered with 429 because there was no room", self.turned_away.clone());
@@ -167,8 +186,12 @@ impl Metrics {
         registry.register("journal_failed", "Writes to the journal that failed", self.journal_failed.clone());
         registry.register_with_unit("sync", "Writing and syncing one epoch", Unit::Seconds, self.sync.clone());
         registry.register_with_unit("acknowledged", "From arrival to the journal, by submission", Unit::Seconds, self.acknowledged.clone());
-        registry.register_with_unit("epoch", "One epoch through engine and ledger", Unit::Seconds, self.epoch.clone());
+        let help = "From the journal to decisions, by epoch: the wait for the engine, and the engine";
+        registry.register_with_unit("decided", help, Unit::Seconds, self.decided.clone());
+        registry.register_with_unit("written", "From decisions to the ledger, by epoch", Unit::Seconds, self.written.clone());
         registry.register_with_unit("in_ledger", "From the first arrival of an epoch to the ledger", Unit::Seconds, self.in_ledger.clone());
+        let help = "From the first arrival of the epoch that led to a text to handing it to the network, each time it is; quiet hours and pauses are part of it";
+        registry.register_with_unit("handed_over", help, Unit::Seconds, self.handed_over.clone());
         let help = "From the first arrival of the epoch that led to a text to the network's answer for it";
         registry.register_with_unit("answered", help, Unit::Seconds, self.answered.clone());
         registry.register("changes", "Changed decisions since the start", self.changes.clone());
@@ -201,11 +224,20 @@ impl Metrics {
         registry.register_with_unit("available", "Memory that the process may still take", Unit::Bytes, self.available_bytes.clone());
     }
 
+    /// A feed that the configuration names: its silence is measured from here on.
+    pub fn expect(&self, feed: &str) {
+        self.hear(&OfFeed::named(feed));
+    }
+
+    fn hear(&self, feed: &OfFeed) {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.feed_time.get_or_create(feed).set(since_1970.as_secs() as i64);
+    }
+
     /// A feed brought something, on this business date.
     pub fn fed(&self, feed: &str, parts: &[Submission], today: Date) {
-        let feed = OfFeed { feed: feed.to_owned() };
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.feed_time.get_or_create(&feed).set(since_1970.as_secs() as i64);
+        let feed = OfFeed::named(feed);
+        self.hear(&feed);
         for part in parts {
             self.accepted.get_or_create(&feed).inc_by(part.accepted);
             self.refused.get_or_create(&feed).inc_by(part.quarantined);

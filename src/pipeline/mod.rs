@@ -41,7 +41,7 @@ pub use leave::Leave;
 pub(crate) use moment::Moment;
 pub use pace::PaceTerms;
 pub(crate) use policies::compare_in;
-pub use policies::{Compared, propose};
+pub use policies::{Compared, in_force, propose};
 pub use progress::{Progress, Standing};
 pub use questions::Questions;
 pub use room::{Held, Room};
@@ -52,6 +52,7 @@ pub use submission::{BULKY_BYTES, Reading, Submission};
 
 use crate::beside::Beside;
 use crate::intake::Schema;
+use crate::journal::base::Archive;
 use crate::journal::{self, Folder, Journal, SEGMENT_BYTES, base};
 use crate::ledger::{Store, StoreFailure};
 use crate::network;
@@ -133,6 +134,11 @@ fn policies_folder(data: &Path) -> PathBuf {
     data.join("policies")
 }
 
+/// Mappings that were posted.
+pub fn mappings_folder(data: &Path) -> PathBuf {
+    data.join("mappings")
+}
+
 pub fn ledger_file(data: &Path) -> PathBuf {
     data.join("ledger.db")
 }
@@ -175,7 +181,9 @@ pub struct Setup {
     /// How many families are audited each minute.
     pub audited_families: usize,
     /// Where those segments go, packed; nothing: they are gone.
-    pub archive: Option<PathBuf>,
+    pub archive: Option<Archive>,
+    /// What it counts and times: whoever watches has it before it is at work.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Setup {
@@ -193,16 +201,31 @@ impl Setup {
             compact_after_segments: 0,
             audited_families: 0,
             archive: None,
+            metrics: Arc::default(),
         }
     }
 }
 
+/// A data folder that is open, and of which the journal is to be told again.
+pub struct Opened {
+    pub progress: Arc<Progress>,
+    given: Option<Package>,
+    setup: Setup,
+    disk: Folder,
+    packages: Packages,
+    conductor: Conductor,
+}
+
 impl Pipeline {
-    /// Opens the data folder, restores the newest snapshot, tells again what the journal holds after it, and goes on from there. Returns once everything written has been told; texts that
-    /// were handed over and not answered for are then handed over again.
+    /// Opens the data folder and catches up.
+    pub fn start(given: Option<Package>, setup: Setup) -> Result<Pipeline, Failure> {
+        Pipeline::open(given, setup)?.catch_up()
+    }
+
+    /// Opens the data folder, which no other process has open.
     ///
     /// An empty folder begins under the package that is `given`. Another one has its own in force: the one given must be it, or one that was.
-    pub fn start(given: Option<Package>, setup: Setup) -> Result<Pipeline, Failure> {
+    pub fn open(given: Option<Package>, setup: Setup) -> Result<Opened, Failure> {
         let folder = |path: PathBuf| Folder::open(&path).map_err(|error| Failure::Folder { path, error });
         let disk = folder(journal_folder(&setup.data))?;
         let path = policies_folder(&setup.data);
@@ -224,23 +247,32 @@ impl Pipeline {
             opened => opened,
         }?;
         let progress = Arc::new(Progress::new(policy.clone(), Arc::new(Schema::from(&*policy))));
-        let metrics = Arc::new(Metrics::default());
+        let metrics = setup.metrics.clone();
         let path = snapshots_folder(&setup.data);
         let in_folder = |error| Failure::Folder { path: path.clone(), error };
         let snapshots = Snapshots::open(&path, setup.snapshots_kept).map_err(in_folder)?.kept_for(setup.snapshots_kept_for);
         let compaction = Compaction {
             journal: journal_folder(&setup.data),
-            ledger: ledger_file.clone(),
+            ledger: ledger_file,
             archive: setup.archive.clone(),
             after_segments: setup.compact_after_segments,
         };
-        if let Err(failure) = base::clear(&compaction.journal, compaction.archive.as_deref()) {
+        if let Err(failure) = base::clear(&compaction.journal, compaction.archive.as_ref()) {
             // No room in the archive, for one: what the base stands for stays where it is, and the next compaction tries again.
             tracing::error!(%failure, "what was compacted cannot be cleared away");
             metrics.compactions_failed.inc();
         }
         let keeper = Keeper::new(snapshots, compaction, setup.snapshot_every, metrics.clone());
-        let mut conductor = Conductor::new(policy, (store, keeper), packages.clone(), (progress.clone(), metrics.clone()), &setup);
+        let conductor = Conductor::new(policy, (store, keeper), packages.clone(), (progress.clone(), metrics), &setup);
+        Ok(Opened { progress, given, setup, disk, packages, conductor })
+    }
+}
+
+impl Opened {
+    /// Restores the newest snapshot, tells again what the journal holds after it, and goes on from there. Returns once everything written has been told; texts that
+    /// were handed over and not answered for are then handed over again.
+    pub fn catch_up(self) -> Result<Pipeline, Failure> {
+        let Opened { progress, given, setup, disk, packages, mut conductor } = self;
         let after = conductor.recall()?;
         conductor.tell_again(&disk, after)?;
         let (in_force, enacted) = conductor.in_force();
@@ -251,6 +283,7 @@ impl Pipeline {
 
         let (work, works) = sync_channel(EPOCHS_AHEAD);
         let questions = Questions { work: work.clone(), progress: progress.clone(), data: setup.data.clone() };
+        let metrics = setup.metrics;
         let (scribe, scribe_thread) = Scribe::start(journal, work.clone(), metrics.clone());
         let leaving = Arc::new(AtomicBool::new(false));
         let (texts, network_threads) = network::start(setup.sending.network, scribe.clone(), leaving.clone());
@@ -264,7 +297,7 @@ impl Pipeline {
             progress,
             metrics,
             packages,
-            ledger_file,
+            ledger_file: ledger_file(&setup.data),
             questions,
             work,
             scribe_thread,
@@ -273,7 +306,9 @@ impl Pipeline {
             leaving,
         })
     }
+}
 
+impl Pipeline {
     /// Takes in nothing more, and returns once everything taken in is in the ledger, a snapshot is written and nothing is being handed
     /// over.
     pub fn stop(self) {

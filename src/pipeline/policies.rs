@@ -4,10 +4,11 @@ use super::conductor::Work;
 use super::moment::Moment;
 use super::questions::Questions;
 use super::understudy::{Told, Understudy};
-use super::{Failure, Pipeline, Scribe, Submission};
+use super::{Failure, Pipeline, Scribe, Submission, ledger_file, policies_folder};
 use crate::engine::outcome::{Comparison, Conclusions, Outcome, compare};
 use crate::engine::regions::Regions;
 use crate::journal::Own;
+use crate::ledger::Reader;
 use crate::packages::{Package, Packages, fingerprint, title};
 use dataflows::decisions::ground_text;
 use dataflows::model::{Change, ChangeKind, Date, Epoch, PersonId};
@@ -15,6 +16,7 @@ use dataflows::policy::{Policy, Right};
 use dataflows::review::Part;
 use serde_json::{Value, json};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -40,6 +42,17 @@ pub struct Compared {
     pub rights: usize,
     /// Whether an engine was told the whole journal for it.
     pub retold: bool,
+}
+
+/// The package in force in a data folder, whether or not a pipeline works in it, as its ledger knows it; nothing where there is no ledger.
+pub fn in_force(data: &Path) -> Result<Option<Package>, Failure> {
+    let (file, path) = (ledger_file(data), policies_folder(data));
+    if !file.exists() {
+        return Ok(None);
+    }
+    let package = Reader::open(&file)?.package()?;
+    let load = |package: String| Packages::open(&path)?.load(&package);
+    package.map(load).transpose().map_err(|error| Failure::Folder { path: path.clone(), error })
 }
 
 /// Keeps a package beside the one in force, for which it may be exchanged. The error says why it may not be.

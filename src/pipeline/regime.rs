@@ -18,7 +18,6 @@ use dataflows::policy::Policy;
 use dataflows::policy::file::Record;
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
 
 pub(super) struct Regime {
     pub policy: Arc<Policy>,
@@ -103,7 +102,6 @@ pub(super) struct Taken {
     pub refused: Vec<Quarantined>,
     /// Records whose retention had ended when they came, if they are counted.
     pub expired: Option<u64>,
-    pub arrived: Option<Instant>,
 }
 
 impl Regime {

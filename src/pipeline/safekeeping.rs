@@ -1,6 +1,6 @@
 //! Copies of a data folder: made while a pipeline works in it, brought back, and tried.
 
-use super::{Failure, Pipeline, Setup, journal_folder, ledger_file, policies_folder, snapshots_folder};
+use super::{Failure, Pipeline, Setup, journal_folder, ledger_file, mappings_folder, policies_folder, snapshots_folder};
 use crate::journal::{Folder, base, read_epochs};
 use crate::ledger::{Reader, View};
 use crate::snapshot::Snapshots;
@@ -24,7 +24,7 @@ pub struct Kept {
 }
 
 /// Copies a data folder into one that is empty or not there, whether or not a pipeline works in it: first the ledger, then a snapshot that
-/// is no newer, then the journal, which is ahead of both, and the packages that it speaks of. Checks every sum of the copy.
+/// is no newer, then the journal, which is ahead of both, the packages that it speaks of, and the mappings that feeds name. Checks every sum of the copy.
 pub fn copy_data(from: &Path, to: &Path) -> Result<Kept, Failure> {
     let at = |path: &Path| {
         let path = path.to_owned();
@@ -43,6 +43,9 @@ pub fn copy_data(from: &Path, to: &Path) -> Result<Kept, Failure> {
     let snapshot = copy_snapshot(&snapshots_folder(from), &snapshots_folder(to), epoch).map_err(at(&snapshots_folder(from)))?;
     copy_journal(&journal_folder(from), &journal_folder(to)).map_err(at(&journal_folder(from)))?;
     copy_files(&policies_folder(from), &policies_folder(to)).map_err(at(&policies_folder(from)))?;
+    if mappings_folder(from).exists() {
+        copy_files(&mappings_folder(from), &mappings_folder(to)).map_err(at(&mappings_folder(from)))?;
+    }
     let journal = Folder::open(&journal_folder(to)).map_err(at(&journal_folder(to)))?;
     let base = base::newest(&journal_folder(to)).map_err(at(&journal_folder(to)))?.map_or(0, |base| base.epoch);
     if base > epoch {
@@ -87,12 +90,12 @@ fn copy_journal(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// The files of a folder, without those of folders in it.
+/// The files of a folder, without those of folders in it, and without drafts: whoever writes them renames them.
 fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
-        if entry.file_type()?.is_dir() {
+        if entry.file_type()?.is_dir() || entry.path().extension().is_some_and(|extension| extension == "draft") {
             continue;
         }
         let target = to.join(entry.file_name());

@@ -127,6 +127,7 @@ fn write<D: Disk>(mut journal: Journal<D>, submissions: &Receiver<(Submission, R
         }
         let begun = Instant::now();
         let written = journal.append(&group.entries);
+        group.journalled = Some(Instant::now());
         Metrics::since(&metrics.sync, begun);
         match &written {
             Ok(_) => {

@@ -101,9 +101,11 @@ impl Sender {
     /// Hands over what the journal intends.
     pub fn hand(&self, message: Message) {
         // Where nothing is handed over any more the next start does what is right.
-        if let Some(texts) = &self.texts {
-            drop(texts.send(message));
+        let Some(texts) = &self.texts else { return };
+        if let Some(arrived) = self.unanswered.get(&message.id) {
+            Metrics::since(&self.metrics.handed_over, *arrived);
         }
+        drop(texts.send(message));
     }
 
     /// An operator has looked at what the brake stopped.

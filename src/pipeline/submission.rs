@@ -37,8 +37,9 @@ pub struct Submission {
     pub bulky: bool,
     /// What it takes of the room there is, until the engine has it.
     pub room: Option<Held>,
-    /// When the first of it came.
+    /// When the first of it came, and when it was in the journal; of what is told again nothing.
     pub arrived: Option<Instant>,
+    pub journalled: Option<Instant>,
     /// Lines or rows that were accepted, and refused.
     pub accepted: u64,
     pub quarantined: u64,
@@ -60,6 +61,7 @@ impl Default for Submission {
             bulky: false,
             room: None,
             arrived: None,
+            journalled: None,
             accepted: 0,
             quarantined: 0,
             newest: Date::BEFORE_ALL,

@@ -2,7 +2,6 @@
 
 use super::{Doors, Refusal, Shared, aside, submit};
 use crate::journal::{Own, ReleasedRight};
-use crate::ledger::Reader;
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -116,7 +115,7 @@ fn chosen(doors: &Arc<Doors>, Release { benefit, region, limit }: &Release) -> R
         let hint = crate::intake::did_you_mean(benefit, standing.policy.benefits.iter().map(|benefit| benefit.id.as_str()));
         return Err(Refusal(StatusCode::BAD_REQUEST, format!("benefit: there is no `{benefit}`{hint}")));
     }
-    let mut rights = Reader::open(&inner.ledger_file)?.baseline(benefit)?;
+    let mut rights = doors.ledger()?.baseline(benefit)?;
     if let Some(region) = region {
         let person = |right: &ReleasedRight| standing.policy.person.parse(&right.person).ok();
         let people: BTreeSet<PersonId> = rights.iter().filter_map(person).collect();

@@ -9,14 +9,14 @@ use crate::pipeline::metrics::Metrics;
 use crate::pipeline::{Pipeline, Progress, Reading, Scribe, Standing, Unavailable};
 use crate::sources::mapping::load;
 use crate::sources::{open, section_for};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The name under which the folder is paused.
+/// The name under which the folder is paused and measured.
 const FEED: &str = "folder";
 const DONE: &str = "done";
 const FAILED: &str = "failed";
@@ -59,6 +59,7 @@ pub fn watch(folder: &Path, maps: Vec<PathBuf>, pipeline: &Pipeline) -> io::Resu
     for out in [DONE, FAILED] {
         fs::create_dir_all(folder.join(out))?;
     }
+    pipeline.metrics.expect(FEED);
     let mut watch = Watch {
         folder: folder.to_owned(),
         maps,
@@ -101,7 +102,7 @@ impl Watch {
                     FAILED
                 }
             };
-            if let Err(error) = fs::rename(file, self.folder.join(out).join(&name)) {
+            if let Err(error) = put_away(file, &self.folder.join(out), &name) {
                 tracing::error!(out, %error, "watched file cannot be moved");
                 return false;
             }
@@ -122,7 +123,7 @@ impl Watch {
                     break;
                 }
             };
-            self.metrics.fed(name, &parts, self.progress.standing().date);
+            self.metrics.fed(FEED, &parts, self.progress.standing().date);
             for part in parts {
                 (accepted, refused) = (accepted + part.accepted, refused + part.quarantined);
                 self.scribe.submit(part)?;
@@ -137,6 +138,20 @@ impl Watch {
             _ => Ok(()),
         }
     }
+}
+
+/// Moves a file into a folder; where its name is taken there it gets one of its own, `name.2` and so on. A name is taken by a file of no length before
+/// anything is moved to it, so that nothing is ever overwritten.
+fn put_away(file: &Path, folder: &Path, name: &str) -> io::Result<()> {
+    let (mut target, mut number) = (folder.join(name), 1);
+    while let Err(error) = File::create_new(&target) {
+        if error.kind() != io::ErrorKind::AlreadyExists {
+            return Err(error);
+        }
+        number += 1;
+        target = folder.join(format!("{name}.{number}"));
+    }
+    fs::rename(file, &target).inspect_err(|_| drop(fs::remove_file(&target)))
 }
 
 fn name_of(path: &Path) -> String {

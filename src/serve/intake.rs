@@ -4,7 +4,7 @@ use super::tokens::FEED;
 use super::{Doors, Refusal, Shared, aside};
 use crate::intake::{Intake, Schema, did_you_mean};
 use crate::journal::Pausable;
-use crate::pipeline::{BULKY_BYTES, Gathering, Held, Reading, Submission};
+use crate::pipeline::{BULKY_BYTES, Gathering, Held, Reading, Submission, mappings_folder};
 use crate::sources::mapping::parse;
 use crate::sources::{Counts, MAX_SHRINK, Section, Snapshot, section_for};
 use axum::Json;
@@ -160,7 +160,7 @@ pub(super) struct Mappings(PathBuf);
 
 impl Mappings {
     pub fn open(data: &Path) -> Mappings {
-        Mappings(data.join("mappings"))
+        Mappings(mappings_folder(data))
     }
 
     fn keep(&self, name: &str, text: &str) -> io::Result<()> {
@@ -226,7 +226,7 @@ fn wanted(doors: &Doors, headers: &HeaderMap) -> Result<Wanted, Refusal> {
     let bytes = announced.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
     let room = doors.room.take(if is_plain(&encoding) { bytes } else { bytes.max(UNPACKED_BYTES) });
     let room = room.ok_or_else(|| {
-        inner.metrics.turned_away.inc();
+        doors.metrics.turned_away.inc();
         Refusal(StatusCode::TOO_MANY_REQUESTS, "no room for this body at the moment".to_owned())
     })?;
     Ok(Wanted { encoding, feed, today: standing.date, announced: announced.unwrap_or(0), room })
@@ -269,7 +269,7 @@ fn take(
     };
     let count = |each: fn(&Submission) -> u64| parts.iter().map(each).sum::<u64>();
     let (accepted, quarantined) = (count(|part| part.accepted), count(|part| part.quarantined));
-    inner.metrics.fed(feed, &parts, today);
+    doors.metrics.fed(feed, &parts, today);
     // With what comes last: whatever came before has been taken in by then.
     if let Some(last) = parts.last_mut() {
         last.room = Some(room);

@@ -19,7 +19,7 @@ use crate::journal::{Own, Pausable, Settlement};
 use crate::ledger::{Brought, Reader, StoreFailure, View};
 use crate::packages::{Packages, fingerprint, title};
 use crate::pipeline::metrics::{AtStage, Metrics, OfRegister};
-use crate::pipeline::{Pipeline, Progress, Questions, Room, Scribe, Submission, Unavailable};
+use crate::pipeline::{Opened, Pipeline, Progress, Questions, Room, Scribe, Setup, Standing, Submission, Unavailable, ledger_file};
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -51,6 +51,10 @@ const EXPORT_CHUNK_BYTES: usize = 64 << 10;
 
 /// What the doors know.
 pub struct Doors {
+    metrics: Arc<Metrics>,
+    ledger_file: PathBuf,
+    /// Set once the data folder is open.
+    progress: OnceLock<Arc<Progress>>,
     /// Set once the pipeline has caught up.
     inner: OnceLock<Inner>,
     room: Room,
@@ -61,8 +65,6 @@ pub struct Doors {
 struct Inner {
     scribe: Scribe,
     progress: Arc<Progress>,
-    metrics: Arc<Metrics>,
-    ledger_file: PathBuf,
     questions: Questions,
     packages: Packages,
     decoders: intake::Decoders,
@@ -72,9 +74,23 @@ struct Inner {
 type Shared = State<Arc<Doors>>;
 
 impl Doors {
-    /// Closed until [`Doors::open`].
-    pub fn closed(tokens: Tokens) -> Arc<Doors> {
-        Arc::new(Doors { inner: OnceLock::new(), room: Room::default(), spooling: intake::Spooling::default(), tokens })
+    /// Of a pipeline that is set up like this. Closed until [`Doors::open`]: only measures and how far it has come are told before.
+    pub fn closed(tokens: Tokens, setup: &Setup) -> Arc<Doors> {
+        tokens.feeds.keys().for_each(|feed| setup.metrics.expect(feed));
+        Arc::new(Doors {
+            metrics: setup.metrics.clone(),
+            ledger_file: ledger_file(&setup.data),
+            progress: OnceLock::new(),
+            inner: OnceLock::new(),
+            room: Room::default(),
+            spooling: intake::Spooling::default(),
+            tokens,
+        })
+    }
+
+    /// The data folder is open: from here on is told how far its journal has been.
+    pub fn show(&self, opened: &Opened) {
+        assert!(self.progress.set(opened.progress.clone()).is_ok(), "a data folder is opened once");
     }
 
     /// The pipeline has caught up.
@@ -82,8 +98,6 @@ impl Doors {
         let inner = Inner {
             scribe: pipeline.scribe.clone(),
             progress: pipeline.progress.clone(),
-            metrics: pipeline.metrics.clone(),
-            ledger_file: pipeline.ledger_file.clone(),
             questions: pipeline.questions.clone(),
             packages: pipeline.packages.clone(),
             decoders: intake::Decoders::default(),
@@ -94,6 +108,20 @@ impl Doors {
 
     fn inner(&self) -> Result<&Inner, Refusal> {
         self.inner.get().ok_or_else(|| Refusal(StatusCode::SERVICE_UNAVAILABLE, "still catching up with the journal".to_owned()))
+    }
+
+    /// The ledger of a pipeline that has caught up.
+    fn ledger(&self) -> Result<Reader, Refusal> {
+        self.inner()?;
+        Ok(Reader::open(&self.ledger_file)?)
+    }
+
+    /// Whether what comes is taken in, or why not.
+    fn readiness(&self) -> Result<(), Refusal> {
+        match self.inner()?.progress.standing().failure {
+            None => Ok(()),
+            Some(failure) => Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, failure)),
+        }
     }
 }
 
@@ -176,7 +204,7 @@ async fn completion(State(doors): Shared, Path(token): Path<String>, Query(Wait 
             return Ok((StatusCode::ACCEPTED, Json(json!({ "token": token, "complete": false }))).into_response());
         }
         inner.questions.catch_up();
-        let Brought { duplicates, superseded, expired, changed } = Reader::open(&inner.ledger_file)?.brought(epoch)?;
+        let Brought { duplicates, superseded, expired, changed } = doors.ledger()?.brought(epoch)?;
         let counts = json!({ "token": token, "complete": true, "epoch": epoch, "duplicates": duplicates, "superseded": superseded, "expired": expired,
                              "changed": changed });
         Ok(Json(counts).into_response())
@@ -222,7 +250,7 @@ async fn rows(
         return Err(Refusal(StatusCode::BAD_REQUEST, format!("limit: {limit} is not between 1 and {CHANGES_MAX}")));
     }
     aside(move || {
-        let rows = read(&Reader::open(&doors.inner()?.ledger_file)?, after.unwrap_or(0), limit)?;
+        let rows = read(&doors.ledger()?, after.unwrap_or(0), limit)?;
         let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
         Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
     })
@@ -232,9 +260,8 @@ async fn rows(
 /// The rows of a view, of one moment of the ledger.
 async fn export(State(doors): Shared, view: View) -> Result<Response, Refusal> {
     let reader = aside(move || {
-        let inner = doors.inner()?;
-        inner.questions.catch_up();
-        Ok(Reader::open(&inner.ledger_file)?)
+        doors.inner()?.questions.catch_up();
+        doors.ledger()
     })
     .await?;
     Ok(streamed(move |lines| reader.view(view, |row: Value| lines.write(&row))))
@@ -273,16 +300,25 @@ fn streamed<E: ToString>(write: impl FnOnce(&mut Lines) -> Result<(), E> + Send 
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(ReceiverStream::new(answer))).into_response()
 }
 
-async fn status(State(doors): Shared) -> Result<Json<Value>, Refusal> {
-    let standing = doors.inner()?.progress.standing();
-    let next = standing.packages.next.as_ref().map(|(package, from)| json!({ "package": package, "from": from.to_string() }));
+/// In which state the pipeline is, and where: while it catches up, how far it has come with what it was told before.
+async fn status(State(doors): Shared) -> Json<Value> {
+    let state = match (doors.readiness(), doors.inner.get()) {
+        (Ok(()), _) => "ready",
+        (Err(_), None) => "catching up",
+        (Err(_), Some(_)) => "failing",
+    };
     let (resident, available) = (rss_bytes(), available_bytes());
     let memory = if available < resident / 4 { MEMORY_SHORT } else { "enough" };
-    Ok(Json(
-        json!({ "epoch": standing.epoch, "date": standing.date.to_string(), "live": standing.live, "texts": standing.texts, "texts_under_way": standing.texts_under_way,
-                    "failure": standing.failure, "resident_bytes": resident, "available_bytes": available, "memory": memory, "paused": standing.paused,
-                    "policy": title(&standing.policy), "package": fingerprint(&standing.policy), "next_package": next }),
-    ))
+    let mut status = doors.progress.get().map_or_else(|| json!({}), |progress| place(&progress.standing()));
+    status["state"] = state.into();
+    (status["resident_bytes"], status["available_bytes"], status["memory"]) = (resident.into(), available.into(), memory.into());
+    Json(status)
+}
+
+fn place(standing: &Standing) -> Value {
+    let next = standing.packages.next.as_ref().map(|(package, from)| json!({ "package": package, "from": from.to_string() }));
+    json!({ "epoch": standing.epoch, "date": standing.date.to_string(), "live": standing.live, "texts": standing.texts, "texts_under_way": standing.texts_under_way,
+            "failure": standing.failure, "paused": standing.paused, "policy": title(&standing.policy), "package": fingerprint(&standing.policy), "next_package": next })
 }
 
 #[derive(Deserialize)]
@@ -322,22 +358,32 @@ async fn submit(doors: Arc<Doors>, own: Own) -> Result<Json<Value>, Refusal> {
 /// All measures in the text format of Prometheus.
 async fn metrics(State(doors): Shared) -> Result<Response, Refusal> {
     aside(move || {
-        let inner = doors.inner()?;
-        inner.metrics.quarantine.set(Reader::open(&inner.ledger_file)?.waiting()? as i64);
-        let standing = inner.progress.standing();
-        for &(register, heard) in standing.heard.iter().filter(|_| standing.date > Date::BEFORE_ALL) {
-            let register = OfRegister { register: standing.schema.registers[usize::from(register)].id.clone() };
-            inner.metrics.unheard_days.get_or_create(&register).set(i64::from(standing.date.0 - heard.0).max(0));
+        let metrics = &doors.metrics;
+        metrics.ready.set(i64::from(doors.readiness().is_ok()));
+        // A ledger that is not there yet, or is of an older form and about to be written anew, says nothing.
+        if let Ok(waiting) = Reader::open(&doors.ledger_file).and_then(|ledger| ledger.waiting()) {
+            metrics.quarantine.set(waiting as i64);
         }
-        for (stage, offers) in Stage::NAMES.iter().zip(&standing.offers) {
-            inner.metrics.offers.get_or_create(&AtStage { stage: (*stage).to_owned() }).set(*offers as i64);
+        if let Ok(inner) = doors.inner() {
+            measure(metrics, &inner.progress.standing());
         }
-        inner.metrics.resident_bytes.set(rss_bytes() as i64);
-        inner.metrics.available_bytes.set(available_bytes() as i64);
-        inner.metrics.bodies_bytes.set(doors.room.taken() as i64);
-        Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], inner.metrics.text()).into_response())
+        metrics.resident_bytes.set(rss_bytes() as i64);
+        metrics.available_bytes.set(available_bytes() as i64);
+        metrics.bodies_bytes.set(doors.room.taken() as i64);
+        Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], metrics.text()).into_response())
     })
     .await
+}
+
+/// What is measured of where a pipeline stands, once that is now.
+fn measure(metrics: &Metrics, standing: &Standing) {
+    for &(register, heard) in standing.heard.iter().filter(|_| standing.date > Date::BEFORE_ALL) {
+        let register = OfRegister { register: standing.schema.registers[usize::from(register)].id.clone() };
+        metrics.unheard_days.get_or_create(&register).set(i64::from(standing.date.0 - heard.0).max(0));
+    }
+    for (stage, offers) in Stage::NAMES.iter().zip(&standing.offers) {
+        metrics.offers.get_or_create(&AtStage { stage: (*stage).to_owned() }).set(*offers as i64);
+    }
 }
 
 async fn healthy() -> &'static str {
@@ -345,8 +391,5 @@ async fn healthy() -> &'static str {
 }
 
 async fn ready(State(doors): Shared) -> Result<&'static str, Refusal> {
-    match doors.inner()?.progress.standing().failure {
-        None => Ok("ready"),
-        Some(failure) => Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, failure)),
-    }
+    doors.readiness().map(|()| "ready")
 }
