@@ -184,13 +184,6 @@ impl Running {
         Ok(())
     }
 
-    /// What is measured, by name and labels.
-    pub fn measure(&self, name: &str) -> Option<f64> {
-        let (status, measures) = self.call("GET", "/metrics", b"").unwrap();
-        assert_eq!(status, 200, "{measures}");
-        measures.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
-    }
-
     pub fn decisions(&self) -> BTreeSet<String> {
         self.export("decisions")
     }
