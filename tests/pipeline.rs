@@ -57,13 +57,6 @@ pub fn told_by_archive_and_journal(folder: &Folder, data: &Path) -> u64 {
     summary.last_epoch
 }
 
-/// What a pipeline has counted by this name.
-fn counted(running: &Running, name: &str) -> u64 {
-    let (status, text) = running.call("GET", "/metrics", b"").unwrap();
-    let name = format!("shanyraq_{name}_total ");
-    text.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or_else(|| panic!("{status}: no {name}: {text}"))
-}
-
 /// A ledger in which somebody altered a row, and a journal that leads elsewhere, are told so.
 #[test]
 fn what_was_altered_is_noticed() {
@@ -338,12 +331,13 @@ fn a_disk_that_fails_beside_the_stream_is_told_and_passes() {
     let mut running = configured(&folder, "data", "none", COMPACTED_AT_ONCE);
     // What was told already is an epoch too.
     let mut bodies = story.iter().cycle();
-    for (file, call, error, measure) in TROUBLES {
-        let before = counted(&running, measure);
+    for (file, call, error, what) in TROUBLES {
+        let counted = format!("shanyraq_{what}_total");
+        let before = measure(&running, &counted);
         let (path, trace, inject) =
             (data.join(file).display().to_string(), format!("trace={call}"), format!("inject={call}:error={error}"));
         let failing = Tracer::of_all(&running, &["-P", &path, "-e", &trace, "-e", &inject]);
-        tell_until(&running, &mut bodies, file, || counted(&running, measure) > before);
+        tell_until(&running, &mut bodies, file, || measure(&running, &counted) > before);
         failing.end();
         let epoch = running.insist("GET", "/v1/status", b"").unwrap()["epoch"].as_u64();
         tell_until(&running, &mut bodies, file, || compacted(&data) > epoch);
@@ -358,7 +352,7 @@ fn a_disk_that_fails_beside_the_stream_is_told_and_passes() {
     assert_eq!(running.decisions(), decisions);
     running.kill();
     running = configured(&folder, "data", "none", COMPACTED_AT_ONCE);
-    assert_eq!((running.decisions(), counted(&running, "snapshots_failed")), (decisions.clone(), 0));
+    assert_eq!((running.decisions(), measure(&running, "shanyraq_snapshots_failed_total")), (decisions.clone(), Some(0.0)));
     running.kill();
     std::fs::remove_dir_all(data.join("snapshots")).unwrap();
     running = configured(&folder, "data", "none", COMPACTED_AT_ONCE);
@@ -403,11 +397,11 @@ fn an_archive_that_cannot_be_written_stops_nothing() {
     let (early, late) = story.split_at(story.len() / 2);
     let mut running = configured(&folder, "data", "none", COMPACTED_AT_ONCE);
     tell_until(&running, &mut early.iter().cycle(), "archive", || {
-        counted(&running, "compactions_failed") > 0 && compacted(&data).is_some()
+        measure(&running, "shanyraq_compactions_failed_total") > Some(0.0) && compacted(&data).is_some()
     });
     running.kill();
     running = configured(&folder, "data", "none", COMPACTED_AT_ONCE);
-    assert_eq!(counted(&running, "compactions_failed"), 1, "at the start");
+    assert_eq!(measure(&running, "shanyraq_compactions_failed_total"), Some(1.0), "at the start");
     let told = |line: &String| line.contains("what was compacted cannot be cleared away") && line.contains("File exists");
     assert!(running.said.lock().unwrap().iter().any(told), "{:?}", running.said.lock().unwrap());
     early.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
