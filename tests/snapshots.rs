@@ -9,6 +9,7 @@ use shanyraq::commands::load_package;
 use shanyraq::intake::Intake;
 use shanyraq::journal::base::{self, Archive};
 use shanyraq::journal::{Own, SEGMENT_BYTES};
+use shanyraq::ledger::Reader;
 use shanyraq::packages::Package;
 use shanyraq::pipeline::{Pipeline, Setup, Submission, copy_data, drill, journal_folder, ledger_file, snapshots_folder};
 use std::path::{Path, PathBuf};
@@ -115,6 +116,8 @@ fn a_start_from_a_snapshot_goes_on_as_if_nothing_had_ended() {
         assert!(recalled > 2, "seed {seed}: hardly ever was anything to go on from");
         let compacted = base::newest(&journal_folder(&broken)).unwrap().map(|base| base.epoch);
         assert!(compacted > Some(0) && broken.join("archive").read_dir().unwrap().count() > 2, "seed {seed}: {compacted:?}");
+        let verified = Reader::open(&ledger_file(&broken)).unwrap().verify().unwrap();
+        assert!(verified.is_ok(), "seed {seed}: {verified:?}");
         let (calm, broken) = (said(&calm), said(&broken));
         for (count, table) in counts.iter_mut().zip(["decisions", "changes", "outbox"]) {
             *count += calm.iter().filter(|row| row.starts_with(table)).count();
