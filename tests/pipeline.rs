@@ -189,10 +189,19 @@ fn a_second_process_is_refused() {
     let running = Running::start(&data, "none");
     let (before, after) = story.split_at(story.len() / 2);
     before.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
-    let second = shanyraq(["run", "--listen", "127.0.0.1:0", "--data", &data.display().to_string()]);
-    let message = String::from_utf8_lossy(&second.stderr).into_owned();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shanyraq"));
+    command.args(["run", "--listen", "127.0.0.1:0", "--data"]).arg(&data).stderr(Stdio::piped());
+    let mut second = Process(command.spawn().unwrap());
+    let begun = Instant::now();
+    let code = loop {
+        if let Some(status) = second.0.try_wait().unwrap() {
+            break status.code();
+        }
+        assert!(begun.elapsed() < PATIENCE, "two processes work in one folder");
+    };
+    let message = std::io::read_to_string(second.0.stderr.take().unwrap()).unwrap();
     let expected = format!("shanyraq: {}: another process works in this folder", data.join("journal").display());
-    assert!(second.status.code() == Some(1) && message.contains(&expected), "{message}");
+    assert!(code == Some(1) && message.contains(&expected), "{message}");
     after.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
     assert_eq!(running.decisions(), by_batch(&folder, &story));
     running.stop();
