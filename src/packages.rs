@@ -1,8 +1,9 @@
 //! Packages: the texts of a policy, and what follows from them; and those that a data folder keeps, by their fingerprints.
 
+use crate::journal::disk::write_whole;
 use dataflows::policy::{Policy, Problem};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,12 +50,7 @@ impl Packages {
         if path.exists() {
             return Ok(());
         }
-        let draft = path.with_extension("draft");
-        let mut file = File::create(&draft)?;
-        file.write_all(&serde_json::to_vec(&package.texts)?)?;
-        file.sync_all()?;
-        fs::rename(draft, path)?;
-        File::open(&self.0)?.sync_all()
+        write_whole(&path, &serde_json::to_vec(&package.texts)?)
     }
 
     /// The package of this fingerprint. The error says what is the matter with it.

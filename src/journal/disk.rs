@@ -34,6 +34,16 @@ pub trait DiskFile: Send + 'static {
     fn finish(&mut self);
 }
 
+/// Writes a file that is there whole or not at all; returns once it would outlive a loss of power.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = path.with_extension("draft");
+    let mut file = File::create(&draft)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(draft, path)?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
 /// A real folder, held by one process at a time.
 ///
 /// A file that grows has its size and place to be written by each sync, and so waits for whatever else the file system writes at the

@@ -4,6 +4,7 @@ use super::tokens::FEED;
 use super::{Doors, Refusal, Shared, aside};
 use crate::intake::{Intake, Schema, did_you_mean};
 use crate::journal::Pausable;
+use crate::journal::disk::write_whole;
 use crate::pipeline::{BULKY_BYTES, Gathering, Held, Reading, Submission, mappings_folder};
 use crate::sources::mapping::parse;
 use crate::sources::{Counts, MAX_SHRINK, Section, Snapshot, section_for};
@@ -165,9 +166,7 @@ impl Mappings {
 
     fn keep(&self, name: &str, text: &str) -> io::Result<()> {
         std::fs::create_dir_all(&self.0)?;
-        let (draft, path) = (self.0.join(format!("{name}.draft")), self.path(name));
-        std::fs::write(&draft, text)?;
-        std::fs::rename(draft, path)
+        write_whole(&self.path(name), text.as_bytes())
     }
 
     fn path(&self, name: &str) -> PathBuf {
