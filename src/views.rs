@@ -113,9 +113,11 @@ impl Writer {
         }
     }
 
-    /// A row of the view `changes`: which decision there is now about a right, that is person, benefit, ground and period, or was until it was lost or
-    /// doubted. `None` for what changes no decision.
+    /// A row of the view `changes`: of a right that stands, ground and period too, so that it is known which decision this one takes the place of; what
+    /// stands no longer is known by its decision, and the key of a record that may have a secret number in it is not told. `None` for what changes no
+    /// decision.
     pub fn change(&self, date: Date, kind: ChangeKind, decision: &Decision) -> Option<Value> {
+        let stands = matches!(kind, ChangeKind::Gained | ChangeKind::Amount);
         let kind = match kind {
             ChangeKind::Gained => "gained",
             ChangeKind::Lost => "lost",
@@ -124,10 +126,11 @@ impl Writer {
             ChangeKind::Attributes | ChangeKind::Refuted | ChangeKind::Sealed => return None,
         };
         let benefit = &self.policy.benefits[decision.benefit as usize].id;
-        let period = (decision.period != Date::NEVER).then(|| decision.period.to_string());
+        let ground = stands.then(|| ground_text(&self.policy, &decision.ground));
+        let period = (stands && decision.period != Date::NEVER).then(|| decision.period.to_string());
         Some(
             json!({"date": date.to_string(), "decision": decision_id(&self.policy, decision).to_string(), "person": self.person(decision.person),
-                    "benefit": benefit, "ground": ground_text(&self.policy, &decision.ground), "period": period, "change": kind}),
+                    "benefit": benefit, "ground": ground, "period": period, "change": kind}),
         )
     }
 

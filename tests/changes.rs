@@ -95,19 +95,20 @@ fn read_in_pieces_it_is_each_change_once_and_adds_up_to_what_holds() {
     assert!(follower.known == whole, "{} changes, {} at once", follower.known.len(), whole.len());
     assert!(whole.iter().zip(1_u64..).all(|(row, token)| row["token"] == token));
 
-    let (mut standing, mut kinds) = (Standing::new(), BTreeMap::<String, usize>::new());
+    let (mut standing, mut rights, mut kinds) = (Standing::new(), BTreeMap::new(), BTreeMap::<String, usize>::new());
     for row in &whole {
         let (decision, kind) = (row["decision"].as_str().unwrap().to_owned(), row["change"].as_str().unwrap());
         *kinds.entry(kind.to_owned()).or_default() += 1;
-        let before = standing.remove(&right(row));
         match kind {
-            "gained" => assert_eq!(before, None, "{row}"),
-            "amount" => assert!(before.is_some_and(|before| before != decision), "{row}"),
-            "lost" | "doubted" => assert_eq!(before.as_ref(), Some(&decision), "{row}"),
+            "gained" | "amount" => {
+                let before = standing.insert(right(row), decision.clone());
+                assert!(before.is_some() == (kind == "amount") && before.as_ref() != Some(&decision), "{row}");
+                before.into_iter().for_each(|before| drop(rights.remove(&before)));
+                rights.insert(decision, right(row));
+            }
+            // Nothing but the decision says which right it was about.
+            "lost" | "doubted" => drop(standing.remove(&rights.remove(&decision).unwrap_or_else(|| panic!("{row}")))),
             other => panic!("{other}"),
-        }
-        if matches!(kind, "gained" | "amount") {
-            standing.insert(right(row), decision);
         }
     }
     let held = running.decisions();

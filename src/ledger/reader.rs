@@ -214,10 +214,12 @@ impl Reader {
         let mut query = self.0.prepare_cached("SELECT * FROM changes WHERE change > ? ORDER BY change LIMIT ?")?;
         let row = |row: &rusqlite::Row<'_>| {
             let text = |name: &str| row.get::<_, String>(name);
+            let kind = text("kind")?;
+            let stands = matches!(kind.as_str(), "gained" | "amount");
             Ok(json!({
                 "token": row.get::<_, i64>("change")?, "date": text("date")?, "decision": text("decision")?, "person": text("person")?,
-                "benefit": text("benefit")?, "ground": text("ground")?, "period": Some(text("period")?).filter(|period| !period.is_empty()),
-                "change": text("kind")?,
+                "benefit": text("benefit")?, "ground": Some(text("ground")?).filter(|_| stands),
+                "period": Some(text("period")?).filter(|period| stands && !period.is_empty()), "change": kind,
             }))
         };
         Ok(query.query_map(params![after, limit as i64], row)?.collect::<Result<_, _>>()?)
