@@ -65,6 +65,11 @@ fn bases(journal: &Path) -> io::Result<Vec<Base>> {
 }
 
 impl Base {
+    /// How many bytes its segments have.
+    pub fn bytes(&self) -> io::Result<u64> {
+        segment_bytes(&self.folder)
+    }
+
     /// Everything that it holds, in parts that belong to one epoch.
     pub fn read(&self, each: impl FnMut(Epoch) -> Result<(), Failure>) -> Result<(), Failure> {
         read_epochs(&Folder::beside(&self.folder), 0, u64::MAX, each).map(drop)
@@ -163,13 +168,15 @@ impl Archive {
 }
 
 fn held_bytes(journal: &Path, before: Option<&Base>) -> io::Result<u64> {
+    Ok(segment_bytes(journal)? + before.map_or(Ok(0), Base::bytes)?)
+}
+
+fn segment_bytes(folder: &Path) -> io::Result<u64> {
     let mut bytes = 0;
-    for folder in [Some(journal), before.map(|before| before.folder.as_path())].into_iter().flatten() {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let is_segment = entry.file_name().to_string_lossy().ends_with(SUFFIX);
-            bytes += if is_segment { entry.metadata()?.len() } else { 0 };
-        }
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_segment = entry.file_name().to_string_lossy().ends_with(SUFFIX);
+        bytes += if is_segment { entry.metadata()?.len() } else { 0 };
     }
     Ok(bytes)
 }

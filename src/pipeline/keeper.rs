@@ -1,6 +1,7 @@
 //! The keeper of snapshots: when one is due, who writes it, and from which one a start goes on.
 
 use super::metrics::{Metrics, OfStore};
+use super::news::News;
 use super::{Failure, journal_folder, ledger_file, snapshots_folder};
 use crate::engine::Engine;
 use crate::journal::base::{self, Archive};
@@ -45,10 +46,12 @@ impl Keeper {
     ) -> io::Result<Option<(Engine, Ledger)>> {
         for snapshot in self.snapshots.newest()?.into_iter().filter(|snapshot| within.contains(&snapshot.epoch)) {
             let begun = Instant::now();
+            let news = News::of("restoring the snapshot", snapshot.bytes().unwrap_or_default()).watch(snapshot.read.clone());
             let restored = begin(&snapshot.package).and_then(|(mut engine, mut ledger)| {
                 restore(&snapshot, &mut engine, &mut ledger)?;
                 Ok((engine, ledger))
             });
+            drop(news);
             match restored {
                 Ok((engine, ledger)) => {
                     tracing::info!(epoch = snapshot.epoch, milliseconds = begun.elapsed().as_millis() as u64, "snapshot restored");

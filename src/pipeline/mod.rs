@@ -20,6 +20,7 @@ mod keeper;
 mod leave;
 pub mod metrics;
 pub(crate) mod moment;
+mod news;
 mod pace;
 mod policies;
 mod progress;

@@ -3,6 +3,7 @@
 
 use super::Failure;
 use super::gathering::Entries;
+use super::news::News;
 use super::submission::{Submission, is_bulky};
 use crate::dispatch::{Heard, Listener, Terms};
 use crate::engine::Engine;
@@ -168,9 +169,13 @@ impl Regime {
 
     /// Has an engine that knows nothing take in a base, and go on after the epoch for which it stands.
     pub fn tell_base(&mut self, engine: &mut Engine, base: &Base) -> Result<(), Failure> {
+        let in_folder = |error| Failure::Folder { path: base.folder.clone(), error };
+        let (mut news, mut told) = (News::of("telling the base of the journal", base.bytes().map_err(in_folder)?), 0);
         base.read(|part| {
             let items = self.restore(&part.dictionary, &part.entries).items;
             self.tell(engine, items, |_| ());
+            told += part.entries.len() as u64;
+            news.tell(told);
             Ok(())
         })?;
         engine.commit();

@@ -1,18 +1,16 @@
-//! Telling the journal again at a start: a reader ahead of the engine that is told, and words on how far it has come.
+//! Telling the journal again at a start: a reader ahead of the engine that is told.
 
 use super::Failure;
+use super::news::News;
 use super::regime::Recall;
 use super::submission::Submission;
 use crate::intake::Schema;
 use crate::journal::{self, Disk, Summary, read_epochs};
 use dataflows::model::Epoch;
-use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Between words on how far a start has come.
-const NEWS: Duration = Duration::from_secs(1);
 /// Epochs are handed on together that have so many bytes.
 const STRETCH_BYTES: usize = 1 << 20;
 /// Stretches of epochs that are read before the engine takes them in.
@@ -31,14 +29,14 @@ pub(super) fn retell<D: Disk + Sync>(
     mut tell: impl FnMut(Epoch, Submission) -> Result<(), Failure>,
 ) -> Result<Epoch, Failure> {
     let begun = Instant::now();
-    let mut news = News { begun, spoken: begun, from: after, to: known };
+    let mut news = News::of("telling the journal again", known.saturating_sub(after));
     let summary = std::thread::scope(|scope| {
         let (ahead, stretches) = sync_channel(STRETCHES_AHEAD);
         let reading = scope.spawn(move || read_ahead(disk, after, schema, &ahead));
         for epochs in stretches {
             for (number, submission) in epochs {
                 tell(number, submission)?;
-                news.tell(number);
+                news.tell(number - after);
             }
         }
         reading.join().expect("a reader does not panic").map_err(Failure::from)
@@ -67,30 +65,4 @@ fn read_ahead<D: Disk>(disk: &D, after: Epoch, schema: Arc<Schema>, ahead: &Sync
     })?;
     hand(&mut epochs);
     Ok(summary)
-}
-
-/// Words on how far a start has come.
-struct News {
-    begun: Instant,
-    spoken: Instant,
-    from: Epoch,
-    to: Epoch,
-}
-
-impl News {
-    /// A bar on a terminal, else a line of the log.
-    fn tell(&mut self, epoch: Epoch) {
-        if self.spoken.elapsed() < NEWS {
-            return;
-        }
-        self.spoken = Instant::now();
-        let percent = ((epoch - self.from) * 100).checked_div(self.to.saturating_sub(self.from)).unwrap_or(100).min(100);
-        let seconds_left = self.begun.elapsed().as_secs() * (100 - percent) / percent.max(1);
-        if io::stderr().is_terminal() {
-            let bar = "█".repeat(percent as usize / 4);
-            eprint!("\rtelling the journal again  {bar:·<25} {percent:>3} %  {seconds_left} s left  ");
-        } else {
-            tracing::info!(epoch, percent, seconds_left, "telling the journal again");
-        }
-    }
 }

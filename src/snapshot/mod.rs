@@ -25,6 +25,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 /// What is not complete yet.
@@ -48,6 +50,8 @@ pub struct Snapshot {
     /// By how many workers it is written, and under which package.
     workers: usize,
     pub package: String,
+    /// How many bytes of it were read.
+    pub read: Arc<AtomicU64>,
 }
 
 impl Snapshots {
@@ -69,7 +73,7 @@ impl Snapshots {
             fs::remove_dir_all(&folder)?;
         }
         fs::create_dir(&folder)?;
-        Ok(Snapshot { folder, epoch, workers, package })
+        Ok(Snapshot { folder, epoch, workers, package, read: Arc::default() })
     }
 
     /// Completes one whose parts are written, and removes those that are no longer kept.
@@ -110,7 +114,7 @@ impl Snapshot {
     pub fn of(folder: PathBuf, epoch: Epoch) -> Snapshot {
         let title = part::title_of(&folder.join(REST));
         let (workers, package) = title.map_or_else(|_| Default::default(), |title| (title.workers, title.package));
-        Snapshot { folder, epoch, workers, package }
+        Snapshot { folder, epoch, workers, package, read: Arc::default() }
     }
 
     /// Where that lies which is beside the houses.
@@ -167,7 +171,7 @@ impl Snapshot {
 
     fn read(&self, name: &str, worker: (usize, usize), restore: impl FnMut(&mut Restorer<'_>) -> io::Result<()>) -> io::Result<()> {
         let path = self.folder.join(name);
-        read_part(&path, &self.title(name), worker, restore)
+        read_part(&path, &self.title(name), worker, &self.read, restore)
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
     }
 

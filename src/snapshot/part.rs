@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 pub const FORMAT: u16 = 5;
@@ -67,11 +69,12 @@ pub fn title_of(path: &Path) -> io::Result<Title> {
     open(path).map(|(title, _)| title)
 }
 
-/// Reads a part to its end, for one worker of so many. An error says why it is of no use.
+/// Reads a part to its end, for one worker of so many; adds to `read` how many bytes that were. An error says why it is of no use.
 pub fn read_part(
     path: &Path,
     title: &Title,
     (worker, workers): (usize, usize),
+    read: &Arc<AtomicU64>,
     mut restore: impl FnMut(&mut Restorer<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
     let (found, file) = open(path)?;
@@ -79,7 +82,10 @@ pub fn read_part(
         return Err(invalid(format!("it is {} of epoch {} under package {}", found.part, found.epoch, found.package)));
     }
     let (frames_in, frames) = sync_channel(FRAMES_AHEAD);
-    let reading = std::thread::spawn(move || read_frames(file, &frames_in));
+    let reading = std::thread::spawn({
+        let read = read.clone();
+        move || read_frames(file, &frames_in, &read)
+    });
     let mut source = || frames.recv().map_err(|_| invalid("it ends too early".to_owned()));
     let restored = restore(&mut Restorer::new(&mut source, worker, workers));
     let rest = frames.iter().count();
@@ -124,12 +130,13 @@ fn read_word(file: &mut impl Read) -> io::Result<u32> {
     Ok(u32::from_le_bytes(word))
 }
 
-fn read_frames(mut file: BufReader<File>, to: &SyncSender<Vec<u8>>) -> io::Result<()> {
+fn read_frames(mut file: BufReader<File>, to: &SyncSender<Vec<u8>>, read: &AtomicU64) -> io::Result<()> {
     let mut frames = 0;
     loop {
         match read_frame(&mut file)? {
             Ok(frame) => {
                 frames += 1;
+                read.fetch_add(frame.len() as u64, Ordering::Relaxed);
                 if to.send(zstd::decode_all(&*frame)?).is_err() {
                     return Ok(());
                 }
@@ -161,7 +168,7 @@ mod tests {
                 }
                 Ok(())
             };
-            read_part(&path, &title, (0, 1), got).map(|()| numbers)
+            read_part(&path, &title, (0, 1), &Arc::default(), got).map(|()| numbers)
         };
         assert_eq!(read().unwrap(), (0..100).collect::<Vec<_>>());
         let whole = std::fs::read(&path).unwrap();
