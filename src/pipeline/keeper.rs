@@ -195,12 +195,16 @@ pub fn compact_now(data: &Path, archive: Option<&Path>) -> Result<(), Failure> {
 }
 
 impl Compaction {
-    /// Once a snapshot is complete.
+    /// Once a snapshot is complete. What is old leaves the archive in any case: it may be full.
     fn run(&self, snapshots: &Snapshots) -> Result<(), Failure> {
+        let compacted = self.compact(snapshots);
+        let Some(archive) = &self.archive else { return compacted };
+        let pruned = archive.prune().map_err(|error| Failure::Folder { path: archive.folder.clone(), error });
+        compacted.and(pruned)
+    }
+
+    fn compact(&self, snapshots: &Snapshots) -> Result<(), Failure> {
         let at = |error| Failure::Folder { path: self.journal.clone(), error };
-        if let Some(archive) = &self.archive {
-            archive.prune().map_err(|error| Failure::Folder { path: archive.folder.clone(), error })?;
-        }
         let Some(snapshot) = snapshots.newest().map_err(at)?.into_iter().next() else { return Ok(()) };
         let segments = base::segments_until(&self.journal, snapshot.epoch)?;
         if self.after_segments == 0 || segments < self.after_segments {
