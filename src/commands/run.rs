@@ -5,7 +5,7 @@ use super::{Failure, load_package};
 use crate::intake::{Schema, did_you_mean};
 use crate::journal::base::Archive;
 use crate::packages::title;
-use crate::pipeline::{Pipeline, Setup, in_force, journal_folder};
+use crate::pipeline::{Pipeline, Sending, Setup, in_force, journal_folder};
 use crate::serve::{Doors, router};
 use crate::sources::mapping::load;
 use clap::Args;
@@ -96,22 +96,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     // One JSON object a line: names of files and epochs, never of people.
     tracing_subscriber::fmt().json().flatten_event(true).with_target(false).with_writer(std::io::stderr).init();
     let Configuration { listen, watch, maps, tokens, .. } = configuration.clone();
-    let mut setup = Setup {
-        archive: Some(&configuration.archive)
-            .filter(|archive| !archive.as_os_str().is_empty())
-            .map(|archive| Archive { folder: configuration.data.join(archive), kept_for: days(configuration.archive_kept_days) }),
-        data: configuration.data,
-        workers: usize::from(configuration.workers),
-        sending,
-        allow_assumed: configuration.allow_assumed,
-        segment_bytes: configuration.segment_bytes,
-        snapshot_every: Duration::from_secs(configuration.snapshot_seconds),
-        snapshots_kept: configuration.snapshots_kept,
-        snapshots_kept_for: days(configuration.snapshots_kept_days),
-        audited_families: configuration.audited_families,
-        compact_after_segments: configuration.compact_after_segments,
-        metrics: Arc::default(),
-    };
+    let mut setup = set_up(configuration, sending);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
     let ended = runtime.block_on(async {
@@ -185,6 +170,26 @@ fn check_against(policy: &Policy, configuration: &Configuration) -> Result<(), F
         return Err(Failure::usage(format!("at_least_once: there is no benefit `{unknown}`{hint}")));
     }
     Ok(())
+}
+
+/// A pipeline as a configuration has it.
+fn set_up(configuration: Configuration, sending: Sending) -> Setup {
+    let Configuration { data, archive, archive_kept_days, .. } = configuration;
+    let archive = Some(archive).filter(|archive| !archive.as_os_str().is_empty());
+    Setup {
+        archive: archive.map(|archive| Archive { folder: data.join(archive), kept_for: days(archive_kept_days) }),
+        data,
+        workers: usize::from(configuration.workers),
+        sending,
+        allow_assumed: configuration.allow_assumed,
+        segment_bytes: configuration.segment_bytes,
+        snapshot_every: Duration::from_secs(configuration.snapshot_seconds),
+        snapshots_kept: configuration.snapshots_kept,
+        snapshots_kept_for: days(configuration.snapshots_kept_days),
+        audited_families: configuration.audited_families,
+        compact_after_segments: configuration.compact_after_segments,
+        metrics: Arc::default(),
+    }
 }
 
 /// So many days; of none it is for ever.
