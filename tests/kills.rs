@@ -1,11 +1,12 @@
 use crate::folder::Folder;
-use crate::pipeline::{COMPACTED_AT_ONCE, by_batch, quiet_story, tell_until, told_by_archive_and_journal};
+use crate::pipeline::{by_batch, quiet_story};
 use crate::program::{shanyraq, summary};
 use crate::running::*;
 use crate::sending::configured;
+use crate::trouble::{COMPACTED_AT_ONCE, tell_until, told_by_archive_and_journal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,12 +17,15 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub struct Tracer(Process);
 
 impl Tracer {
-    /// With those of all threads.
-    pub fn of_all(running: &Running, what: &[&str]) -> Tracer {
-        Tracer::writing(Path::new("/dev/null"), running, what)
+    /// With those of all threads: what befalls each such call for one of these files, for any if none is named.
+    pub fn of_all(running: &Running, files: &[PathBuf], call: &str, what: &str) -> Tracer {
+        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{what}"));
+        let files = files.iter().flat_map(|path| ["-P", path.to_str().unwrap()]);
+        let words: Vec<&str> = files.chain(["-e", &trace, "-e", &inject]).collect();
+        Tracer::writing(Path::new("/dev/null"), running, &words)
     }
 
-    /// The same, which writes down what calls it sees.
+    /// With those of all threads, writing down what calls it sees.
     pub fn writing(to: &Path, running: &Running, what: &[&str]) -> Tracer {
         Tracer::begin(to, &["-f", "-p", &running.process.0.id().to_string()], what)
     }
@@ -103,11 +107,12 @@ fn killed_before_each_step_it_loses_nothing_and_texts_nobody_twice() {
         let tries: &mut usize = tried.entry(what).or_default();
         let when = 1 + *tries % later;
         *tries += 1;
-        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=KILL:when={when}"));
-        let words = ["-e", &trace, "-e", &inject];
         let tracer = match thread {
-            "" => Some(Tracer::of_all(running, &words)),
-            thread => Tracer::of_thread(running, thread, &words),
+            "" => Some(Tracer::of_all(running, &[], call, &format!("signal=KILL:when={when}"))),
+            thread => {
+                let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=KILL:when={when}"));
+                Tracer::of_thread(running, thread, &["-e", &trace, "-e", &inject])
+            }
         };
         let acknowledged = running.insist("POST", path, body);
         let told = acknowledged.as_ref().is_ok_and(|answer| running.settle_all(answer).is_ok());
@@ -151,15 +156,12 @@ const COMPACTION: [Moment; 9] = [
 impl Moment {
     /// Kills the process then.
     fn kill(&self, running: &Running) -> Tracer {
-        let (trace, inject) = (format!("trace={}", self.call), format!("inject={}:signal=KILL", self.call));
         let path = running.data.join(self.files);
         let (folder, begins) = (path.parent().unwrap(), path.file_name().unwrap().to_str().unwrap());
         let there = |name: &String| name.starts_with(begins) && name != begins;
         let names = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let paths = names.filter(there).map(|name| folder.join(name)).chain([path.clone()]).map(|path| path.display().to_string());
-        let paths: Vec<String> = paths.collect();
-        let words = paths.iter().flat_map(|path| ["-P", path]).chain(["-e", &trace, "-e", &inject]);
-        Tracer::of_all(running, &words.collect::<Vec<_>>())
+        let files: Vec<PathBuf> = names.filter(there).map(|name| folder.join(name)).chain([path.clone()]).collect();
+        Tracer::of_all(running, &files, self.call, "signal=KILL")
     }
 }
 

@@ -66,8 +66,11 @@ mod calibration;
 /// What the journal was asked to keep it keeps, whatever the disk does.
 mod journal;
 
-/// The long-lived pipeline whatever dies: the process, the disk, the clock, the network.
+/// The long-lived pipeline as those see it who run it: what it tells, refuses, checks, and lets be held up.
 mod pipeline;
+
+/// What a disk, a folder or a clock may do to it: it is told with a reason, harms nothing, and once it is mended all goes on.
+mod trouble;
 
 /// The process is killed, at random moments and before each step that matters.
 mod kills;
