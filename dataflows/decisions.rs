@@ -5,33 +5,55 @@ use crate::model::{Change, ChangeKind, Date, Decision, DecisionId, Ground, Outco
 use crate::operators::{Flow, Listed, PerEpoch, Restorer, Room, Rule, Saver, StoreSize, TURN, lists, spread};
 use crate::policy::{Policy, Right};
 use std::cell::Cell;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// The identity of a decision: person, benefit, ground, period, outcome and amount, by their outside names.
 pub fn decision_id(policy: &Policy, decision: &Decision) -> DecisionId {
-    identity(policy.person, &policy.benefits[decision.benefit as usize].id, &ground_text(policy, &decision.ground), decision)
+    identity(policy.person, &policy.benefits[decision.benefit as usize].id, |register| register_of(policy, register), decision)
 }
 
 /// The same, for somebody who knows these names without the policy.
-pub fn identity(people: PersonKind, benefit: &str, ground: &str, decision: &Decision) -> DecisionId {
-    let text = format!(
-        "{}|{benefit}|{ground}|{}|{}|{}",
-        people.format(decision.person),
-        if decision.period == Date::NEVER { String::new() } else { decision.period.to_string() },
-        decision.outcome.as_str(),
-        decision.amount,
-    );
+pub fn identity<'n>(people: PersonKind, benefit: &str, register: impl Fn(u16) -> &'n str, decision: &Decision) -> DecisionId {
+    let Decision { person, period, outcome, amount, ground, .. } = decision;
+    // A first load names millions.
+    let mut text = String::with_capacity(IDENTITY_BYTES);
+    let write = || {
+        people.write(*person, &mut text)?;
+        write!(text, "|{benefit}|")?;
+        write_ground(ground, register, &mut text)?;
+        text.write_str("|")?;
+        if *period != Date::NEVER {
+            write!(text, "{period}")?;
+        }
+        write!(text, "|{}|{amount}", outcome.as_str())
+    };
+    write().expect("memory can be written");
     DecisionId(xxhash_rust::xxh3::xxh3_128(text.as_bytes()))
 }
 
+/// Few identities are longer.
+const IDENTITY_BYTES: usize = 128;
+
 /// `constant`, or the register and key of the record that founds the right.
 pub fn ground_text(policy: &Policy, ground: &Ground) -> String {
+    let mut text = String::new();
+    write_ground(ground, |register| register_of(policy, register), &mut text).expect("memory can be written");
+    text
+}
+
+/// The same, by the names that registers have somewhere.
+pub fn write_ground<'n>(ground: &Ground, register: impl Fn(u16) -> &'n str, out: &mut impl fmt::Write) -> fmt::Result {
     match ground {
-        Ground::Constant => "constant".to_owned(),
-        Ground::Record(register, key) => format!("{}:{key}", policy.registers[*register as usize].id),
+        Ground::Constant => out.write_str("constant"),
+        Ground::Record(of, key) => write!(out, "{}:{key}", register(*of)),
     }
+}
+
+fn register_of(policy: &Policy, register: u16) -> &str {
+    &policy.registers[usize::from(register)].id
 }
 
 /// Decides which rights stand beside each other, and nets those gained and lost in an epoch, person by person. Changes go into

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::fmt;
 use std::ops::AddAssign;
 use std::rc::Rc;
@@ -46,6 +47,15 @@ impl Date {
             return None;
         }
         Date::from_ymd(digits(&bytes[0..4])? as i32, digits(&bytes[5..7])?, digits(&bytes[8..10])?)
+    }
+
+    /// Reads `YYYY-MM` as the first day of the month.
+    pub fn parse_month(text: &str) -> Option<Date> {
+        let bytes = text.as_bytes();
+        if bytes.len() != 7 || bytes[4] != b'-' {
+            return None;
+        }
+        Date::from_ymd(digits(&bytes[0..4])? as i32, digits(&bytes[5..7])?, 1)
     }
 
     /// The same day `months` later (earlier if negative); the last day of the month where there is no such day.
@@ -192,9 +202,16 @@ impl PersonKind {
 
     /// The identifier as it is written outside.
     pub fn format(self, person: PersonId) -> String {
+        let mut text = String::new();
+        self.write(person, &mut text).expect("memory can be written");
+        text
+    }
+
+    /// Appends the identifier as it is written outside.
+    pub fn write(self, person: PersonId, out: &mut impl fmt::Write) -> fmt::Result {
         match self {
-            PersonKind::Iin => format!("{person:012}"),
-            PersonKind::Integer => person.to_string(),
+            PersonKind::Iin => write!(out, "{person:012}"),
+            PersonKind::Integer => write!(out, "{person}"),
         }
     }
 }
@@ -319,6 +336,8 @@ impl Membership {
 pub struct Update {
     /// Whose file it enters; for a register of global identity, zero.
     pub person: PersonId,
+    /// The record's own, so that it need not be looked into on its way.
+    pub register: u16,
     /// The latest date that the record itself proves its register to be alive on.
     pub heard: Date,
     /// The record, packed by [`crate::policy::file`].
@@ -426,6 +445,11 @@ pub struct Change {
 }
 
 impl Change {
+    /// The order in which an epoch's changes are told.
+    pub fn in_order(one: &Change, other: &Change) -> Ordering {
+        one.decision.cmp(&other.decision)
+    }
+
     /// Whether any decision is other than before, and may be spoken of: a change of attributes alone is none, and what is refuted
     /// never was one.
     pub fn is_of_decision(&self) -> bool {

@@ -17,7 +17,7 @@
 //! short ones are a word. Which form a key has follows from key and fields, so equal records are equal bytes. A register's
 //! [`Packing`] says what of this its records need.
 
-use super::key::{Template, Word};
+use super::key::{KeyValues, Template, Word};
 pub use super::key::{opaque, transparent};
 use super::{FieldType, Register};
 use crate::model::{Date, PersonKind};
@@ -79,7 +79,7 @@ impl Packing {
     }
 
     /// The values of the fields that a key is made of by the register's template.
-    fn values(&self, key: &str) -> Option<Vec<i64>> {
+    fn values(&self, key: &str) -> Option<KeyValues> {
         self.template.as_ref()?.read(key)
     }
 
@@ -90,10 +90,7 @@ impl Packing {
 
     /// Whether these fields tell the key.
     fn tells(&self, fields: &[i64], key: &str) -> bool {
-        let Some(template) = self.template.as_ref().filter(|_| fields.len() == self.shape.fields) else {
-            return false;
-        };
-        template.read(key).is_some_and(|values| values.into_iter().eq(of(template, fields)))
+        self.template.as_ref().is_some_and(|template| fields.len() == self.shape.fields && template.tells(fields, key))
     }
 }
 
@@ -128,22 +125,25 @@ impl NewRecord<'_> {
             | flag(matches!(key, Key::Word(_)), WORD)
             | flag(self.shown != 0, SHOWN)
             | flag(!self.fields.contains(&ABSENT), WHOLE);
-        let mut body = Vec::with_capacity(self.key.len() + 16 + 3 * self.fields.len());
-        if self.seq != 1 {
-            write_varint(&mut body, self.seq);
-        }
-        if let Some(date) = self.event_date {
-            write_varint(&mut body, zigzag(i64::from(date.0) - i64::from(EPOCH.0)));
-        }
-        key.write(&mut body);
-        if self.shown != 0 {
-            body.extend_from_slice(&self.shown.to_le_bytes());
-        }
-        self.pack_fields(packing.shape, flags & WHOLE != 0, &mut body);
         write_varint(out, u64::from(self.register));
         out.push(flags);
-        write_varint(out, body.len() as u64);
-        out.extend_from_slice(&body);
+        let begin = out.len();
+        if self.seq != 1 {
+            write_varint(out, self.seq);
+        }
+        if let Some(date) = self.event_date {
+            write_varint(out, zigzag(i64::from(date.0) - i64::from(EPOCH.0)));
+        }
+        key.write(out);
+        if self.shown != 0 {
+            out.extend_from_slice(&self.shown.to_le_bytes());
+        }
+        self.pack_fields(packing.shape, flags & WHOLE != 0, out);
+        // How long it is stands before it: mostly a byte.
+        let (length, end) = ((out.len() - begin) as u64, out.len());
+        write_varint(out, length);
+        let written = out.len() - end;
+        out[begin..].rotate_right(written);
     }
 
     fn pack_fields(&self, shape: Shape, whole: bool, out: &mut Vec<u8>) {
@@ -470,7 +470,7 @@ pub struct Identity<'a> {
     /// `None`: told by the values.
     written: Option<Key<'a>>,
     /// The values that the key is made of, if the register's template makes it.
-    values: Option<Vec<i64>>,
+    values: Option<KeyValues>,
 }
 
 impl<'a> Identity<'a> {
@@ -485,27 +485,27 @@ impl<'a> Identity<'a> {
             let values = packing.template.as_ref().and_then(|template| template.read(&record.key(packing)));
             return Identity { register: record.register, packing, written: Some(record.key), values };
         };
-        let mut fields = [0; FIELDS_MAX];
-        record.unpack(packing, &mut fields);
-        Identity { register: record.register, packing, written: None, values: Some(of(template, &fields).collect()) }
+        Identity { register: record.register, packing, written: None, values: Some(values_of(record, packing, template)) }
     }
 
     /// Whether a record has this identity: the same register, and a key of the same text.
     pub fn is_of(&self, record: &Record<'_>) -> bool {
         record.register == self.register
             && match (record.key, self.written) {
-                (Key::Told, _) => self.values.as_ref().is_some_and(|values| tells(record, self.packing, values)),
+                (Key::Told, _) => self.values.is_some_and(|values| {
+                    self.packing.template.as_ref().is_some_and(|template| values_of(record, self.packing, template) == values)
+                }),
                 (key, Some(written)) => key == written,
                 (_, None) => self.values == self.packing.values(&record.key(self.packing)),
             }
     }
 }
 
-/// Whether these are the values that tell a record's key.
-fn tells(record: &Record<'_>, packing: &Packing, values: &[i64]) -> bool {
+/// The values of the fields that make a record's key by the template.
+fn values_of(record: &Record<'_>, packing: &Packing, template: &Template) -> KeyValues {
     let mut fields = [0; FIELDS_MAX];
-    record.unpack(packing, &mut fields);
-    packing.template.as_ref().is_some_and(|template| of(template, &fields).eq(values.iter().copied()))
+    record.unpack(packing, &mut fields[..template.reach()]);
+    KeyValues::of(of(template, &fields))
 }
 
 /// Where a file holds the record of an identity: looks at no more of the others than it must.

@@ -32,7 +32,12 @@ pub fn opaque(text: &str) -> i64 {
 pub fn transparent(number: i64) -> Option<String> {
     let number = u64::try_from(number).ok()?;
     let word = if number < FIRST_LETTERS { Word::Digits(number) } else { Word::Letters(number - FIRST_LETTERS) };
-    (number < FIRST_HASH).then(|| word.text())
+    is_transparent(number as i64).then(|| word.text())
+}
+
+/// Whether [`opaque`] made this number of a text that can be turned back.
+fn is_transparent(number: i64) -> bool {
+    (0..FIRST_HASH as i64).contains(&number)
 }
 
 /// A text that is a number.
@@ -93,6 +98,29 @@ impl Word {
     }
 }
 
+/// A key of more fields is written out.
+const PARTS_MAX: usize = 8;
+
+/// The values of the fields that a key is made of, in their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct KeyValues {
+    values: [i64; PARTS_MAX],
+    count: usize,
+}
+
+impl KeyValues {
+    fn push(&mut self, value: i64) {
+        self.values[self.count] = value;
+        self.count += 1;
+    }
+
+    pub fn of(values: impl Iterator<Item = i64>) -> KeyValues {
+        let mut all = KeyValues::default();
+        values.for_each(|value| all.push(value));
+        all
+    }
+}
+
 /// How a register's keys follow from the rule fields of its records.
 ///
 /// Reading a key gives values for which there is no other key: two keys are equal when what is read of them is.
@@ -124,7 +152,12 @@ impl Template {
             parts.push(Part { before: before.to_string(), position, kind });
             end = after;
         }
-        Some(Template { parts, end: end.to_string(), people })
+        (parts.len() <= PARTS_MAX).then(|| Template { parts, end: end.to_string(), people })
+    }
+
+    /// How many packed fields there are up to the last that makes the key.
+    pub fn reach(&self) -> usize {
+        self.positions().max().map_or(0, |last| last + 1)
     }
 
     /// Positions among the packed fields of those that make the key.
@@ -133,21 +166,35 @@ impl Template {
     }
 
     /// The values of the fields that a key is made of; `None` if it is made of something else.
-    pub fn read(&self, key: &str) -> Option<Vec<i64>> {
-        let texts = self.split(key)?;
-        self.parts.iter().zip(texts).map(|(part, text)| self.value(&part.kind, text).filter(|value| *value != ABSENT)).collect()
+    pub fn read(&self, key: &str) -> Option<KeyValues> {
+        let mut values = KeyValues::default();
+        self.split(key, |part, text| {
+            values.push(self.value(&part.kind, text)?);
+            Some(())
+        })?;
+        Some(values)
+    }
+
+    /// Whether these packed fields are what is read of a key.
+    pub fn tells(&self, fields: &[i64], key: &str) -> bool {
+        let is_read = |part: &Part, text: &str| (self.value(&part.kind, text)? == fields[part.position]).then_some(());
+        self.split(key, is_read).is_some()
     }
 
     /// The value that a key gives the packed field at this position.
     pub fn read_one(&self, key: &str, position: usize) -> Option<i64> {
-        let texts = self.split(key)?;
-        let (part, text) = self.parts.iter().zip(texts).find(|(part, _)| part.position == position)?;
-        self.value(&part.kind, text)
+        let mut found = None;
+        self.split(key, |part, text| {
+            if part.position == position && found.is_none() {
+                found = Some(self.value(&part.kind, text));
+            }
+            Some(())
+        })?;
+        found.flatten()
     }
 
-    /// What a key says of each field; `None` if it does not look like the template.
-    fn split<'a>(&self, key: &'a str) -> Option<Vec<&'a str>> {
-        let mut texts = Vec::with_capacity(self.parts.len());
+    /// Shows each part with what a key says of its field; `None` if the key does not look like the template, or a part is not agreed to.
+    fn split(&self, key: &str, mut agrees: impl FnMut(&Part, &str) -> Option<()>) -> Option<()> {
         let mut rest = key;
         for (index, part) in self.parts.iter().enumerate() {
             let text = rest.strip_prefix(part.before.as_str())?;
@@ -160,25 +207,26 @@ impl Template {
                 },
             };
             let (text, after) = text.split_at_checked(length)?;
-            texts.push(text);
+            agrees(part, text)?;
             rest = after;
         }
-        (rest == self.end).then_some(texts)
+        (rest == self.end).then_some(())
     }
 
-    /// The only value that is written like this.
+    /// The only value that is written like this; never [`ABSENT`].
     fn value(&self, kind: &FieldType, text: &str) -> Option<i64> {
-        match kind {
+        let value = match kind {
             FieldType::Date => Date::parse(text).map(|date| i64::from(date.0)),
-            FieldType::Month => Date::parse(&format!("{text}-01")).map(|date| i64::from(date.0)),
+            FieldType::Month => Date::parse_month(text).map(|date| i64::from(date.0)),
             FieldType::Int | FieldType::Money => text.parse().ok().filter(|_| is_plain(text)),
             FieldType::Person => {
                 self.people.parse(text).ok().filter(|_| self.people == PersonKind::Iin || is_plain(text)).map(|id| id as i64)
             }
             FieldType::Bool => ["false", "true"].iter().position(|word| *word == text).map(|index| index as i64),
             FieldType::Enum(words) => words.iter().position(|word| word == text).map(|index| index as i64),
-            FieldType::Id | FieldType::Text => Some(opaque(text)).filter(|number| transparent(*number).is_some()),
-        }
+            FieldType::Id | FieldType::Text => Some(opaque(text)).filter(|number| is_transparent(*number)),
+        };
+        value.filter(|value| *value != ABSENT)
     }
 
     /// The key that these values are read of.
@@ -199,7 +247,7 @@ impl Template {
                 write!(key, "{year:04}-{month:02}")
             }
             FieldType::Int | FieldType::Money => write!(key, "{value}"),
-            FieldType::Person => key.write_str(&self.people.format(value as u64)),
+            FieldType::Person => self.people.write(value as u64, key),
             FieldType::Bool => write!(key, "{}", value == 1),
             FieldType::Enum(words) => key.write_str(&words[value as usize]),
             FieldType::Id | FieldType::Text => key.write_str(&transparent(value).unwrap_or_default()),

@@ -49,17 +49,21 @@ impl Listener {
 
     /// What an update says to the conversation, if anything.
     pub fn hear(&self, update: &Update) -> Option<Heard> {
-        let record = Record::read(&update.record);
-        let (person, there) = (update.person, !record.deleted());
-        if Some(record.register) == self.accounts {
-            let iban = Iban::parse(&record.key(&self.account_packing));
-            return there.then_some(Heard::Account { person, iban });
+        let Update { person, register, ref record, .. } = *update;
+        // Most records say nothing, and are not looked into.
+        let assignment = self.assignment.as_ref().filter(|assignment| assignment.place.register == register);
+        if assignment.is_none() && ![self.accounts, self.deaths].contains(&Some(register)) {
+            return None;
         }
-        if Some(record.register) == self.deaths {
-            return there.then_some(Heard::Death { person, on: record.event_date() });
+        let record = Record::read(record);
+        if let Some(assignment) = assignment {
+            return assignment.hear(person, &record);
         }
-        let assignment = self.assignment.as_ref().filter(|assignment| assignment.place.register == record.register)?;
-        assignment.hear(person, &record)
+        let said = || match Some(register) == self.accounts {
+            true => Heard::Account { person, iban: Iban::parse(&record.key(&self.account_packing)) },
+            false => Heard::Death { person, on: record.event_date() },
+        };
+        (!record.deleted()).then(said)
     }
 
     /// A telephone and a language as intake read them.

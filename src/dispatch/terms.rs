@@ -1,6 +1,6 @@
 //! What the conversation needs of the policy, and nothing more.
 
-use dataflows::decisions::identity;
+use dataflows::decisions::{identity, write_ground};
 use dataflows::model::{Decision, DecisionId, Ground, PersonKind};
 use dataflows::policy::{BenefitKind, Period, Policy, Texts};
 use serde::{Deserialize, Serialize};
@@ -103,14 +103,17 @@ impl Terms {
 
     /// The identity of a decision, as the house gives it.
     pub fn decision_id(&self, decision: &Decision) -> DecisionId {
-        identity(self.person, &self.benefit(decision.benefit).id, &self.ground(&decision.ground), decision)
+        identity(self.person, &self.benefit(decision.benefit).id, |register| self.register(register), decision)
     }
 
     /// A ground as it is named outside.
     pub fn ground(&self, ground: &Ground) -> String {
-        match ground {
-            Ground::Constant => "constant".to_string(),
-            Ground::Record(register, key) => format!("{}:{key}", self.registers[usize::from(*register)]),
-        }
+        let mut text = String::new();
+        write_ground(ground, |register| self.register(register), &mut text).expect("memory can be written");
+        text
+    }
+
+    fn register(&self, register: u16) -> &str {
+        &self.registers[usize::from(register)]
     }
 }

@@ -16,7 +16,6 @@ use dataflows::model::{
     Renumbering, Restanding, Role, Standing, Update,
 };
 use dataflows::operators::{Restorer, Saver};
-use dataflows::policy::file::Record;
 use dataflows::policy::{FeedState, Judgement, Policy, Right, Row};
 use dataflows::records::{Circumstances, Held};
 use dataflows::{House, Sizes};
@@ -148,9 +147,8 @@ impl Engine {
     /// Adds updates to the open epoch.
     pub fn submit(&mut self, mut updates: Vec<Update>) {
         for update in &updates {
-            let record = Record::read(&update.record);
-            self.hear(record.register, update.heard);
-            self.numbers.note(&record);
+            self.hear(update.register, update.heard);
+            self.numbers.note(update);
         }
         self.numbers.divert(&mut updates);
         let (worker, before) = std::mem::replace(&mut self.last, (self.next_worker, updates));
@@ -240,7 +238,8 @@ impl Engine {
         for change in output.changes.iter_mut().filter(|change| aliases.is_secret(change.decision.person)) {
             change.kind = ChangeKind::Sealed;
         }
-        output.changes.sort_unstable_by(|a, b| a.decision.cmp(&b.decision));
+        // Those of each worker are in order already, and need only be merged.
+        output.changes.sort_by(Change::in_order);
         differential_dataflow::consolidation::consolidate(&mut output.faults);
         output.standings.sort_unstable();
         output.moves.sort_unstable();
@@ -507,7 +506,8 @@ fn serve(worker: &mut timely::worker::Worker, mut house: House, commands: &Recei
             Command::Rewrite(events) => house.rewrite(events),
             Command::Close(mut updates) => {
                 house.submit(&mut updates);
-                let answer = house.close(worker);
+                let mut answer = house.close(worker);
+                answer.changes.sort_unstable_by(Change::in_order);
                 much_was_said = answer.changes.len() >= MUCH;
                 let _ = answers.send(answer);
             }

@@ -81,11 +81,12 @@ impl Numbers {
     }
 
     /// Looks at a record on its way into the house: it may declare an alias.
-    pub fn note(&mut self, record: &Record<'_>) {
-        let register = &self.policy.registers[usize::from(record.register)];
+    pub fn note(&mut self, update: &Update) {
+        let register = &self.policy.registers[usize::from(update.register)];
         if register.alias.is_none() {
             return;
         }
+        let record = Record::read(&update.record);
         let identity = (record.register, record.key(&register.packing));
         let known = self.declarations.get(&identity).map(|held| record.compare_version(&Record::read(held)));
         if known.is_none_or(Ordering::is_gt) {

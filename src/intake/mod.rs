@@ -278,7 +278,8 @@ impl Intake {
             phone: std::mem::take(&mut sheet.phone),
             language: std::mem::take(&mut sheet.language),
         });
-        let update = Update { person: head.person, heard: head.heard, record: sheet.pack(register, head, shown) };
+        let record = sheet.pack(register, head, shown);
+        let update = Update { person: head.person, register: head.register, heard: head.heard, record };
         if let Some(journal) = journal {
             let Head { register, key, seq, deleted, event_date, heard, person } = *head;
             Entry::Record(Written { register, person, key, seq, deleted, event_date, heard, fields: &sheet.written }).write(journal);

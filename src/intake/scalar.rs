@@ -115,12 +115,7 @@ pub(crate) fn day(text: &str) -> Result<Date, String> {
 
 /// Reads `YYYY-MM` as the first day of the month.
 fn month(text: &str) -> Result<Date, String> {
-    let mut first_day = *b"0000-00-01";
-    let date = (text.len() == 7).then(|| {
-        first_day[..7].copy_from_slice(text.as_bytes());
-        std::str::from_utf8(&first_day).ok().and_then(Date::parse)
-    });
-    date.flatten().ok_or_else(|| "not a month YYYY-MM".to_owned())
+    Date::parse_month(text).ok_or_else(|| "not a month YYYY-MM".to_owned())
 }
 
 fn word(words: &[String], text: &str) -> Result<i64, String> {

@@ -371,10 +371,11 @@ impl Ledger {
     }
 
     fn link(&mut self, epoch: Epoch, id: DecisionId, kind: ChangeKind) {
-        let mut bytes = self.chain.to_le_bytes().to_vec();
-        bytes.extend(epoch.to_le_bytes());
-        bytes.extend(id.0.to_le_bytes());
-        bytes.push(kind as u8);
+        let mut bytes = [0; 16 + 8 + 16 + 1];
+        bytes[..16].copy_from_slice(&self.chain.to_le_bytes());
+        bytes[16..24].copy_from_slice(&epoch.to_le_bytes());
+        bytes[24..40].copy_from_slice(&id.0.to_le_bytes());
+        bytes[40] = kind as u8;
         self.chain = xxh3_128(&bytes);
     }
 

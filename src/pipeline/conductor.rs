@@ -310,7 +310,7 @@ impl Conductor {
                 changes.push(change);
             }
         }
-        changes.sort_unstable_by(|one, other| one.decision.cmp(&other.decision));
+        changes.sort_unstable_by(Change::in_order);
     }
 
     fn write(&mut self, page: &Page<'_>, scribe: Option<&Scribe>) -> Result<(), Failure> {

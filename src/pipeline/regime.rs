@@ -142,10 +142,9 @@ impl Regime {
         }
         for item in items {
             if let Item::Update(update) = item {
-                let record = Record::read(&update.record);
-                let register = usize::from(record.register);
+                let register = usize::from(update.register);
                 let Some(last) = self.forgotten.1[register] else { continue };
-                let from = self.policy.registers[register].retained_from(&record, &mut self.fields);
+                let from = self.policy.registers[register].retained_from(&Record::read(&update.record), &mut self.fields);
                 *expired += u64::from(from.is_some_and(|from| from <= last));
             }
         }

@@ -129,10 +129,10 @@ impl Snapshot {
         let Item::Update(update) = item else {
             return Err(Rejection::new("register", "a dump has records of its register alone"));
         };
-        let record = Record::read(&update.record);
-        if record.register != self.register {
+        if update.register != self.register {
             return Err(Rejection::new("register", "a dump has records of its register alone"));
         }
+        let record = Record::read(&update.record);
         if record.deleted() {
             return Err(Rejection::new("op", "a dump says what there is: absence is a delete"));
         }
@@ -197,7 +197,7 @@ impl Snapshot {
         let packing = &self.schema.registers[usize::from(self.register)].packing;
         for Absence { person, key, seq } in absences {
             let tombstone = NewRecord { register: self.register, key: &key, seq, deleted: true, event_date: None, shown: 0, fields: &[] };
-            self.difference.updates.push(Update { person, heard, record: packed(&tombstone, packing) });
+            self.difference.updates.push(Update { person, register: self.register, heard, record: packed(&tombstone, packing) });
             if is_contact {
                 self.difference.contacts.push(Contact { person, seq, phone: String::new(), language: String::new() });
             }
@@ -219,7 +219,7 @@ fn as_version(register: &Register, update: &Update, record: &Record<'_>, seq: u6
         shown: record.shown(),
         fields: &values,
     };
-    Update { person: update.person, heard: update.heard, record: packed(&next, &register.packing) }
+    Update { record: packed(&next, &register.packing), ..*update }
 }
 
 fn packed(record: &NewRecord<'_>, packing: &Packing) -> Box<[u8]> {

@@ -114,7 +114,7 @@ impl Pipeline {
         match decoded.item {
             Item::Update(update) => {
                 let record = Record::read(&update.record);
-                self.family.record(self.engine.today(), &self.policy.registers[usize::from(record.register)], &record, update.person, line);
+                self.family.record(self.engine.today(), &self.policy.registers[usize::from(update.register)], &record, update.person, line);
                 self.heard.extend(self.listener.hear(&update));
                 self.updates.push(update);
             }
