@@ -34,6 +34,11 @@ pub fn identity<'n>(people: PersonKind, benefit: &str, register: impl Fn(u16) ->
     DecisionId(xxhash_rust::xxh3::xxh3_128(text.as_bytes()))
 }
 
+/// The same of texts as they are written outside: person, benefit, ground, period (none is empty) and outcome.
+pub fn identity_of([person, benefit, ground, period, outcome]: [&str; 5], amount: i64) -> DecisionId {
+    DecisionId(xxhash_rust::xxh3::xxh3_128(format!("{person}|{benefit}|{ground}|{period}|{outcome}|{amount}").as_bytes()))
+}
+
 /// Few identities are longer.
 const IDENTITY_BYTES: usize = 128;
 

@@ -7,6 +7,32 @@ use dataflows::policy::{Indicator, Judgement, Level, Policy, ValueKind, is_unkno
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
+/// What a row of the view `decisions` says.
+pub struct DecisionRow<'p> {
+    pub decision: String,
+    pub person: String,
+    pub household: String,
+    pub benefit: &'p str,
+    pub ground: String,
+    pub period: Option<String>,
+    pub outcome: &'static str,
+    pub amount: i64,
+    pub from: Option<String>,
+    pub until: Option<String>,
+    pub reasons: Vec<&'p str>,
+}
+
+/// How a change of a decision is named outside; `None` for what changes none.
+pub fn name_of_change(kind: ChangeKind) -> Option<&'static str> {
+    match kind {
+        ChangeKind::Gained => Some("gained"),
+        ChangeKind::Lost => Some("lost"),
+        ChangeKind::Amount => Some("amount"),
+        ChangeKind::Doubted => Some("doubted"),
+        ChangeKind::Attributes | ChangeKind::Refuted | ChangeKind::Sealed => None,
+    }
+}
+
 /// Writes rows in the names of one package.
 #[derive(Clone)]
 pub struct Writer {
@@ -97,12 +123,29 @@ impl Writer {
 
     /// A row of the view `decisions`.
     pub fn decision(&self, decision: &Decision) -> Value {
-        let benefit = &self.policy.benefits[decision.benefit as usize];
+        let DecisionRow { decision, person, household, benefit, ground, period, outcome, amount, from, until, reasons } =
+            self.decision_row(decision);
+        json!({"decision": decision, "person": person, "household": household, "benefit": benefit, "ground": ground, "period": period,
+               "outcome": outcome, "amount": amount, "from": from, "until": until, "reasons": reasons,
+               "policy": format!("{}@{}", self.policy.id, self.policy.version)})
+    }
+
+    /// What such a row says, in parts.
+    pub fn decision_row(&self, decision: &Decision) -> DecisionRow<'_> {
         let date = |date: Date| (date != Date::NEVER && date != Date::BEFORE_ALL).then(|| date.to_string());
-        json!({"decision": decision_id(&self.policy, decision).to_string(), "person": self.person(decision.person),
-               "household": self.household_key(decision.household), "benefit": benefit.id, "ground": ground_text(&self.policy, &decision.ground),
-               "period": date(decision.period), "outcome": decision.outcome.as_str(), "amount": decision.amount, "from": date(decision.from), "until": date(decision.until),
-               "reasons": self.reasons(decision), "policy": format!("{}@{}", self.policy.id, self.policy.version)})
+        DecisionRow {
+            decision: decision_id(&self.policy, decision).to_string(),
+            person: self.person(decision.person),
+            household: self.household_key(decision.household),
+            benefit: &self.policy.benefits[usize::from(decision.benefit)].id,
+            ground: ground_text(&self.policy, &decision.ground),
+            period: date(decision.period),
+            outcome: decision.outcome.as_str(),
+            amount: decision.amount,
+            from: date(decision.from),
+            until: date(decision.until),
+            reasons: self.reasons(decision),
+        }
     }
 
     /// Why: the conditions that hold, or of a refusal those that fail.
@@ -117,14 +160,7 @@ impl Writer {
     /// stands no longer is known by its decision, and the key of a record that may have a secret number in it is not told. `None` for what changes no
     /// decision.
     pub fn change(&self, date: Date, kind: ChangeKind, decision: &Decision) -> Option<Value> {
-        let stands = matches!(kind, ChangeKind::Gained | ChangeKind::Amount);
-        let kind = match kind {
-            ChangeKind::Gained => "gained",
-            ChangeKind::Lost => "lost",
-            ChangeKind::Amount => "amount",
-            ChangeKind::Doubted => "doubted",
-            ChangeKind::Attributes | ChangeKind::Refuted | ChangeKind::Sealed => return None,
-        };
+        let (stands, kind) = (matches!(kind, ChangeKind::Gained | ChangeKind::Amount), name_of_change(kind)?);
         let benefit = &self.policy.benefits[decision.benefit as usize].id;
         let ground = stands.then(|| ground_text(&self.policy, &decision.ground));
         let period = (stands && decision.period != Date::NEVER).then(|| decision.period.to_string());

@@ -32,9 +32,12 @@ fn told(ledger: &Path) -> Vec<String> {
 /// A ledger of an older form is put aside and written anew from the journal: the same was decided, and the same people were written to.
 #[test]
 fn an_older_ledger_is_written_anew() {
-    for (name, format, texts) in
-        [("journal-2-snapshot-2-ledger-4", 4, 9), ("journal-2-snapshot-3-ledger-5", 5, 170), ("journal-2-snapshot-4-ledger-6", 6, 0)]
-    {
+    for (name, format, texts) in [
+        ("journal-2-snapshot-2-ledger-4", 4, 9),
+        ("journal-2-snapshot-3-ledger-5", 5, 170),
+        ("journal-2-snapshot-4-ledger-6", 6, 0),
+        ("journal-2-snapshot-5-ledger-7", 7, 12),
+    ] {
         let folder = Folder::new(name);
         let data = written_by_another(&folder, &format!("{name}.tar.gz"));
         let before = told(&ledger_file(&data));

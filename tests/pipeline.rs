@@ -99,6 +99,14 @@ fn a_text_without_its_decision_is_noticed() {
             "outbox: a message is about no right that was ever gained",
         ),
         ("UPDATE outbox SET epoch = 1".to_owned(), "outbox: a message is about no right that was ever gained"),
+        // A baseline is spoken of with nobody, so that nothing else misses it.
+        (
+            "DELETE FROM decisions WHERE (person, benefit, ground, period) IN (SELECT person, benefit, ground, period FROM decisions WHERE silent = 'baseline' LIMIT 1)"
+                .to_owned(),
+            "that stand",
+        ),
+        ("UPDATE decisions SET amount = amount + 1 WHERE silent = 'baseline'".to_owned(), "decisions: what a row says is not what its name is a hash of"),
+        ("DELETE FROM changes WHERE change = (SELECT max(change) FROM changes)".to_owned(), "that were told"),
     ] {
         std::fs::copy(&whole, &ledger).unwrap();
         let sql = rusqlite::Connection::open(&ledger).unwrap();

@@ -194,12 +194,18 @@ impl Running {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Everything in order, then the end.
+    /// Everything in order, then the end; whatever was done with it, its log names nobody.
     pub fn stop(mut self) {
         let pid = self.process.0.id().to_string();
         assert!(Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &pid]).status().unwrap().success());
         assert_eq!(self.process.0.wait().unwrap().code(), Some(0));
+        assert_eq!(self.said.lock().unwrap().iter().find(|line| names_somebody(line)), None);
     }
+}
+
+/// Whether a line of a log has a number that may be somebody's: people have twelve digits, phones eleven.
+fn names_somebody(line: &str) -> bool {
+    line.split(|letter: char| !letter.is_ascii_digit()).any(|digits| digits.len() > 8)
 }
 
 fn call(url: &str, method: &str, path: &str, body: &[u8]) -> Result<(u16, String), String> {
@@ -359,8 +365,6 @@ pub fn tell_disturbed(name: &str, mut disturb: impl FnMut(&mut Running, &str, &[
     assert!(exported == batch && !exported[0].is_empty(), "all views are those of batch");
     assert_eq!(sorted(&gateway), texts, "what arrived, each once");
     let data = running.data.display().to_string();
-    // People and phones have twelve and eleven digits.
-    let names_somebody = |line: &str| line.split(|letter: char| !letter.is_ascii_digit()).any(|digits| digits.len() > 8);
     let surnames = surnames(&story);
     let said = running.said.lock().unwrap().clone();
     assert!(!said.is_empty() && surnames.len() > 10, "{surnames:?}");
@@ -379,10 +383,12 @@ pub fn tell_disturbed(name: &str, mut disturb: impl FnMut(&mut Running, &str, &[
     assert_eq!(views_by_batch(&folder, &package, &journal)[2], decisions, "batch on what the journal holds");
     // Who said yes, to what and when, can be proven; and a message that is taken away is missed.
     let ledger = rusqlite::Connection::open(ledger_file(Path::new(&data))).unwrap();
-    let yeses = "SELECT count(*) FROM consents WHERE length(reply) = 16 AND policy LIKE 'kz@%' AND date >= '2026-01-01'
-        AND unixepoch(time) BETWEEN unixepoch() - 3600 AND unixepoch()";
-    let yeses: usize = ledger.query_row(yeses, [], |row| row.get(0)).unwrap();
-    assert!(yeses > 10, "{yeses}");
+    let count = |table: &str| ledger.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, usize>(0)).unwrap();
+    let proven = "consents WHERE length(reply) = 16 AND date >= '2026-01-01' AND unixepoch(time) BETWEEN unixepoch() - 3600 AND unixepoch() AND policy =
+        (SELECT policy FROM outbox WHERE outbox.person = consents.person AND outbox.benefit = consents.benefit AND outbox.ground = consents.ground
+        AND outbox.period = consents.period AND outbox.round = consents.round AND kind IN ('offer', 'repeat') ORDER BY epoch DESC LIMIT 1)";
+    let yeses = count(proven);
+    assert!(yeses > 10 && yeses == count("consents"), "{yeses} of {}", count("consents"));
     assert!(ledger.execute("DELETE FROM outbox WHERE kind = 'offer'", []).unwrap() > 10);
     let output = shanyraq(["ledger", "verify", "--data", &data]);
     let message = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,4 +1,5 @@
 use crate::folder::Folder;
+use crate::program::shanyraq;
 use dataflows::model::Date;
 use fixtures::country::Country;
 use fixtures::lives::lives_under_many_numbers;
@@ -11,7 +12,7 @@ use shanyraq::journal::base::{self, Archive};
 use shanyraq::journal::{Own, SEGMENT_BYTES};
 use shanyraq::ledger::Reader;
 use shanyraq::packages::Package;
-use shanyraq::pipeline::{Pipeline, Setup, Submission, copy_data, drill, journal_folder, ledger_file, snapshots_folder};
+use shanyraq::pipeline::{Pipeline, Setup, Submission, compact_now, copy_data, drill, journal_folder, ledger_file, snapshots_folder};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -178,6 +179,53 @@ fn a_snapshot_of_no_use_is_passed_over() {
     assert!(unknown.as_ref().is_some_and(|why| why.contains("was never proposed here")), "{unknown:?}");
 }
 
+/// A base was whole when it took its place. Where a byte of it is wrong, its end is cut off or its file is gone, a start that needs it says so, and so do
+/// `journal verify`, a backup and the next compaction; once it is as it was, nothing is missing.
+#[test]
+fn a_base_of_which_something_is_missing_is_refused() {
+    let package = load_package("kz").unwrap_or_else(|failure| panic!("{}", failure.message));
+    let folder = Folder::new("base-damaged");
+    let [data, backup, aside] = ["data", "backup", "aside"].map(|name| folder.0.join(name));
+    let small = || Setup { segment_bytes: 2_000, ..setup(&data, 1, SELDOM) };
+    let pipeline = Pipeline::start(Some(package), small()).unwrap_or_else(|failure| panic!("{failure}"));
+    lives_under_many_numbers(6, 8, 20).iter().for_each(|line| tell(&pipeline, line));
+    pipeline.stop();
+    compact_now(&data, None).unwrap_or_else(|failure| panic!("{failure}"));
+    let before = said(&data);
+    let base = base::newest(&journal_folder(&data)).unwrap().expect("it was compacted");
+    let file = base.folder.join("0000000001.shj");
+    let whole = std::fs::read(&file).unwrap();
+    let end = whole.len();
+    let mut wrong = whole.clone();
+    wrong[end - 40] ^= 1;
+    // The mark at the end is a frame of nothing, of 17 bytes: without it what is left ends with a whole frame.
+    for damaged in [Some(wrong.as_slice()), Some(&whole[..end - 1]), Some(&whole[..end - 17]), Some(&whole[..end - 40]), None] {
+        match damaged {
+            Some(bytes) => std::fs::write(&file, bytes).unwrap(),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        let at = damaged.map(<[u8]>::len);
+        let refused = |what: &str, why: Option<String>| {
+            let why = why.unwrap_or_else(|| panic!("{what} takes a base of {at:?} bytes"));
+            assert!(why.contains("damaged"), "{what}: {why}");
+        };
+        refused("a backup", copy_data(&data, &backup).err().map(|failure| failure.to_string()));
+        std::fs::remove_dir_all(&backup).unwrap();
+        let next = base::compact(&journal_folder(&data), base.epoch + 1, &base.folder.join("rest"), None);
+        refused("a compaction", next.err().map(|failure| failure.to_string()));
+        let verified = shanyraq(["journal", "verify", "--data", &data.display().to_string()]);
+        refused("verify", (!verified.status.success()).then(|| String::from_utf8_lossy(&verified.stderr).into_owned()));
+        std::fs::rename(snapshots_folder(&data), &aside).unwrap();
+        refused("a start", Pipeline::start(None, small()).err().map(|failure| failure.to_string()));
+        drop(std::fs::remove_dir_all(snapshots_folder(&data)));
+        std::fs::rename(&aside, snapshots_folder(&data)).unwrap();
+    }
+    std::fs::write(&file, &whole).unwrap();
+    std::fs::remove_dir_all(snapshots_folder(&data)).unwrap();
+    Pipeline::start(None, small()).unwrap_or_else(|failure| panic!("{failure}")).stop();
+    assert_eq!(said(&data), before);
+}
+
 /// Snapshots and files of the archive go once they are older than they are kept, but for the newest snapshot, and for what others put there.
 #[test]
 fn what_is_kept_for_a_time_goes_afterwards() {
@@ -258,6 +306,10 @@ fn a_backup_of_a_pipeline_at_work_is_whole() {
     assert!(error.contains("the ledger's file has other households than what follows from the journal"), "{error}");
     sql.execute("UPDATE households SET kind = 'full' WHERE kind = 'whole'", []).unwrap();
     assert!(sql.execute("UPDATE decisions SET amount = amount + 1", []).unwrap() > 0);
+    let error = drill(&again, &scratch, true).unwrap_err().to_string();
+    assert!(error.contains("decisions: what a row says is not what its name is a hash of"), "{error}");
+    // What is in no hash is in the sum of all rows.
+    sql.execute("UPDATE decisions SET amount = amount - 1, until = '2099-01-01'", []).unwrap();
     let error = drill(&again, &scratch, true).unwrap_err().to_string();
     assert!(error.contains("different [\"decisions\"] follow"), "{error}");
 }

@@ -100,11 +100,11 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
     open_loop(&pipeline, first, *rate as f64);
     let mut disk = Disk::default();
     let (syncs_before, syncing_before) = pipeline.metrics.timed("sync");
-    let [acknowledged, mut known, later] = by_turns(&pipeline, &mut probe, &mut disk, records, *rate).map_err(problem)?;
+    let (times, held) = by_turns(&pipeline, &mut probe, &mut disk, records, *rate).map_err(problem)?;
+    let [acknowledged, mut known, later] = times;
     let halves = json!({ "first_half": quantiles(&known), "second_half": quantiles(&later) });
     known.add(later).expect("of one shape");
     let epochs = pipeline.progress.standing().epoch;
-    let held = rss_bytes();
     let (snapshots, stall_seconds) = pipeline.metrics.timed("snapshot_stall");
     let (syncs, syncing) = pipeline.metrics.timed("sync");
     pipeline.stop();
@@ -131,7 +131,7 @@ pub fn arrival(arguments: &Arguments) -> Result<(), Failure> {
                 "in_ledger": quantiles(&known), "in_ledger_by_halves": halves, "budget_p99_us": budget(&disk.syncs), "budget_as_met_p99_us": budget(&disk.met),
                 "syncs": syncs - syncs_before, "syncs_in_flight": (syncing - syncing_before) / *seconds as f64, "epochs": epochs, "load_seconds": load_seconds, "rest_seconds": rest_seconds,
                 "restart_seconds": start_seconds, "restart_from_snapshot_seconds": recall_seconds, "snapshot_bytes": snapshot_bytes,
-                "snapshots": snapshots, "snapshot_stall_seconds": stall_seconds / snapshots.max(1) as f64, "journal_bytes": journal_bytes, "ledger_bytes": ledger_bytes, "rss_bytes_before": held_before, "rss_bytes": held })
+                "snapshots": snapshots, "snapshot_stall_seconds": stall_seconds / snapshots.max(1) as f64, "journal_bytes": journal_bytes, "ledger_bytes": ledger_bytes, "rss_bytes_before": held_before, "rss_bytes_by_turn": held })
     );
     Ok(())
 }
@@ -235,24 +235,25 @@ fn life(policy: &Arc<Policy>, country: &Country, persons: usize, wanted: usize) 
 }
 
 /// The disk alone and the stream by turns: how long until each record was acknowledged, and until the ledger had it, of the first half and of the
-/// second.
+/// second; and what the process held after each turn.
 fn by_turns(
     pipeline: &Pipeline,
     probe: &mut Probe,
     disk: &mut Disk,
     records: Vec<Submission>,
     rate: u64,
-) -> std::io::Result<[Histogram<u64>; 3]> {
+) -> std::io::Result<([Histogram<u64>; 3], Vec<u64>)> {
     let [mut acknowledged, mut earlier, mut later] = [(); 3].map(|()| histogram());
-    let (middle, mut records) = (records.len() / 2, records.into_iter());
+    let (middle, mut records, mut held) = (records.len() / 2, records.into_iter(), Vec::new());
     while records.len() > 0 {
         disk.try_for(probe, rate as f64, Duration::from_secs(TURN))?;
         let half = if records.len() > middle { &mut earlier } else { &mut later };
         let [durable, known] = open_loop(pipeline, records.by_ref().take((rate * TURN) as usize).collect(), rate as f64);
         acknowledged.add(durable).expect("of one shape");
         half.add(known).expect("of one shape");
+        held.push(rss_bytes());
     }
-    Ok([acknowledged, earlier, later])
+    Ok(([acknowledged, earlier, later], held))
 }
 
 /// Sends each record when it is due, whatever became of those before; how long until each was acknowledged, and until the ledger had it.

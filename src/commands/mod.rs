@@ -116,13 +116,22 @@ pub fn rss_bytes() -> u64 {
     status_bytes("VmRSS:")
 }
 
-/// The memory that this process may still take: what the machine has left, or its control group if that is less; the most there can be
+/// The memory that this process may still take: what the machine has left, or a control group it is in if that is less; the most there can be
 /// where the system does not tell.
 pub fn available_bytes() -> u64 {
     let of_machine = field_bytes("/proc/meminfo", "MemAvailable:").unwrap_or(u64::MAX);
-    let of_group = |name: &str| std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?.trim().parse::<u64>().ok();
-    let group = of_group("memory.max").zip(of_group("memory.current")).map(|(most, held)| most.saturating_sub(held));
-    of_machine.min(group.unwrap_or(u64::MAX))
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
+    of_machine.min(left_by_groups(Path::new("/sys/fs/cgroup"), own))
+}
+
+/// What the limits of a control group, and of those that it is in, leave; the most there can be where there are none.
+fn left_by_groups(root: &Path, own: &str) -> u64 {
+    let left = |group: &Path| {
+        let read = |name: &str| std::fs::read_to_string(root.join(group).join(name)).ok()?.trim().parse::<u64>().ok();
+        Some(read("memory.max")?.saturating_sub(read("memory.current")?))
+    };
+    Path::new(own.trim_start_matches('/')).ancestors().filter_map(left).min().unwrap_or(u64::MAX)
 }
 
 fn status_bytes(name: &str) -> u64 {
@@ -134,4 +143,28 @@ fn field_bytes(file: &str, name: &str) -> Option<u64> {
     let status = std::fs::read_to_string(file).ok()?;
     let rest = status.lines().find_map(|line| line.strip_prefix(name))?;
     Some(rest.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Limits are set on a service as on the slice that it is in: the least that is left counts.
+    #[test]
+    fn memory_ends_where_a_control_group_ends_it() {
+        let root = std::env::temp_dir().join(format!("shanyraq-groups-{}", std::process::id()));
+        let group = |path: &str, most: &str, held: u64| {
+            std::fs::create_dir_all(root.join(path)).unwrap();
+            std::fs::write(root.join(path).join("memory.max"), format!("{most}\n")).unwrap();
+            std::fs::write(root.join(path).join("memory.current"), format!("{held}\n")).unwrap();
+        };
+        group("slice/service", "max", 700);
+        assert_eq!(left_by_groups(&root, "/slice/service"), u64::MAX);
+        group("slice", "5000", 900);
+        assert_eq!(left_by_groups(&root, "/slice/service"), 4100);
+        group("slice/service", "1000", 700);
+        assert_eq!(left_by_groups(&root, "/slice/service"), 300);
+        assert_eq!((left_by_groups(&root, "/slice/other"), left_by_groups(&root, "/")), (4100, u64::MAX));
+        std::fs::remove_dir_all(root).unwrap();
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  journal/base-0000001234/    complete once it has this name: stands for all epochs up to this one
-//!      0000000001.shj …        the winning version of every record, by person, in the form of segments; the date, and when registers were heard
+//!      0000000001.shj …        the winning version of every record, by person, in the form of segments; the date, and when registers were heard;
+//!                              an epoch of nothing, which says that this is all
 //!      rest                    what engine and ledger held beside the houses after that epoch, from a snapshot
 //! ```
 //!
@@ -11,7 +12,7 @@
 //! go on, and go to the archive.
 
 use super::entries::{Dictionary, Entry, Written, entries};
-use super::{Epoch, Failure, Folder, Journal, SUFFIX, first_epoch, read_epochs, segments};
+use super::{Epoch, Failure, Folder, Journal, SUFFIX, damaged, first_epoch, read_epochs, segments};
 use dataflows::model::Date;
 use hashbrown::HashMap;
 use std::fs::{self, File};
@@ -70,9 +71,19 @@ impl Base {
         segment_bytes(&self.folder)
     }
 
-    /// Everything that it holds, in parts that belong to one epoch.
-    pub fn read(&self, each: impl FnMut(Epoch) -> Result<(), Failure>) -> Result<(), Failure> {
-        read_epochs(&Folder::beside(&self.folder), 0, u64::MAX, each).map(drop)
+    /// Everything that it holds, in parts that belong to one epoch. Fails where it does not end with its mark: a base was whole when it took its
+    /// place, so nothing of it is torn.
+    pub fn read(&self, mut each: impl FnMut(Epoch) -> Result<(), Failure>) -> Result<(), Failure> {
+        let mut is_whole = false;
+        let summary = read_epochs(&Folder::beside(&self.folder), 0, u64::MAX, |part| {
+            is_whole = part.entries.is_empty();
+            each(part)
+        })?;
+        if !is_whole || summary.torn_bytes > 0 {
+            let what = "it does not end with its mark: part of it is damaged or missing";
+            return Err(damaged(&self.folder.file_name().unwrap_or_default().to_string_lossy(), summary.bytes as usize, what));
+        }
+        Ok(())
     }
 }
 
@@ -265,8 +276,11 @@ impl Merge {
         let Some(last) = self.dictionaries.last() else { return Ok(()) };
         let mut out = Journal::open(Folder::without_room(to).map_err(at)?, last.clone(), SEGMENT_BYTES, 0)?;
         for dictionary in &self.dictionaries {
-            out.write_by(dictionary.clone());
-            out.append(&self.news(dictionary))?;
+            let news = self.news(dictionary);
+            if !news.is_empty() {
+                out.write_by(dictionary.clone());
+                out.append(&news)?;
+            }
         }
         for part in 0..self.parts {
             let counting = self.counting(part).map_err(at)?;
@@ -277,7 +291,7 @@ impl Merge {
                 chunks.iter().try_for_each(|chunk| out.append(chunk).map(drop))?;
             }
         }
-        Ok(())
+        out.append(&[]).map(drop)
     }
 
     /// The date, and when the registers of a dictionary were heard.

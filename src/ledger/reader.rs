@@ -5,6 +5,7 @@ use super::families;
 use super::tables::{Said, hex, other_format};
 use crate::journal::ReleasedRight;
 use crate::sources::Quarantined;
+use dataflows::decisions::identity_of;
 use dataflows::model::Epoch;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
@@ -256,9 +257,12 @@ impl Reader {
         Ok(query.query_map([from, until], payment)?.collect::<Result<_, _>>()?)
     }
 
-    /// Checks the chain of changes from its beginning, that decisions are what they lead to, and that every text belongs to a conversation, and that to
-    /// the decision of its right. The error of the answer names the first row that does not fit.
+    /// Checks the chain of changes from its beginning to its end, that decisions are what they lead to and what their names are hashes of, that none is
+    /// missing, and that every text belongs to a conversation, and that to the decision of its right. The error of the answer names the first row that
+    /// does not fit.
     pub fn verify(&self) -> Result<Result<Verified, String>, StoreFailure> {
+        // All of it as it was at one moment, though somebody writes.
+        let _moment = self.0.unchecked_transaction()?;
         let mut query =
             self.0.prepare("SELECT change, epoch, date, decision, person, benefit, kind, chain FROM changes ORDER BY change")?;
         let (mut rows, mut link, mut verified) = (query.query([])?, String::new(), Verified::default());
@@ -272,14 +276,39 @@ impl Reader {
                 return Ok(Err(format!("changes: the chain breaks at change {number}")));
             }
         }
+        let meta = self.0.query_row("SELECT changes, link, decisions FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        let (changes, end, decisions): (u64, String, u64) = meta?;
+        if (verified.changes, &link) != (changes, &end) {
+            return Ok(Err(format!("changes: {} are there, of {changes} that were told", verified.changes)));
+        }
         for (what, query) in ACCOUNTS {
             if let Some(row) = self.0.query_row(query, [], |row| row.get::<_, String>(0)).optional()? {
                 return Ok(Err(format!("{what} ({row})")));
             }
         }
+        if let Some(altered) = self.altered_decision()? {
+            return Ok(Err(format!("decisions: what a row says is not what its name is a hash of ({altered})")));
+        }
         let count = |table: &str| self.0.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
         (verified.decisions, verified.texts, verified.link) = (count("decisions")?, count("outbox")?, link);
+        if verified.decisions != decisions {
+            return Ok(Err(format!("decisions: {} are there, of {decisions} that stand", verified.decisions)));
+        }
         Ok(Ok(verified))
+    }
+
+    /// A decision whose name is not the hash of person, benefit, ground, period, outcome and amount; its name.
+    fn altered_decision(&self) -> Result<Option<String>, StoreFailure> {
+        let mut query = self.0.prepare("SELECT person, benefit, ground, period, outcome, amount, decision FROM decisions")?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let text = |at: usize| row.get_ref(at).map(|text| text.as_str().unwrap_or_default());
+            let name = identity_of([text(0)?, text(1)?, text(2)?, text(3)?, text(4)?], row.get(5)?).to_string();
+            if name != text(6)? {
+                return Ok(Some(text(6)?.to_owned()));
+            }
+        }
+        Ok(None)
     }
 
     /// How many texts are in which status.

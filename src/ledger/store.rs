@@ -10,17 +10,18 @@ use super::families;
 use super::tables::{FORMAT, Said, StoreFailure, TABLES, hex, other_format};
 use super::{Effects, Ledger, Message, right_of};
 use crate::beside::Beside;
-use crate::dispatch::{Case, Consent, Conversation, Note, Payment, RightKey, Terms};
+use crate::dispatch::{Case, Consent, Conversation, Kind, Note, Payment, RightKey, Terms};
 use crate::engine::Engine;
 use crate::engine::regions::Regions;
 use crate::journal::Own;
 use crate::packages::{fingerprint, title};
 use crate::sources::Quarantined;
-use crate::views::Writer;
+use crate::views::{DecisionRow, Writer, name_of_change};
 use dataflows::model::{Change, ChangeKind, Date, Epoch, HouseholdKey, Ignored, Move, Rejudged, Scores};
 use dataflows::policy::Policy;
 use dataflows::policy::parts::parts;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -49,11 +50,18 @@ pub struct Store {
     /// The last epoch that is written, and the chain of changes then.
     frontier: Epoch,
     chain: String,
-    /// Of the last row of changes.
-    link: String,
+    tally: Tally,
     /// When the file was written, and what has passed since without anything to write.
     written: Instant,
     passed: Option<Passed>,
+}
+
+/// What the file must hold: rows of changes with the link of the last one, and rows of decisions.
+#[derive(Clone, Default)]
+struct Tally {
+    changes: u64,
+    link: String,
+    decisions: u64,
 }
 
 /// What epochs leave of themselves that bring nothing else: how far they came, and who moved or is judged otherwise, each as it is now.
@@ -113,23 +121,25 @@ impl Store {
             return Err(StoreFailure::Format(format));
         }
         connection.execute_batch(TABLES)?;
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let known: Option<(Epoch, String)> = connection.query_row("SELECT frontier, chain FROM meta", [], read).optional()?;
-        let (frontier, chain) = match known {
+        let read = |row: &rusqlite::Row<'_>| {
+            let tally = Tally { changes: row.get(2)?, link: row.get(3)?, decisions: row.get(4)? };
+            Ok((row.get(0)?, row.get(1)?, tally))
+        };
+        let known = connection.query_row("SELECT frontier, chain, changes, link, decisions FROM meta", [], read).optional()?;
+        let (frontier, chain, tally) = match known {
             Some(known) => known,
             None => {
-                let begin = "INSERT INTO meta VALUES (?, 0, NULL, 0, '', ?, ?)";
+                let begin = "INSERT INTO meta VALUES (?, 0, NULL, 0, '', ?, ?, 0, '', 0)";
                 connection.execute(begin, params![FORMAT, title(&policy), fingerprint(&policy)])?;
                 connection.execute("INSERT INTO policies VALUES (0, NULL, ?, ?)", params![title(&policy), fingerprint(&policy)])?;
-                (0, String::new())
+                (0, String::new(), Tally::default())
             }
         };
-        let link = connection.query_row("SELECT chain FROM changes ORDER BY change DESC LIMIT 1", [], |row| row.get(0)).optional()?;
         let rows_written = Arc::new(AtomicU64::new(0));
         let _checkpoints = checkpoints(path, rows_written.clone());
         let (rows, rows_before, regions) = (Writer::new(policy.clone()), None, None);
-        let (link, written, passed) = (link.unwrap_or_default(), Instant::now(), None);
-        Ok(Store { _checkpoints, rows_written, connection, rows, policy, regions, rows_before, frontier, chain, link, written, passed })
+        let (written, passed) = (Instant::now(), None);
+        Ok(Store { _checkpoints, rows_written, connection, rows, policy, regions, rows_before, frontier, chain, tally, written, passed })
     }
 
     /// How many decisions are in force, by benefit.
@@ -195,14 +205,14 @@ impl Store {
             return if self.written.elapsed() < BEHIND_MAX { Ok(()) } else { self.catch_up() };
         }
         let (rows, transaction) = (&self.rows, self.connection.transaction()?);
-        let mut link = self.link.clone();
+        let mut tally = self.tally.clone();
         if let Some(rows_before) = &self.rows_before {
-            write_changes(&transaction, rows_before, page, page.ended.iter().map(|change| (change, None)), &mut link)?;
+            write_changes(&transaction, rows_before, page, page.ended.iter().map(|change| (change, None)), &mut tally)?;
             let begun = "INSERT INTO policies VALUES (?, ?, ?, ?)";
             transaction.execute(begun, params![page.epoch, page.date.to_string(), title(&self.policy), fingerprint(&self.policy)])?;
         }
         let silent = page.in_ledger.iter().map(|change| ledger.silence(&right_of(&change.decision)));
-        write_changes(&transaction, rows, page, page.changes.iter().zip(silent), &mut link)?;
+        write_changes(&transaction, rows, page, page.changes.iter().zip(silent), &mut tally)?;
         write_texts(&transaction, ledger.desk().terms(), &title(&self.policy), page.texts)?;
         write_offers(&transaction, (ledger, engine), (&self.policy, &mut self.regions), page)?;
         write_cases(&transaction, ledger.desk().terms(), page)?;
@@ -222,10 +232,10 @@ impl Store {
             page.expired,
             changed
         ])?;
-        let written = self.passed.as_ref().map_or(Ok(0), |passed| write_passed(&transaction, rows, passed, &self.policy))?;
+        let written = self.passed.as_ref().map_or(Ok(0), |passed| write_passed(&transaction, rows, passed, &self.policy, &tally))?;
         transaction.commit()?;
         self.rows_written.fetch_add((page.rows() + written) as u64, Ordering::Relaxed);
-        (self.frontier, self.chain, self.link) = (page.epoch, told, link);
+        (self.frontier, self.chain, self.tally) = (page.epoch, told, tally);
         (self.rows_before, self.passed, self.written) = (None, None, Instant::now());
         Ok(())
     }
@@ -254,7 +264,7 @@ impl Store {
     pub fn catch_up(&mut self) -> Result<(), StoreFailure> {
         let Some(passed) = &self.passed else { return Ok(()) };
         let transaction = self.connection.transaction()?;
-        let written = write_passed(&transaction, &self.rows, passed, &self.policy)?;
+        let written = write_passed(&transaction, &self.rows, passed, &self.policy, &self.tally)?;
         transaction.commit()?;
         self.rows_written.fetch_add(1 + written as u64, Ordering::Relaxed);
         (self.frontier, self.written) = (passed.epoch, Instant::now());
@@ -265,13 +275,21 @@ impl Store {
 }
 
 /// Writes how far epochs came, and what is other of families since; how many rows of these.
-fn write_passed(transaction: &Transaction<'_>, rows: &Writer, passed: &Passed, policy: &Policy) -> Result<usize, StoreFailure> {
+fn write_passed(
+    transaction: &Transaction<'_>,
+    rows: &Writer,
+    passed: &Passed,
+    policy: &Policy,
+    Tally { changes, link, decisions }: &Tally,
+) -> Result<usize, StoreFailure> {
     let Passed { epoch, date, live, chain, moves, rejudged } = passed;
     families::write_moves(transaction, rows, *epoch, moves)?;
     families::write_rejudged(transaction, rows, *epoch, rejudged)?;
     transaction
-        .prepare_cached("UPDATE meta SET frontier = ?, date = ?, live = ?, chain = ?, policy = ?, package = ?")?
-        .execute(params![epoch, date.to_string(), live, chain, title(policy), fingerprint(policy)])?;
+        .prepare_cached(
+            "UPDATE meta SET frontier = ?, date = ?, live = ?, chain = ?, policy = ?, package = ?, changes = ?, link = ?, decisions = ?",
+        )?
+        .execute(params![epoch, date.to_string(), live, chain, title(policy), fingerprint(policy), changes, link, decisions])?;
     Ok(moves.len() + rejudged.len())
 }
 
@@ -281,62 +299,41 @@ fn write_changes<'c>(
     rows: &Writer,
     page: &Page<'_>,
     changes: impl Iterator<Item = (&'c Change, Option<&'static str>)>,
-    link: &mut String,
+    tally: &mut Tally,
 ) -> Result<(), StoreFailure> {
-    let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut enter =
+        transaction.prepare_cached("INSERT OR IGNORE INTO decisions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")?;
+    let mut alter = transaction.prepare_cached(
+        "UPDATE decisions SET decision = ?5, household = ?6, outcome = ?7, amount = ?8, \"from\" = ?9, until = ?10, reasons = ?11, silent = ?12, epoch = ?13
+         WHERE person = ?1 AND benefit = ?2 AND ground = ?3 AND period = ?4",
+    )?;
     let mut remove = transaction.prepare_cached("DELETE FROM decisions WHERE person = ? AND benefit = ? AND ground = ? AND period = ?")?;
     let mut tell = transaction.prepare_cached(
         "INSERT INTO changes(epoch, date, decision, person, benefit, ground, period, kind, chain) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?;
+    let (epoch, date) = (page.epoch, page.date.to_string());
     for (change, silent) in changes {
-        let row = rows.decision(&change.decision);
-        let text = |name: &str| row[name].as_str();
-        let period = text("period").unwrap_or_default();
+        let DecisionRow { decision, person, household, benefit, ground, period, outcome, amount, from, until, reasons } =
+            rows.decision_row(&change.decision);
+        let period = period.unwrap_or_default();
         match change.kind {
             ChangeKind::Gained | ChangeKind::Amount | ChangeKind::Attributes => {
-                let (amount, reasons) = (row["amount"].as_i64(), row["reasons"].to_string());
-                let dates = (text("from"), text("until"));
-                enter.execute(params![
-                    text("person"),
-                    text("benefit"),
-                    text("ground"),
-                    period,
-                    text("decision"),
-                    text("household"),
-                    text("outcome"),
-                    amount,
-                    dates.0,
-                    dates.1,
-                    reasons,
-                    silent,
-                    page.epoch
-                ])?;
+                let reasons = json!(reasons).to_string();
+                let row =
+                    params![person, benefit, ground, period, decision, household, outcome, amount, from, until, reasons, silent, epoch];
+                match enter.execute(row)? {
+                    0 => drop(alter.execute(row)?),
+                    _ => tally.decisions += 1,
+                }
             }
             ChangeKind::Lost | ChangeKind::Doubted | ChangeKind::Refuted | ChangeKind::Sealed => {
-                remove.execute(params![text("person"), text("benefit"), text("ground"), period])?;
+                tally.decisions -= remove.execute(params![person, benefit, ground, period])? as u64;
             }
         }
-        if let Some(told) = rows.change(page.date, change.kind, &change.decision) {
-            let said = Said {
-                epoch: page.epoch,
-                date: &page.date.to_string(),
-                decision: text("decision").unwrap_or_default(),
-                person: text("person").unwrap_or_default(),
-                benefit: text("benefit").unwrap_or_default(),
-                kind: told["change"].as_str().unwrap_or_default(),
-            };
-            *link = said.link(link);
-            tell.execute(params![
-                said.epoch,
-                said.date,
-                said.decision,
-                said.person,
-                said.benefit,
-                text("ground"),
-                period,
-                said.kind,
-                &*link
-            ])?;
+        if let Some(kind) = name_of_change(change.kind) {
+            tally.link = Said { epoch, date: &date, decision: &decision, person: &person, benefit, kind }.link(&tally.link);
+            tally.changes += 1;
+            tell.execute(params![epoch, date, decision, person, benefit, ground, period, kind, tally.link])?;
         }
     }
     Ok(())
@@ -380,7 +377,7 @@ fn write_offers(
     if page.offers.is_empty() {
         return Ok(());
     }
-    let (now, policy_title) = (engine.circumstances(), title(policy));
+    let now = engine.circumstances();
     let regions = regions.get_or_insert_with(|| Regions::new(policy, &now));
     regions.turn_to(&now);
     let mut region_of = |person| {
@@ -388,7 +385,10 @@ fn write_offers(
         regions.read(person, &file, place.role).map(str::to_owned)
     };
     let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO offers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
-    let mut agree = transaction.prepare_cached("INSERT OR IGNORE INTO consents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    // A yes is to the text that was sent last, whatever package is in force by now.
+    let mut agree = transaction.prepare_cached(
+        "INSERT OR IGNORE INTO consents VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT policy FROM outbox WHERE message IN (?, ?) ORDER BY epoch DESC LIMIT 1), ?, ?)",
+    )?;
     let day = |date: Date| (date != Date::NEVER && date != Date::BEFORE_ALL).then(|| date.to_string());
     // What a social worker is told is written to nobody.
     let to_worker = |right: &RightKey| ledger.desk().terms().benefit(right.benefit).to_worker.then_some("to_worker");
@@ -415,7 +415,8 @@ fn write_offers(
         ])?;
         if let Some(Consent { on, at, reply_hash }) = consent {
             let reply = format!("{reply_hash:016x}");
-            agree.execute(params![person, benefit, ground, period, round, day(*on), at.map(time), policy_title, reply, page.epoch])?;
+            let [offer, repeat] = [Kind::Offer, Kind::Repeat].map(|kind| hex(ledger.desk().offer_hash(right, *round, kind.name())));
+            agree.execute(params![person, benefit, ground, period, round, day(*on), at.map(time), offer, repeat, reply, page.epoch])?;
         }
     }
     Ok(())

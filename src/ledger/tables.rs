@@ -7,12 +7,12 @@ use std::fmt;
 use std::io;
 
 /// The form of the tables; another one is another program's.
-pub(super) const FORMAT: i64 = 7;
+pub(super) const FORMAT: i64 = 8;
 
 pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta(
         format INTEGER NOT NULL, frontier INTEGER NOT NULL, date TEXT, live INTEGER NOT NULL, chain TEXT NOT NULL, policy TEXT NOT NULL,
-        package TEXT NOT NULL);
+        package TEXT NOT NULL, changes INTEGER NOT NULL, link TEXT NOT NULL, decisions INTEGER NOT NULL);
     CREATE TABLE IF NOT EXISTS policies(epoch INTEGER PRIMARY KEY, date TEXT, policy TEXT NOT NULL, package TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS epochs(
         epoch INTEGER PRIMARY KEY, date TEXT, duplicates INTEGER, superseded INTEGER, expired INTEGER, changed INTEGER);
@@ -135,7 +135,8 @@ impl Said<'_> {
     pub fn link(&self, before: &str) -> String {
         let Said { epoch, date, decision, person, benefit, kind } = self;
         let text = format!("{before}|{epoch}|{date}|{decision}|{person}|{benefit}|{kind}");
-        Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+        let digits = Sha256::digest(text).into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Failure, Pipeline, Setup, journal_folder, ledger_file, mappings_folder, policies_folder, snapshots_folder};
 use crate::journal::{Folder, base, read_epochs};
 use crate::ledger::{Reader, View};
-use crate::snapshot::Snapshots;
+use crate::snapshot::{Snapshot, Snapshots};
 use crate::views::Writer;
 use dataflows::model::Epoch;
 use serde_json::{Value, json};
@@ -47,7 +47,9 @@ pub fn copy_data(from: &Path, to: &Path) -> Result<Kept, Failure> {
         copy_files(&mappings_folder(from), &mappings_folder(to)).map_err(at(&mappings_folder(from)))?;
     }
     let journal = Folder::open(&journal_folder(to)).map_err(at(&journal_folder(to)))?;
-    let base = base::newest(&journal_folder(to)).map_err(at(&journal_folder(to)))?.map_or(0, |base| base.epoch);
+    let base = base::newest(&journal_folder(to)).map_err(at(&journal_folder(to)))?;
+    base.iter().try_for_each(|base| base.read(|_| Ok(())))?;
+    let base = base.map_or(0, |base| base.epoch);
     if base > epoch {
         let what = "its journal was compacted meanwhile, beyond what the ledger of the copy holds: try again";
         return Err(at(from)(io::Error::new(io::ErrorKind::Interrupted, what)));
@@ -60,18 +62,26 @@ pub fn copy_data(from: &Path, to: &Path) -> Result<Kept, Failure> {
     Ok(Kept { epoch, journal_epoch, snapshot })
 }
 
-/// Copies the newest snapshot that is not newer than this epoch.
+/// Copies the newest snapshot that is whole and not newer than this epoch.
 fn copy_snapshot(from: &Path, to: &Path, epoch: Epoch) -> io::Result<Option<Epoch>> {
+    let mut below = epoch + 1;
     loop {
         let newest = Snapshots::open(from, 1)?.newest()?;
-        let Some(snapshot) = newest.into_iter().find(|snapshot| snapshot.epoch <= epoch) else { return Ok(None) };
+        let Some(snapshot) = newest.into_iter().find(|snapshot| snapshot.epoch < below) else { return Ok(None) };
         let target = to.join(snapshot.folder().file_name().unwrap_or_default());
         match copy_files(snapshot.folder(), &target) {
-            Ok(()) => return Ok(Some(snapshot.epoch)),
+            Ok(()) => match Snapshot::of(target.clone(), snapshot.epoch).check() {
+                Ok(()) => return Ok(Some(snapshot.epoch)),
+                Err(error) => {
+                    tracing::warn!(epoch = snapshot.epoch, %error, "a snapshot is of no use, and not copied");
+                    below = snapshot.epoch;
+                }
+            },
             // Newer ones took its place meanwhile.
-            Err(_) if !snapshot.folder().exists() => fs::remove_dir_all(target)?,
+            Err(_) if !snapshot.folder().exists() => {}
             Err(error) => return Err(error),
         }
+        fs::remove_dir_all(target)?;
     }
 }
 

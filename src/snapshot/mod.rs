@@ -20,7 +20,7 @@ pub use copy::{Answering, Copy, answering, in_a_copy};
 use dataflows::Sizes;
 use dataflows::model::Epoch;
 use dataflows::operators::{Restorer, Saver};
-use part::{Title, read_part, write_part};
+use part::{Title, check_part, read_part, write_part};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
@@ -173,6 +173,12 @@ impl Snapshot {
         let path = self.folder.join(name);
         read_part(&path, &self.title(name), worker, &self.read, restore)
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    }
+
+    /// Checks every sum of it; the error says why it is of no use.
+    pub fn check(&self) -> io::Result<()> {
+        let mut parts = (0..self.workers).map(worker_name).chain([REST.to_owned()]);
+        parts.try_for_each(|name| check_part(&self.folder.join(&name), &self.title(&name)))
     }
 
     fn title(&self, name: &str) -> Title {

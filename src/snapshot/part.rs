@@ -16,7 +16,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 
 pub const FORMAT: u16 = 5;
 const MAGIC: &[u8; 4] = b"SHQS";
@@ -84,7 +84,7 @@ pub fn read_part(
     let (frames_in, frames) = sync_channel(FRAMES_AHEAD);
     let reading = std::thread::spawn({
         let read = read.clone();
-        move || read_frames(file, &frames_in, &read)
+        move || read_frames(file, |frame| Ok(frames_in.send(zstd::decode_all(frame)?).is_ok()), &read)
     });
     let mut source = || frames.recv().map_err(|_| invalid("it ends too early".to_owned()));
     let restored = restore(&mut Restorer::new(&mut source, worker, workers));
@@ -93,6 +93,15 @@ pub fn read_part(
     // What is wrong with the file says more than what came of it.
     read.and(restored)?;
     if rest > 0 { Err(invalid("it holds more than it should".to_owned())) } else { Ok(()) }
+}
+
+/// Checks every sum of a part.
+pub fn check_part(path: &Path, title: &Title) -> io::Result<()> {
+    let (found, file) = open(path)?;
+    if found != *title {
+        return Err(invalid("it is part of another one".to_owned()));
+    }
+    read_frames(file, |_| Ok(true), &AtomicU64::new(0))
 }
 
 fn open(path: &Path) -> io::Result<(Title, BufReader<File>)> {
@@ -130,14 +139,15 @@ fn read_word(file: &mut impl Read) -> io::Result<u32> {
     Ok(u32::from_le_bytes(word))
 }
 
-fn read_frames(mut file: BufReader<File>, to: &SyncSender<Vec<u8>>, read: &AtomicU64) -> io::Result<()> {
+/// Reads all frames, as long as `each` wants more.
+fn read_frames(mut file: BufReader<File>, mut each: impl FnMut(&[u8]) -> io::Result<bool>, read: &AtomicU64) -> io::Result<()> {
     let mut frames = 0;
     loop {
         match read_frame(&mut file)? {
             Ok(frame) => {
                 frames += 1;
                 read.fetch_add(frame.len() as u64, Ordering::Relaxed);
-                if to.send(zstd::decode_all(&*frame)?).is_err() {
+                if !each(&frame)? {
                     return Ok(());
                 }
             }
