@@ -7,10 +7,10 @@ use fixtures::lives::is_calendar;
 use flate2::read::MultiGzDecoder;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant, SystemTime};
@@ -130,6 +130,13 @@ fn a_watched_folder_is_emptied() {
     let texts = ["done/third.csv", "done/third.csv.2", "done/third.csv.3", "failed/second.ndjson", "failed/second.ndjson.2"]
         .map(|name| std::fs::read_to_string(watched.join(name)).unwrap());
     assert_eq!(texts, [table(90_000), table(1), table(2), "not a record\n".to_owned(), "no record either\n".to_owned()]);
+    // What of them was refused is the folder's.
+    let refused = || waiting_of(&data.display().to_string(), "folder");
+    let begun = Instant::now();
+    while refused().iter().map(|(_, lines)| lines).sum::<u64>() < 2 {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", refused());
+    }
+    assert!(refused().iter().all(|(name, _)| name == "folder:second.ndjson"), "{:?}", refused());
     // What is written after the files is in the ledger after them.
     let heartbeat = br#"{"register":"heartbeat","key":"enpf.contribution","seq":1,"op":"upsert","data":{"date":"2026-01-01"}}"#;
     running.tell("/v1/updates", heartbeat).unwrap();
@@ -174,24 +181,37 @@ fn what_is_sent_again_is_known() {
     running.stop();
 }
 
+/// A pipeline at which the words "feed", "reader" and "operator" are tokens: `zags` is a feed.
+fn with_tokens(folder: &Folder) -> Running {
+    let data = folder.0.join("data");
+    let configuration = folder.write(
+        "tokens.toml",
+        // By sha256sum.
+        format!("watch = {:?}\ntokens = {{ feeds = {{ zags = \"{FEED}\" }}, readers = {{ board = \"{READER}\" }}, operators = {{ duty = \"{OPERATOR}\" }} }}\n", folder.0.join("in")),
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shanyraq"));
+    command.args(["run", "--listen", "127.0.0.1:0", "--config"]).arg(&configuration).arg("--data").arg(&data);
+    Running::of(&mut command, &data, "none", Arc::default())
+}
+
+/// The program, run to its end by whoever has this token.
+fn shanyraq_by(token: &str, words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_shanyraq")).args(words).env("SHANYRAQ_TOKEN", token).output().unwrap()
+}
+
+/// What it says that went well.
+fn said(output: Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// Where tokens are configured, each opens its own door and nobody comes in without one.
 #[test]
 fn a_token_opens_its_own_door() {
     let folder = Folder::new("tokens");
-    let configuration = folder.write(
-        "tokens.toml",
-        // Of the words "feed", "reader" and "operator", by sha256sum.
-        format!("data = {:?}\nwatch = {:?}\ntokens = {{ feeds = {{ zags = \"{FEED}\" }}, readers = {{ board = \"{READER}\" }}, operators = {{ duty = \"{OPERATOR}\" }} }}\n", folder.0.join("data"), folder.0.join("in")),
-    );
-    let mut command = Command::new(env!("CARGO_BIN_EXE_shanyraq"));
-    command.args(["run", "--listen", "127.0.0.1:0", "--config"]).arg(&configuration).stderr(Stdio::piped());
     let begun = since_1970();
-    let mut process = Process(command.spawn().unwrap());
-    let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
-    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-    let url = first["url"].as_str().unwrap().to_owned();
-    assert!(lines.any(|line| line.unwrap().contains("\"ready\"")));
-
+    let running = with_tokens(&folder);
+    let url = running.url.as_str();
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let status = |method: &str, path: &str, token: &str| {
         let (url, bearer) = (format!("{url}{path}"), format!("Bearer {token}"));
@@ -214,6 +234,9 @@ fn a_token_opens_its_own_door() {
     }
     let statuses = |method: &str, path: &str| ["feed", "reader", "operator", "nobody"].map(|token| status(method, path, token));
     assert_eq!(statuses("POST", "/v1/updates"), [200, 403, 403, 403]);
+    // What was refused an operator sends again; what is no mapping is told so to whoever may send one.
+    assert_eq!(statuses("POST", "/v1/updates?retry=http"), [403, 403, 200, 403]);
+    assert_eq!(statuses("POST", "/v1/mappings"), [400, 403, 400, 403]);
     assert_eq!(statuses("GET", "/v1/completion/1?wait=10s"), [200, 200, 200, 403]);
     assert_eq!(statuses("GET", "/v1/changes"), [403, 200, 200, 403]);
     assert_eq!(statuses("GET", "/v1/export/categories"), [403, 200, 200, 403]);
@@ -224,6 +247,105 @@ fn a_token_opens_its_own_door() {
     assert_eq!(named.send(&b"not a record"[..]).unwrap().status().as_u16(), 200);
     let measures = measures();
     assert!(measures.contains("shanyraq_records_refused_total{feed=\"zags\"} 2") && !measures.contains("acts"), "{measures}");
+    running.stop();
+}
+
+/// A feed is one, by the name of its token or `http` without any, whatever the files are called that its command sends: paused it waits, and what it sent
+/// wrongly is looked after by its name.
+#[test]
+fn a_feed_is_known_by_its_name() {
+    let folder = Folder::new("named");
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let file = folder.write("acts.ndjson", [date("2026-01-01"), b"\nnot a record\n".to_vec()].concat()).display().to_string();
+    for (running, name, other) in [(with_tokens(&folder), "zags", "http"), (Running::start(&folder.0.join("open"), "none"), "http", "zags")]
+    {
+        let (data, url) = (running.data.display().to_string(), running.url.clone());
+        let operate = |words: &[&str]| said(shanyraq_by("operator", &[words, &["--to", &url][..]].concat()));
+        let send = || {
+            let request = agent.post(format!("{url}/v1/updates")).header("authorization", "Bearer feed").header("x-feed", "acts.ndjson");
+            let mut answer = request.send(&date("2026-01-01")[..]).unwrap();
+            (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+        };
+        operate(&["pause", "--feed", other]);
+        assert_eq!(send().0, 200, "another feed is paused");
+        operate(&["pause", "--feed", name]);
+        let (status, text) = send();
+        assert!(status == 503 && text.contains(&format!("feed {name}:acts.ndjson is paused")), "{status} {text}");
+        let feeding = std::thread::spawn({
+            let (file, url) = (file.clone(), url.clone());
+            move || shanyraq_by("feed", &["feed", "--json", &file, "--to", &url])
+        });
+        operate(&["resume", "--feed", name]);
+        let sent = summary(&feeding.join().unwrap());
+        assert_eq!((&sent["accepted"], &sent["quarantined"]), (&json!(1), &json!(1)), "{sent}");
+        // One file of it may wait by itself.
+        let whole = format!("{name}:acts.ndjson");
+        operate(&["pause", "--feed", &whole]);
+        assert_eq!(send().0, 503, "{whole}");
+        operate(&["resume", "--feed", &whole]);
+        assert_eq!(send().0, 200, "{whole}");
+
+        let mut measures = agent.get(format!("{url}/metrics")).header("authorization", "Bearer reader").call().unwrap();
+        let measures = measures.body_mut().read_to_string().unwrap();
+        let of_feed = format!("shanyraq_records_refused_total{{feed=\"{name}\"}} 1");
+        assert!(measures.lines().any(|line| line == of_feed) && !measures.contains("acts"), "{measures}");
+
+        let waiting = |feed: &str| waiting_of(&data, feed);
+        for known in [name, &whole] {
+            assert_eq!(waiting(known), [(whole.clone(), 1)], "{known}");
+        }
+        for unknown in ["acts.ndjson", &name[..3], other] {
+            assert_eq!(waiting(unknown), [], "{unknown}");
+        }
+        operate(&["quarantine", "discard", "--feed", other, "--data", &data]);
+        assert_eq!(waiting(name).len(), 1, "another feed's are discarded");
+        assert_eq!(operate(&["quarantine", "discard", "--feed", name, "--data", &data]), "1 lines discarded\n");
+        assert_eq!(waiting(name), []);
+        running.stop();
+    }
+}
+
+/// Of a feed, what lines wait and how many, by what they came as.
+fn waiting_of(data: &str, feed: &str) -> Vec<(String, u64)> {
+    let listed = said(shanyraq(["quarantine", "list", "--feed", feed, "--data", data]));
+    let rows = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    rows.map(|row| (row["feed"].as_str().unwrap().to_owned(), row["lines"].as_u64().unwrap())).collect()
+}
+
+/// The token of a feed is all that it takes to send a table through a mapping, and that of an operator to have what of it was refused read by a mended one;
+/// a feed that tries the latter doubles nothing.
+#[test]
+fn an_operator_sends_again_what_a_feed_sent_wrongly() {
+    let folder = Folder::new("again-by-tokens");
+    let running = with_tokens(&folder);
+    let (data, url) = (running.data.display().to_string(), running.url.as_str());
+    // A name with a `&` in it arrives whole.
+    let table = folder.write("wages&co.csv", "iin,month,version,tenge\n850315300019,2026-01,v1,100000\n850315300019,2025-12,2,90000\n");
+    let map = |name: &str, seq: &str| {
+        let text = WAGES.replace("*.csv", "wages*.csv").replace("seq = 1", &format!("seq = {seq}"));
+        folder.write(name, text).display().to_string()
+    };
+    let (first, mended) = (map("first.map.toml", "\"{version}\""), map("mended.map.toml", "1"));
+    let sent = summary(&shanyraq_by("feed", &["feed", "--json", "--to", url, "--map", &first, &table.display().to_string()]));
+    assert_eq!((&sent["accepted"], &sent["quarantined"]), (&json!(1), &json!(1)), "{sent}");
+    let waiting = || waiting_of(&data, "zags");
+    let one = [("zags:wages&co.csv".to_owned(), 1)];
+    assert_eq!(waiting(), one);
+
+    let retry =
+        |token: &str, map: &str| shanyraq_by(token, &["quarantine", "retry", "--feed", "zags", "--map", map, "--data", &data, "--to", url]);
+    let refused = retry("feed", &first);
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && message.contains("this token opens another door"), "{message}");
+    // With the next epoch in the ledger all before it are.
+    said(shanyraq_by("operator", &["pause", "--feed", "nobody", "--to", url]));
+    assert_eq!(waiting(), one, "it came again");
+    // What is refused again is still its feed's.
+    assert_eq!(said(retry("operator", &first)), "1 lines retried\n");
+    assert_eq!(waiting(), one);
+    assert_eq!(said(retry("operator", &mended)), "1 lines retried\n");
+    assert_eq!(waiting(), []);
+    running.stop();
 }
 
 fn since_1970() -> u64 {

@@ -1,12 +1,15 @@
 use crate::folder::Folder;
+use crate::packages::edit;
 use crate::program::{shanyraq, summary};
 use crate::registers::repository;
 use crate::running::*;
 use crate::sending::configured;
 use serde_json::{Value, json};
+use shanyraq::commands::package_texts;
 use shanyraq::pipeline::ledger_file;
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
@@ -215,6 +218,30 @@ fn a_configuration_is_checked_against_the_package_in_force() {
     assert!(code == Some(2) && said.contains("maps:") && said.contains("enpf.contribution"), "{said}");
     let (code, said) = check("at_least_once = [\"rep_large_family\"]");
     assert_eq!((code, said.as_str()), (Some(2), "shanyraq: at_least_once: there is no benefit `rep_large_family`\n"));
+
+    // A package that a start refuses is refused with the same words: another one, and the one in force as somebody has edited it.
+    let mut texts = package_texts("us-cps").unwrap_or_else(|failure| panic!("{}", failure.message));
+    edit(&mut texts, "parameters.toml", "is = 11670", "is = 11671");
+    let edited = folder.0.join("edited").display().to_string();
+    for (name, text) in texts {
+        let path = Path::new(&edited).join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let place = data.display().to_string();
+    for (package, title) in [("kz", "kz@"), (edited.as_str(), "us-cps@")] {
+        let begin = |words: &[&str]| {
+            let output = shanyraq([&["run", "--policy", package, "--data", &place, "--listen", "127.0.0.1:0"][..], words].concat());
+            (output.status.code(), String::from_utf8(output.stderr).unwrap())
+        };
+        let (code, said) = begin(&["--check"]);
+        assert!(code == Some(1) && said.starts_with(&format!("shanyraq: the package {title}")), "{said}");
+        assert!(said.contains("was never in force in this data folder, where us-cps@") && said.contains("policy propose"), "{said}");
+        let (code, of_start) = begin(&[]);
+        assert!(code == Some(1) && of_start.contains(&said), "{of_start}");
+    }
+    let checked = shanyraq(["run", "--check", "--policy", "us-cps", "--data", &place]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
 /// Whoever supervises the process hears when it is ready, not before it has caught up, and when it stops.

@@ -348,6 +348,11 @@ fn a_ledger_that_cannot_be_written_is_told_and_passes() {
     }
     let (status, text) = running.call("POST", path, body).unwrap();
     assert!(status == 503 && text.contains("database is locked"), "{status} {text}");
+    // What was acknowledged is not through: whoever asks for it is not told so.
+    for wait in ["", "?wait=1s"] {
+        let (status, text) = running.call("GET", &format!("/v1/completion/{token}{wait}"), b"").unwrap();
+        assert!(status == 202 && text.contains("\"complete\":false"), "{status} {text}");
+    }
     let status = running.insist("GET", "/v1/status", b"").unwrap();
     assert!(status["state"] == "failing" && status["failure"].as_str().unwrap().contains("database is locked"), "{status}");
     assert_eq!(measure(&running, "shanyraq_ready"), Some(0.0));

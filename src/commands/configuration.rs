@@ -221,5 +221,7 @@ mod tests {
         assert!(wrong(|it| it.pace.templates = [("ofer".to_owned(), 1)].into()).starts_with("pace: there is no template `ofer`"));
         let plain = wrong(|it| drop(it.tokens.feeds.insert("zags".to_owned(), "secret".to_owned())));
         assert_eq!(plain, "tokens: zags: not a SHA-256 in 64 hexadecimal digits (printf %s TOKEN | sha256sum)");
+        let parted = wrong(|it| drop(it.tokens.feeds.insert("zags:acts".to_owned(), "0".repeat(64))));
+        assert_eq!(parted, "tokens: zags:acts: the name of a feed has no colon");
     }
 }

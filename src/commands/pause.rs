@@ -18,7 +18,7 @@ pub struct PauseArguments {
 #[derive(Args, Clone, Debug)]
 #[group(required = true, multiple = false)]
 struct What {
-    /// Whoever sends under this name is asked to come again.
+    /// Whoever sends as this feed is asked to come again: by the name of its token, `http` of all who have none, `folder` of the watched folder.
     #[arg(long)]
     feed: Option<String>,
     /// Texts about this benefit wait.

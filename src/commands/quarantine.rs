@@ -1,11 +1,11 @@
 //! `shanyraq quarantine`: the lines that a pipeline refused, and what is done about them.
 
 use super::Failure;
-use super::feed::{post, register_mapping, wait_for};
+use super::feed::{post, post_with, register_mapping, wait_for};
 use crate::journal::Settlement;
 use crate::ledger::{Reader, Refused};
 use crate::pipeline::ledger_file;
-use crate::sources::write_quarantine;
+use crate::sources::{is_meant, write_quarantine};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ pub struct Choice {
     /// The folder of journal and ledger.
     #[arg(long, default_value = "data")]
     data: PathBuf,
-    /// Of this feed alone.
+    /// Of this feed alone, or of one file of it (zags:acts.ndjson).
     #[arg(long)]
     feed: Option<String>,
     /// Whose reason has these words in it.
@@ -73,7 +73,7 @@ fn waiting(choice: &Choice) -> Result<Vec<Refused>, Failure> {
     let refused = Reader::open(&file).and_then(|reader| reader.refused()).map_err(|failure| Failure::failed(failure.to_string()))?;
     let is_chosen = |refused: &Refused| {
         refused.state == "waiting"
-            && choice.feed.as_ref().is_none_or(|feed| *feed == *refused.row.file)
+            && choice.feed.as_ref().is_none_or(|feed| is_meant(&refused.row.file, feed))
             && choice.reason.as_ref().is_none_or(|words| refused.row.reason.contains(words))
     };
     Ok(refused.into_iter().filter(is_chosen).collect())
@@ -94,21 +94,22 @@ fn show(refused: &[Refused]) -> Result<(), Failure> {
     refused.iter().try_for_each(|refused| write_quarantine(&mut out, &refused.row)).map_err(|error| Failure::failed(error.to_string()))
 }
 
-/// A line that is refused again is a new row of the quarantine, with its new reason.
+/// A line that is refused again is a new row of the quarantine, with its new reason; it stays its feed's.
 fn retry(Retry { sending, map }: &Retry) -> Result<(), Failure> {
     let refused = waiting(&sending.choice)?;
     // A row of a table is kept under the names of its columns.
     let of_table = refused.iter().find(|refused| refused.row.raw.contains(&b'\n'));
-    let words = match (map, of_table) {
-        (Some(map), _) => format!("?mapping={}", register_mapping(&sending.to, map)?),
+    let mapping = match (map, of_table) {
+        (Some(map), _) => Some(register_mapping(&sending.to, map)?),
         (None, Some(refused)) => {
             return Err(Failure::usage(format!("{} line {}: rows of tables need --map", refused.row.file, refused.row.line)));
         }
-        (None, None) => String::new(),
+        (None, None) => None,
     };
     for Refused { row, .. } in &refused {
-        let words = if row.raw.contains(&b'\n') { words.as_str() } else { "" };
-        post(&format!("{}/v1/updates{words}", sending.to), &row.file, &row.raw)?;
+        let mapping = mapping.as_ref().filter(|_| row.raw.contains(&b'\n')).map(|mapping| ("mapping", mapping.as_str()));
+        let words = [("retry", &*row.file)].into_iter().chain(mapping);
+        post_with(&format!("{}/v1/updates", sending.to), "", |request| Ok(request.query_pairs(words.clone()).send(&row.raw)))?;
     }
     settle(&sending.to, &refused, Settlement::Retried)
 }

@@ -81,7 +81,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         "" => Some(load_package(DEFAULT_PACKAGE)?),
         name => Some(load_package(name)?),
     };
-    let in_force = match in_force(&configuration.data) {
+    let in_force = match in_force(&configuration.data, package.as_ref()) {
         Err(failure) if arguments.check => return Err(Failure::failed(failure.to_string())),
         // What is the matter with a data folder its start tells.
         in_force => in_force.unwrap_or_default(),

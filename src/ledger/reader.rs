@@ -145,12 +145,13 @@ impl Reader {
         Ok(self.0.query_row("SELECT frontier FROM meta", [], |row| row.get(0))?)
     }
 
-    /// The fingerprint of the package in force; nothing in a file of another form.
-    pub fn package(&self) -> Result<Option<String>, StoreFailure> {
+    /// The fingerprints of the packages that were brought into force, in their order: the last one is in force. None in a file of another form.
+    pub fn packages(&self) -> Result<Vec<String>, StoreFailure> {
         if other_format(&self.0)?.is_some() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        Ok(self.0.query_row("SELECT package FROM policies ORDER BY epoch DESC LIMIT 1", [], |row| row.get(0)).optional()?)
+        let mut query = self.0.prepare("SELECT package FROM policies ORDER BY epoch")?;
+        Ok(query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
     }
 
     /// Copies the file, as of one epoch.

@@ -1,6 +1,7 @@
 //! What a pipeline counts and times, for those who watch it: the help of each measure, as `/metrics` shows it, is its documentation.
 
 use super::submission::Submission;
+use crate::sources::feed_of;
 use dataflows::model::Date;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -22,9 +23,8 @@ pub struct OfFeed {
 }
 
 impl OfFeed {
-    /// What a feed calls the parts of what it sends, behind a colon, makes it no other feed.
     fn named(name: &str) -> OfFeed {
-        OfFeed { feed: name.split(':').next().unwrap_or_default().to_owned() }
+        OfFeed { feed: feed_of(name).to_owned() }
     }
 }
 

@@ -57,11 +57,12 @@ use crate::journal::base::Archive;
 use crate::journal::{self, Folder, Journal, SEGMENT_BYTES, base};
 use crate::ledger::{Store, StoreFailure};
 use crate::network;
-use crate::packages::{Package, Packages, fingerprint, title};
+use crate::packages::{Package, Packages};
 use crate::snapshot::Snapshots;
 use conductor::{Conductor, Work};
 use keeper::{Compaction, Keeper};
 use metrics::Metrics;
+use policies::check_enacted;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -277,9 +278,7 @@ impl Opened {
         let after = conductor.recall()?;
         conductor.tell_again(&disk, after)?;
         let (in_force, enacted) = conductor.in_force();
-        if let Some(given) = given.filter(|given| !enacted.contains(&fingerprint(&given.policy))) {
-            return Err(Failure::NotActivated { given: title(&given.policy), in_force: title(&in_force) });
-        }
+        given.map_or(Ok(()), |given| check_enacted(&given, enacted, &in_force))?;
         let journal = Journal::open(disk, Schema::from(&*in_force).dictionary(), setup.segment_bytes, conductor.epoch_reached())?;
 
         let (work, works) = sync_channel(EPOCHS_AHEAD);

@@ -44,15 +44,26 @@ pub struct Compared {
     pub retold: bool,
 }
 
-/// The package in force in a data folder, whether or not a pipeline works in it, as its ledger knows it; nothing where there is no ledger.
-pub fn in_force(data: &Path) -> Result<Option<Package>, Failure> {
+/// The package in force in a data folder, whether or not a pipeline works in it, as its ledger knows it; nothing where there is no ledger. One that is
+/// given must be it, or one that was.
+pub fn in_force(data: &Path, given: Option<&Package>) -> Result<Option<Package>, Failure> {
     let (file, path) = (ledger_file(data), policies_folder(data));
     if !file.exists() {
         return Ok(None);
     }
-    let package = Reader::open(&file)?.package()?;
-    let load = |package: String| Packages::open(&path)?.load(&package);
-    package.map(load).transpose().map_err(|error| Failure::Folder { path: path.clone(), error })
+    let enacted = Reader::open(&file)?.packages()?;
+    let Some(last) = enacted.last() else { return Ok(None) };
+    let in_force = Packages::open(&path).and_then(|packages| packages.load(last)).map_err(|error| Failure::Folder { path, error })?;
+    given.map_or(Ok(()), |given| check_enacted(given, &enacted, &in_force.policy))?;
+    Ok(Some(in_force))
+}
+
+/// A data folder goes on under no package but one that was brought into force in it.
+pub(super) fn check_enacted(given: &Package, enacted: &[String], in_force: &Policy) -> Result<(), Failure> {
+    match enacted.contains(&fingerprint(&given.policy)) {
+        true => Ok(()),
+        false => Err(Failure::NotActivated { given: title(&given.policy), in_force: title(in_force) }),
+    }
 }
 
 /// Keeps a package beside the one in force, for which it may be exchanged. The error says why it may not be.

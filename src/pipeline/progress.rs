@@ -3,6 +3,7 @@
 use crate::intake::Schema;
 use crate::journal::Pausable;
 use crate::ledger::Packages;
+use crate::sources::is_meant;
 use dataflows::model::{Date, Epoch};
 use dataflows::policy::Policy;
 use std::collections::BTreeSet;
@@ -32,6 +33,13 @@ pub struct Standing {
     pub paused: BTreeSet<Pausable>,
     /// Why the pipeline takes in nothing more, if so.
     pub failure: Option<String>,
+}
+
+impl Standing {
+    /// Whether what has this name waits: it alone, or its feed.
+    pub fn is_paused(&self, name: &str) -> bool {
+        self.paused.iter().any(|what| matches!(what, Pausable::Feed(feed) if is_meant(name, feed)))
+    }
 }
 
 /// Shared between the conductor, who moves it, and everybody who waits.

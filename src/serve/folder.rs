@@ -4,9 +4,8 @@
 //! that, the file is still there and is taken in again: what it says twice is known already.
 
 use crate::intake::Intake;
-use crate::journal::Pausable;
 use crate::pipeline::metrics::Metrics;
-use crate::pipeline::{Pipeline, Progress, Reading, Scribe, Standing, Unavailable};
+use crate::pipeline::{Pipeline, Progress, Reading, Scribe, Unavailable};
 use crate::sources::mapping::load;
 use crate::sources::{open, section_for};
 use std::fs::{self, File};
@@ -78,18 +77,18 @@ pub fn watch(folder: &Path, maps: Vec<PathBuf>, pipeline: &Pipeline) -> io::Resu
 }
 
 impl Watch {
-    /// Takes in the files that are there, by name; whether there were any.
+    /// Takes in the files that are there and not paused, by name; whether there were any.
     fn look(&mut self) -> bool {
         let Ok(entries) = fs::read_dir(&self.folder) else { return false };
-        let Standing { paused, schema, .. } = self.progress.standing();
-        if paused.contains(&Pausable::Feed(FEED.to_owned())) {
-            return false;
+        let standing = self.progress.standing();
+        if !Arc::ptr_eq(self.intake.schema(), &standing.schema) {
+            self.intake = Intake::journalling(standing.schema.clone());
         }
-        if !Arc::ptr_eq(self.intake.schema(), &schema) {
-            self.intake = Intake::journalling(schema);
-        }
-        let is_complete = |path: &PathBuf| path.is_file() && !name_of(path).starts_with('.');
-        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_complete).collect();
+        let is_wanted = |path: &PathBuf| {
+            let name = name_of(path);
+            path.is_file() && !name.starts_with('.') && !standing.is_paused(&known_as(&name))
+        };
+        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_wanted).collect();
         files.sort_unstable();
         for file in &files {
             let name = name_of(file);
@@ -113,7 +112,7 @@ impl Watch {
     fn take(&mut self, path: &Path, name: &str) -> Result<(), Trouble> {
         let (mut accepted, mut refused) = (0, 0);
         let sections = load(self.intake.schema(), &self.maps).map_err(Trouble::File)?;
-        let mut reading = Reading::new(open(path)?, name, section_for(name, &sections).map_err(Trouble::File)?);
+        let mut reading = Reading::new(open(path)?, &known_as(name), section_for(name, &sections).map_err(Trouble::File)?);
         let mut cut_short = None;
         while let Some(block) = reading.next(&mut self.intake) {
             let parts = match block {
@@ -152,6 +151,11 @@ fn put_away(file: &Path, folder: &Path, name: &str) -> io::Result<()> {
         target = folder.join(format!("{name}.{number}"));
     }
     fs::rename(file, &target).inspect_err(|_| drop(fs::remove_file(&target)))
+}
+
+/// How a file of the folder is known where files of all feeds are.
+fn known_as(name: &str) -> String {
+    format!("{FEED}:{name}")
 }
 
 fn name_of(path: &Path) -> String {

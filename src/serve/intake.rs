@@ -1,17 +1,16 @@
 //! The door for updates: a body of lines, answered once they are durable.
 
-use super::tokens::FEED;
+use super::tokens::Name;
 use super::{Doors, Refusal, Shared, aside};
 use crate::intake::{Intake, Schema, did_you_mean};
-use crate::journal::Pausable;
 use crate::journal::disk::write_whole;
 use crate::pipeline::{BULKY_BYTES, Gathering, Held, Reading, Submission, mappings_folder};
 use crate::sources::mapping::parse;
-use crate::sources::{Counts, MAX_SHRINK, Section, Snapshot, section_for};
-use axum::Json;
+use crate::sources::{Counts, MAX_SHRINK, Section, Snapshot, file_of, section_for};
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::{Extension, Json};
 use dataflows::model::Date;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -79,11 +78,20 @@ pub(super) struct How {
     snapshot: Option<String>,
     /// The share of what is held that may vanish by that.
     max_shrink: Option<f64>,
+    /// It was refused when it came by this name, which it keeps, and is sent again.
+    retry: Option<String>,
 }
 
 /// `POST /v1/updates`.
-pub(super) async fn updates(State(doors): Shared, Query(how): Query<How>, headers: HeaderMap, body: Body) -> Result<Json<Value>, Refusal> {
-    let wanted = match wanted(&doors, &headers) {
+pub(super) async fn updates(
+    State(doors): Shared,
+    Query(how): Query<How>,
+    Extension(Name(name)): Extension<Name>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Refusal> {
+    let name = how.retry.clone().unwrap_or(name);
+    let wanted = match wanted(&doors, &headers, name) {
         Ok(wanted) => wanted,
         Err(refusal) => {
             drain(body).await;
@@ -173,13 +181,14 @@ impl Mappings {
         self.0.join(format!("{name}.toml"))
     }
 
-    /// The section that serves this feed.
-    fn section(&self, name: &str, schema: &Schema, feed: &str) -> Result<Arc<Section>, String> {
-        let is_name = !name.is_empty() && name.bytes().all(|letter| letter.is_ascii_hexdigit());
-        let text = std::fs::read_to_string(self.path(name)).ok().filter(|_| is_name);
-        let text = text.ok_or_else(|| format!("mapping: `{name}` is not known: POST it to /v1/mappings"))?;
-        let section = section_for(feed, &parse(schema, &text)?).map_err(|what| format!("feed {feed}: {what}"))?;
-        section.ok_or_else(|| format!("feed {feed}: no section of the mapping serves this file"))
+    /// The section that serves a body of this name.
+    fn section(&self, mapping: &str, schema: &Schema, name: &str) -> Result<Arc<Section>, String> {
+        let is_name = !mapping.is_empty() && mapping.bytes().all(|letter| letter.is_ascii_hexdigit());
+        let text = std::fs::read_to_string(self.path(mapping)).ok().filter(|_| is_name);
+        let text = text.ok_or_else(|| format!("mapping: `{mapping}` is not known: POST it to /v1/mappings"))?;
+        // A mapping knows files by what their feeds call them.
+        let section = section_for(file_of(name), &parse(schema, &text)?).map_err(|what| format!("feed {name}: {what}"))?;
+        section.ok_or_else(|| format!("feed {name}: no section of the mapping serves this file"))
     }
 }
 
@@ -197,7 +206,7 @@ pub(super) async fn drain(body: Body) {
 /// A body that may come in.
 struct Wanted {
     encoding: String,
-    feed: String,
+    name: String,
     today: Date,
     /// How many bytes it has, as far as its sender says.
     announced: usize,
@@ -205,19 +214,17 @@ struct Wanted {
     room: Held,
 }
 
-fn wanted(doors: &Doors, headers: &HeaderMap) -> Result<Wanted, Refusal> {
+fn wanted(doors: &Doors, headers: &HeaderMap, name: String) -> Result<Wanted, Refusal> {
     let inner = doors.inner()?;
     let standing = inner.progress.standing();
-    if let Some(failure) = standing.failure {
-        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, failure));
+    if let Some(failure) = &standing.failure {
+        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, failure.clone()));
     }
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let (encoding, feed) = (text(header::CONTENT_ENCODING.as_str()), text(FEED));
-    let feed = if feed.is_empty() { "http".to_owned() } else { feed };
     // Before room is taken for a body that is not wanted now.
-    if standing.paused.contains(&Pausable::Feed(feed.clone())) {
-        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, format!("feed {feed} is paused")));
+    if standing.is_paused(&name) {
+        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, format!("feed {name} is paused")));
     }
+    let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|bytes| bytes as u64 > SPOOLED_BYTES_MAX) {
         return Err(too_long());
@@ -228,20 +235,20 @@ fn wanted(doors: &Doors, headers: &HeaderMap) -> Result<Wanted, Refusal> {
         doors.metrics.turned_away.inc();
         Refusal(StatusCode::TOO_MANY_REQUESTS, "no room for this body at the moment".to_owned())
     })?;
-    Ok(Wanted { encoding, feed, today: standing.date, announced: announced.unwrap_or(0), room })
+    Ok(Wanted { encoding, name, today: standing.date, announced: announced.unwrap_or(0), room })
 }
 
 fn take(
     doors: &Arc<Doors>,
     how: &How,
-    Wanted { encoding, feed, today, mut room, .. }: Wanted,
+    Wanted { encoding, name, today, mut room, .. }: Wanted,
     body: Arrived,
     mut leave: Leave,
 ) -> Result<Json<Value>, Refusal> {
-    let (encoding, feed) = (encoding.as_str(), feed.as_str());
+    let (encoding, name) = (encoding.as_str(), name.as_str());
     let (inner, bad) = (doors.inner()?, |what: String| Refusal(StatusCode::BAD_REQUEST, what));
     let schema = inner.progress.schema();
-    let section = how.mapping.as_ref().map(|name| inner.mappings.section(name, &schema, feed)).transpose().map_err(bad)?;
+    let section = how.mapping.as_ref().map(|mapping| inner.mappings.section(mapping, &schema, name)).transpose().map_err(bad)?;
     let register = how.snapshot.as_ref().map(|id| register(&schema, id)).transpose().map_err(bad)?;
     let broken = |error: io::Error| match error.kind() {
         io::ErrorKind::StorageFull => no_room_on_disk(error),
@@ -250,14 +257,14 @@ fn take(
     let (mut parts, dumped) = match (body, register) {
         (Arrived::Whole(lines), None) if section.is_none() && is_plain(encoding) => {
             room.shrink(lines.len());
-            (inner.decoders.with(schema, |intake| Submission::read(intake, feed, 1, &lines)), None)
+            (inner.decoders.with(schema, |intake| Submission::read(intake, name, 1, &lines)), None)
         }
         (body, register) => {
             let mut make_file = || {
                 leave.get_or_insert_with(|| Handle::current().block_on(doors.spooling.leave()));
                 inner.questions.nameless_file()
             };
-            let mut reading = Reading::new(unpacked(encoding, &body).map_err(broken)?, feed, section);
+            let mut reading = Reading::new(unpacked(encoding, &body).map_err(broken)?, name, section);
             let read = inner.decoders.with(schema, |intake| match register {
                 None => Ok((reading.all(intake, &mut make_file).map_err(broken)?, None)),
                 Some(register) => dump(doors, register, how.max_shrink, &mut reading, intake, Gathering::new(&mut make_file), broken),
@@ -268,7 +275,7 @@ fn take(
     };
     let count = |each: fn(&Submission) -> u64| parts.iter().map(each).sum::<u64>();
     let (accepted, quarantined) = (count(|part| part.accepted), count(|part| part.quarantined));
-    doors.metrics.fed(feed, &parts, today);
+    doors.metrics.fed(name, &parts, today);
     // With what comes last: whatever came before has been taken in by then.
     if let Some(last) = parts.last_mut() {
         last.room = Some(room);

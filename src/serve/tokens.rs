@@ -1,12 +1,13 @@
 //! Who may come in: whoever shows a token that the configuration knows, by its hash.
 //!
-//! A feed may send records, a reader may read, an operator may do both but send records, and tell the pipeline what to do. Where no token
-//! is configured, and the address is a loopback one, everybody may do everything.
+//! A feed may send records, and mappings by which they are read; a reader may read; an operator may read, tell the pipeline what to do, and send again what
+//! it refused. Where no token is configured, and the address is a loopback one, everybody may do everything.
 
 use super::intake::drain;
 use super::{Doors, Refusal};
+use crate::sources::feed_of;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -14,8 +15,10 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Whoever sends may say who they are; a feed with a token is known by the token's name.
-pub(super) const FEED: &str = "x-feed";
+/// Whoever sends may say how they call it.
+const CALLED: &str = "x-feed";
+/// The feed of all who show no token of one.
+const ANYBODY: &str = "http";
 const HASH_DIGITS: usize = 64;
 
 /// By name, the SHA-256 of each token as hexadecimal digits.
@@ -30,6 +33,9 @@ pub struct Tokens {
 impl Tokens {
     /// What is wrong with them.
     pub fn check(&self) -> Result<(), String> {
+        if let Some(name) = self.feeds.keys().find(|name| feed_of(name) != name.as_str()) {
+            return Err(format!("{name}: the name of a feed has no colon"));
+        }
         let is_hash = |hash: &str| hash.len() == HASH_DIGITS && hash.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
         let mut all = [&self.feeds, &self.readers, &self.operators].into_iter().flatten();
         match all.find(|(_, hash)| !is_hash(hash)) {
@@ -48,15 +54,33 @@ impl Tokens {
     }
 }
 
-#[derive(Deserialize)]
+/// What of an address matters to who may ask for it.
+#[derive(Default, Deserialize)]
 struct Written {
     token: Option<String>,
+    retry: Option<String>,
+}
+
+/// How a body is known that comes in: by the feed of whoever sends it, and behind a colon by how they call it.
+#[derive(Clone)]
+pub(super) struct Name(pub String);
+
+impl Name {
+    fn of(feed: Option<&str>, headers: &HeaderMap) -> Name {
+        let feed = feed.unwrap_or(ANYBODY);
+        let called = headers.get(CALLED).and_then(|value| value.to_str().ok()).filter(|called| !called.is_empty());
+        Name(called.map_or(feed.to_owned(), |called| format!("{feed}:{called}")))
+    }
 }
 
 /// Lets a request in, or not.
 pub(super) async fn admit(State(doors): State<Arc<Doors>>, mut request: Request, next: Next) -> Response {
-    match doors.tokens.admit(&mut request) {
-        Ok(()) => next.run(request).await,
+    match doors.tokens.admit(&request) {
+        Ok(feed) => {
+            let name = Name::of(feed, request.headers());
+            request.extensions_mut().insert(name);
+            next.run(request).await
+        }
         Err(refusal) => {
             drain(request.into_body()).await;
             refusal.into_response()
@@ -65,39 +89,33 @@ pub(super) async fn admit(State(doors): State<Arc<Doors>>, mut request: Request,
 }
 
 impl Tokens {
-    /// Whether a request comes in; whoever has a token of a feed is known by its name from here on.
-    fn admit(&self, request: &mut Request) -> Result<(), Refusal> {
+    /// Whether a request comes in, and of which feed the token is that it shows.
+    fn admit(&self, request: &Request) -> Result<Option<&str>, Refusal> {
         let path = request.uri().path();
         if !self.are_needed() || matches!(path, "/healthz" | "/readyz") {
-            return Ok(());
+            return Ok(None);
         }
         let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         // Gateways of others can show theirs in the address alone.
         let is_of_gateway = matches!((request.method(), path), (&Method::GET, "/v1/replies" | "/v1/receipts"));
-        let written = Query::<Written>::try_from_uri(request.uri()).ok().and_then(|Query(written)| written.token);
-        let Some(shown) = shown.or(written.as_deref().filter(|_| is_of_gateway)) else {
+        let written = Query::<Written>::try_from_uri(request.uri()).map(|Query(written)| written).unwrap_or_default();
+        let Some(shown) = shown.or(written.token.as_deref().filter(|_| is_of_gateway)) else {
             return Err(Refusal(StatusCode::UNAUTHORIZED, "no token (authorization: Bearer …)".to_owned()));
         };
         let hash: String = Sha256::digest(shown.trim()).iter().map(|byte| format!("{byte:02x}")).collect();
         let [feed, reader, operator] = [&self.feeds, &self.readers, &self.operators].map(|among| Tokens::find(among, &hash));
         let admitted = match (request.method(), path) {
+            (_, "/v1/updates") if written.retry.is_some() => operator.is_some(),
             (_, "/v1/updates") => feed.is_some(),
+            (_, "/v1/mappings") => feed.or(operator).is_some(),
             (&Method::GET, "/v1/replies" | "/v1/receipts") => operator.is_some(),
             (&Method::GET, path) if path.starts_with("/v1/completion/") => feed.or(reader).or(operator).is_some(),
             (&Method::GET, _) => reader.or(operator).is_some(),
             _ => operator.is_some(),
         };
-        if !admitted {
-            return Err(Refusal(StatusCode::FORBIDDEN, "this token opens another door".to_owned()));
+        match admitted {
+            true => Ok(feed),
+            false => Err(Refusal(StatusCode::FORBIDDEN, "this token opens another door".to_owned())),
         }
-        if let Some(name) = feed {
-            let said = request.headers().get(FEED).and_then(|value| value.to_str().ok()).filter(|said| !said.is_empty());
-            let known = said.map_or(name.to_owned(), |said| format!("{name}:{said}"));
-            match HeaderValue::from_str(&known) {
-                Ok(known) => drop(request.headers_mut().insert(FEED, known)),
-                Err(_) => return Err(Refusal(StatusCode::BAD_REQUEST, format!("{FEED}: cannot be said"))),
-            }
-        }
-        Ok(())
     }
 }

@@ -158,6 +158,22 @@ struct Source {
     section: Option<Arc<Section>>,
 }
 
+/// The feed of a name, by which it is paused, measured and looked after: what stands before the colon. What a feed calls the parts of what it sends makes it
+/// no other feed.
+pub fn feed_of(name: &str) -> &str {
+    name.split_once(':').map_or(name, |(feed, _)| feed)
+}
+
+/// What its feed calls what has this name: what stands behind the colon.
+pub(crate) fn file_of(name: &str) -> &str {
+    name.split_once(':').map_or(name, |(_, file)| file)
+}
+
+/// Whether somebody who names a feed, or one file of it, means what has this name.
+pub(crate) fn is_meant(name: &str, named: &str) -> bool {
+    named == name || named == feed_of(name)
+}
+
 /// What a file is read by: a section of mappings that serves its name; nothing where it has lines of updates.
 pub(crate) fn section_for(name: &str, sections: &[Arc<Section>]) -> Result<Option<Arc<Section>>, String> {
     let mut serving = sections.iter().filter(|section| section.serves(name));
