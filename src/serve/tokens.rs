@@ -58,7 +58,7 @@ pub(super) async fn admit(State(doors): State<Arc<Doors>>, mut request: Request,
     match doors.tokens.admit(&mut request) {
         Ok(()) => next.run(request).await,
         Err(refusal) => {
-            drain(request.into_body()).await;
+            drain(request.into_body(), doors.silence).await;
             refusal.into_response()
         }
     }
