@@ -1,8 +1,11 @@
 use crate::folder::Folder;
+use crate::kills::{SENDERS, UNCOMPACTED, identities, journalled, parted, passes_away, tell_at_once};
 use crate::pipeline::{by_batch, measure, quiet_story, token};
 use crate::program::{rows, shanyraq, summary};
 use crate::registers::repository;
 use crate::running::*;
+use crate::sending::configured;
+use crate::snapshots::newest;
 use fixtures::lives::is_calendar;
 use flate2::read::MultiGzDecoder;
 use serde_json::{Value, json};
@@ -558,6 +561,130 @@ fn whoever_finds_no_room_comes_again() {
     drop(held);
     assert_eq!(feeding.join().unwrap()["accepted"], json!(1), "it came again");
     until("shanyraq_bodies_bytes", 0.0);
+    running.stop();
+}
+
+/// More than all that lies between who writes an answer and who reads it can hold.
+const LONG_ANSWER: usize = 40 << 20;
+
+/// Has the decisions of a ledger so long reasons that nobody is through with them who does not read them.
+fn lengthen_decisions(data: &Path) {
+    let sql = rusqlite::Connection::open(data.join("ledger.db")).unwrap();
+    let decisions: usize = sql.query_row("SELECT count(*) FROM decisions", [], |row| row.get(0)).unwrap();
+    let reasons = json!(["x".repeat(LONG_ANSWER / decisions)]).to_string();
+    assert_eq!(sql.execute("UPDATE decisions SET reasons = ?", [reasons]).unwrap(), decisions);
+}
+
+/// A connection over which this was sent, and nothing more is.
+fn half_sent(running: &Running, bytes: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(running.url.strip_prefix("http://").unwrap().trim_end_matches('/')).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(bytes.as_bytes()).unwrap();
+    stream
+}
+
+/// Half a body.
+const HALF: &str = "POST /v1/updates HTTP/1.1\r\nhost: pipeline\r\ncontent-length: 1000\r\n\r\n{";
+
+/// Somebody who asked for all decisions, and reads no more once the first have come.
+fn stalled_reader(running: &Running) -> TcpStream {
+    let mut stream = half_sent(running, "GET /v1/export/decisions HTTP/1.1\r\nhost: pipeline\r\n\r\n");
+    let mut first = [0; 64 << 10];
+    stream.read_exact(&mut first).unwrap();
+    assert!(first.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&first[..100]));
+    stream
+}
+
+/// Whoever reads no more of an answer, or sends half a body, does not keep a process from ending: it ends in order, leaves a snapshot, and what it acknowledged
+/// is there.
+#[test]
+fn whoever_is_slow_keeps_no_process_from_ending() {
+    let folder = Folder::new("slow");
+    let data = folder.0.join("data");
+    let story = quiet_story(400, 4, 2);
+    let mut running = configured(&folder, "data", "none", "drain_seconds = 1\nsnapshot_seconds = 3600");
+    story.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
+    lengthen_decisions(&data);
+    let epoch = running.insist("GET", "/v1/status", b"").unwrap()["epoch"].as_u64();
+    let _reader = stalled_reader(&running);
+    let _sender = half_sent(&running, HALF);
+    let begun = Instant::now();
+    while measure(&running, "shanyraq_bodies_bytes") == Some(0.0) {
+        assert!(begun.elapsed() < PATIENCE, "nobody waits for the body");
+    }
+    assert_eq!(newest(&data), Vec::<PathBuf>::new());
+    running.terminate();
+    assert!(passes_away(&mut running, PATIENCE), "it waits for whoever is slow");
+    assert_eq!(running.process.0.wait().unwrap().code(), Some(0));
+    let snapshots: Vec<Option<u64>> = newest(&data).iter().map(|path| path.file_name()?.to_str()?.parse().ok()).collect();
+    assert_eq!(snapshots, [epoch]);
+    let lines: Vec<u8> = story.iter().flat_map(|(_, body)| body.iter().copied()).collect();
+    assert_eq!(journalled(&data), identities(&lines));
+}
+
+/// Whoever takes nothing of an answer, or sends nothing more of a body, for longer than is waited loses the connection: the ledger is not kept as it stood when they
+/// asked.
+#[test]
+fn whoever_is_silent_is_not_waited_for() {
+    let folder = Folder::new("silent");
+    let data = folder.0.join("data");
+    let running = configured(&folder, "data", "none", "silence_seconds = 1");
+    quiet_story(400, 4, 2).iter().for_each(|(path, body)| running.tell(path, body).unwrap());
+    let mut answer = String::new();
+    half_sent(&running, &HALF.replace("host: pipeline", "host: pipeline\r\nconnection: close")).read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("nothing of it came for 1 s"), "{answer}");
+
+    lengthen_decisions(&data);
+    let mut reader = stalled_reader(&running);
+    // The log goes into the tables up to where the ledger stood for whoever has read longest.
+    running.tell("/v1/updates", &date("2026-02-01")).unwrap();
+    let sql = rusqlite::Connection::open(data.join("ledger.db")).unwrap();
+    let is_kept = || sql.query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get::<_, i64>(0)).unwrap() != 0;
+    let begun = Instant::now();
+    while is_kept() {
+        assert!(begun.elapsed() < PATIENCE, "whoever is silent is waited for");
+    }
+    // What was on its way still comes; the answer has no end.
+    let mut rest = Vec::new();
+    drop(reader.read_to_end(&mut rest));
+    assert!(rest.len() < LONG_ANSWER / 2 && !rest.ends_with(b"\r\n0\r\n\r\n"), "{} bytes", rest.len());
+    running.stop();
+}
+
+/// What many tell while a process ends in order is acknowledged, and there, or is not acknowledged.
+#[test]
+fn what_is_told_while_it_ends_is_acknowledged_or_not() {
+    let folder = Folder::new("ending");
+    let data = folder.0.join("data");
+    let story = quiet_story(2_000, 4, 0);
+    let start = || configured(&folder, "data", "none", UNCOMPACTED);
+    let lines: Vec<u8> = story.iter().flat_map(|(_, body)| body.iter().copied()).collect();
+    let (dates, mut bodies) = parted(&lines, 100 * SENDERS);
+    let mut running = start();
+    running.tell("/v1/updates", &dates).unwrap();
+    for acknowledged_before in [1, SENDERS, 4 * SENDERS] {
+        let url = running.url.clone();
+        let told = tell_at_once(&url, &bodies, |acknowledgements| {
+            acknowledgements.iter().take(acknowledged_before).for_each(drop);
+            running.terminate();
+        });
+        assert!(passes_away(&mut running, PATIENCE), "it does not end");
+        assert_eq!(running.process.0.wait().unwrap().code(), Some(0));
+        let (acknowledged, others): (Vec<_>, Vec<_>) = told.into_iter().partition(|(_, told)| told.is_ok());
+        assert!(acknowledged.len() >= acknowledged_before && !others.is_empty(), "{} and {}", acknowledged.len(), others.len());
+        let is_refusal = |why: &&String| why.starts_with("503 ") || !why.starts_with(|letter: char| letter.is_ascii_digit());
+        let other = others.iter().filter_map(|(_, told)| told.as_ref().err()).find(|why| !is_refusal(why));
+        assert_eq!(other, None, "neither acknowledged nor refused");
+        let journalled = journalled(&data);
+        for (body, _) in &acknowledged {
+            assert!(identities(body).is_subset(&journalled), "something acknowledged is missing");
+        }
+        bodies = others.into_iter().map(|(body, _)| body).collect();
+        running = start();
+    }
+    let told = tell_at_once(&running.url, &bodies, |_| {});
+    assert!(told.iter().all(|(_, told)| told.is_ok()), "{:?}", told.iter().find_map(|(_, told)| told.as_ref().err()));
+    assert_eq!(running.decisions(), by_batch(&folder, &story));
     running.stop();
 }
 

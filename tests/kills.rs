@@ -1,13 +1,20 @@
 use crate::folder::Folder;
-use crate::pipeline::{by_batch, quiet_story};
+use crate::pipeline::{by_batch, measure, quiet_story};
 use crate::program::{shanyraq, summary};
 use crate::running::*;
-use crate::sending::configured;
+use crate::sending::{command, configured};
 use crate::trouble::{COMPACTED_AT_ONCE, tell_until, told_by_archive_and_journal};
+use fixtures::lives::is_calendar;
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::{Rng, SeedableRng};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// How long such a program may take to let go.
@@ -62,6 +69,217 @@ impl Tracer {
 #[test]
 fn killed_at_any_moment_it_loses_nothing_and_texts_nobody_twice() {
     kill_again_and_again(200, 5);
+}
+
+/// What makes a record the same: its register, key, version and person.
+type Identity = (String, String, u64, String);
+
+/// Of all records among lines; dates and heartbeats are none.
+pub fn identities(lines: &[u8]) -> BTreeSet<Identity> {
+    let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let records = lines.map(|line| serde_json::from_slice::<Value>(line).unwrap());
+    let records = records.filter(|record| record["register"] != "calendar" && record["register"] != "heartbeat");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let identity =
+        |record: Value| (text(&record["register"]), text(&record["key"]), record["seq"].as_u64().unwrap(), text(&record["person"]));
+    records.map(identity).collect()
+}
+
+/// Of all that a journal holds in which nobody writes.
+pub fn journalled(data: &Path) -> BTreeSet<Identity> {
+    let exported = shanyraq(["journal", "export", "--data", &data.display().to_string()]);
+    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    identities(&exported.stdout)
+}
+
+/// No record gives way to a newer version of it.
+pub const UNCOMPACTED: &str = "segment_bytes = 40_000\nsnapshot_seconds = 0\ncompact_after_segments = 0";
+
+/// The dates among lines, and the others in so many bodies at most that may come in any order.
+pub fn parted(lines: &[u8], bodies: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let lines = lines.split_inclusive(|byte| *byte == b'\n');
+    let (dates, others): (Vec<&[u8]>, Vec<&[u8]>) = lines.partition(|line| is_calendar(line));
+    let length = others.len().div_ceil(bodies).max(1);
+    (dates.concat(), others.chunks(length).map(<[&[u8]]>::concat).collect())
+}
+
+/// So many tell at once.
+pub const SENDERS: usize = 8;
+
+/// A body, and the epoch in which it was acknowledged, or why it was not.
+type Told = (Vec<u8>, Result<u64, String>);
+
+/// Bodies are told by many at once, of whom each goes on with its share until one is not acknowledged. What is done meanwhile hears of each that is.
+pub fn tell_at_once(url: &str, bodies: &[Vec<u8>], meanwhile: impl FnOnce(&Receiver<()>)) -> Vec<Told> {
+    let tell = |body: &[u8]| match call(url, "POST", "/v1/updates", body)? {
+        (200, text) => Ok(serde_json::from_str::<Value>(&text).unwrap()["epoch"].as_u64().unwrap()),
+        (status, text) => Err(format!("{status} {text}")),
+    };
+    let (tells, acknowledgements) = channel();
+    std::thread::scope(|scope| {
+        let begin = |sender: usize| {
+            let tells = tells.clone();
+            scope.spawn(move || {
+                let mut goes_on = true;
+                let told = bodies.iter().skip(sender).step_by(SENDERS).map(|body| {
+                    let told = if goes_on { tell(body) } else { Err("not told".to_owned()) };
+                    goes_on = told.is_ok();
+                    // Nobody listens any more once what is done meanwhile is done.
+                    if goes_on {
+                        let _ = tells.send(());
+                    }
+                    (body.clone(), told)
+                });
+                told.collect::<Vec<Told>>()
+            })
+        };
+        let telling: Vec<_> = (0..SENDERS).map(begin).collect();
+        drop(tells);
+        meanwhile(&acknowledgements);
+        telling.into_iter().flat_map(|telling| telling.join().unwrap()).collect()
+    })
+}
+
+/// How often the process is killed at most while many tell.
+const KILLS_AMONG_MANY: usize = 40;
+
+/// Told by many at once, whose bodies become one epoch as they come, and killed among them again and again, the pipeline loses nothing that it acknowledged
+/// to any of them.
+#[test]
+fn killed_while_many_tell_it_loses_nothing_that_it_acknowledged() {
+    let folder = Folder::new("many");
+    let data = folder.0.join("data");
+    let story = quiet_story(2_000, 4, 8);
+    let start = || configured(&folder, "data", "none", UNCOMPACTED);
+    let (mut running, mut chance) = (start(), Pcg64Mcg::seed_from_u64(8));
+    let (mut kills, mut divided, mut gathered) = (0, 0, 0);
+    for (path, body) in &story {
+        let (dates, mut bodies) = parted(body, 5 * SENDERS);
+        if !dates.is_empty() {
+            running.tell(path, &dates).unwrap();
+        }
+        while !bodies.is_empty() {
+            let is_killed = kills < KILLS_AMONG_MANY;
+            let url = running.url.clone();
+            let told = tell_at_once(&url, &bodies, |acknowledgements| {
+                if is_killed {
+                    kills += 1;
+                    acknowledgements.iter().take(chance.next_u32() as usize % bodies.len()).for_each(drop);
+                    std::thread::sleep(Duration::from_micros(u64::from(chance.next_u32() % 5_000)));
+                    running.kill();
+                }
+            });
+            let epochs: Vec<u64> = told.iter().filter_map(|(_, told)| told.as_ref().ok().copied()).collect();
+            assert!(
+                is_killed || epochs.len() == told.len(),
+                "in peace each is acknowledged: {:?}",
+                told.iter().find_map(|(_, told)| told.as_ref().err())
+            );
+            gathered += epochs.len() - epochs.iter().collect::<BTreeSet<_>>().len();
+            divided += usize::from(!epochs.is_empty() && epochs.len() < told.len());
+            // Only what was not acknowledged is told again.
+            bodies = told.into_iter().filter(|(_, told)| told.is_err()).map(|(body, _)| body).collect();
+            if is_killed {
+                running = start();
+            }
+        }
+    }
+    assert!(divided > story.len() / 2 && gathered > SENDERS, "of {kills} kills {divided} among bodies, of which {gathered} were gathered");
+    let decisions = by_batch(&folder, &story);
+    assert_eq!(running.decisions(), decisions);
+    running.kill();
+    let lines: Vec<u8> = story.iter().flat_map(|(_, body)| body.iter().copied()).collect();
+    let (told, journalled) = (identities(&lines), journalled(&data));
+    assert!(told == journalled, "{:?} is missing", told.difference(&journalled).next());
+    running = start();
+    assert_eq!(running.decisions(), decisions);
+    running.stop();
+}
+
+/// Of bodies that are one epoch, whose sync fails, nobody hears that theirs is durable, and nothing of them is there; told again they all are.
+#[test]
+fn many_whose_epoch_is_not_synced_hear_so_and_come_again() {
+    let folder = Folder::new("many-broken");
+    let data = folder.0.join("data");
+    let mut story = quiet_story(400, 4, 0);
+    let opening = story.pop().unwrap();
+    let start = || configured(&folder, "data", "none", UNCOMPACTED);
+    let mut running = start();
+    running.tell(&opening.0, &opening.1).unwrap();
+    let lines: Vec<u8> = story.iter().flat_map(|(_, body)| body.iter().copied()).collect();
+    let (_, bodies) = parted(&lines, SENDERS);
+    assert_eq!(bodies.len(), SENDERS);
+    let epoch = |running: &Running| running.insist("GET", "/v1/status", b"").unwrap()["epoch"].as_u64().unwrap();
+    let before = epoch(&running);
+    // A sync takes so long that the others gather behind the first one.
+    let failing = Tracer::of_all(&running, &[], "fdatasync", "error=EIO:delay_enter=500000");
+    let told = tell_at_once(&running.url, &bodies, |_| {});
+    failing.end();
+    let is_refused =
+        |told: &Result<u64, String>| told.as_ref().is_err_and(|why| why.starts_with("503") && why.contains("Input/output error"));
+    assert!(told.iter().all(|(_, told)| is_refused(told)), "{:?}", told.iter().map(|(_, told)| told).collect::<Vec<_>>());
+    let failed = measure(&running, "shanyraq_journal_failed_total").unwrap();
+    assert!((1.0..SENDERS as f64).contains(&failed), "{failed} epochs: nobody's failed together with another's");
+    assert_eq!(epoch(&running), before);
+    let told = tell_at_once(&running.url, &bodies, |_| {});
+    assert!(told.iter().all(|(_, told)| told.as_ref().is_ok_and(|epoch| *epoch > before)));
+    running.kill();
+    assert_eq!(journalled(&data), identities(&lines));
+    running = start();
+    story.push(opening);
+    assert_eq!(running.decisions(), by_batch(&folder, &story));
+    running.stop();
+}
+
+/// Leaves the beginning of a write at the end of the journal, as a loss of power does.
+fn tear(data: &Path) {
+    let files = std::fs::read_dir(data.join("journal")).unwrap().map(|entry| entry.unwrap().path());
+    let end = files.filter(|path| path.extension().is_some_and(|extension| extension == "shj")).max().unwrap();
+    File::options().append(true).open(end).unwrap().write_all(b"half an epoch").unwrap();
+}
+
+/// Killed while it starts, again and again, with the end of its journal torn, a base and a snapshot half made, and its snapshots lost, the pipeline loses
+/// nothing.
+#[test]
+fn killed_while_it_starts_it_loses_nothing() {
+    let folder = Folder::new("starts");
+    let data = folder.0.join("data");
+    let story = quiet_story(600, 11, 8);
+    let begin = || Running::begun(&mut command(&folder, "data", "none", COMPACTED_AT_ONCE), &data, "none", Arc::default());
+    let (mut running, mut chance, mut unready) = (begin(), Pcg64Mcg::seed_from_u64(3), 0);
+    let mut wait = |longest: Duration| {
+        std::thread::sleep(Duration::from_micros(u64::from(chance.next_u32()) % (longest.as_micros() as u64 + 1)));
+    };
+    for (index, (path, body)) in story.iter().enumerate() {
+        let begun = Instant::now();
+        running.insist("GET", "/readyz", b"").unwrap();
+        let start = begun.elapsed();
+        running.insist("POST", path, body).unwrap();
+        // Many a time that is while a snapshot or a base is written, or a segment goes to the archive.
+        wait(Duration::from_millis(60));
+        running.kill();
+        tear(&data);
+        if index % 3 == 2 {
+            std::fs::remove_dir_all(data.join("snapshots")).unwrap();
+        }
+        for _ in 0..2 {
+            let mut starting = begin();
+            wait(start);
+            unready += usize::from(starting.call("GET", "/readyz", b"").unwrap().0 != 200);
+            starting.kill();
+        }
+        running = begin();
+    }
+    assert!(unready > story.len() / 2, "{unready} of {} starts were under way", 2 * story.len());
+    running.insist("GET", "/readyz", b"").unwrap();
+    let decisions = by_batch(&folder, &story);
+    assert_eq!(running.decisions(), decisions);
+    running.kill();
+    std::fs::remove_dir_all(data.join("snapshots")).unwrap();
+    running = configured(&folder, "data", "none", COMPACTED_AT_ONCE);
+    assert_eq!(running.decisions(), decisions, "from a base");
+    running.stop();
+    assert!(told_by_archive_and_journal(&folder, &data) >= story.len() as u64);
 }
 
 /// A moment at which the process is killed.
@@ -353,7 +571,7 @@ fn a_snapshot_that_is_killed_is_none() {
 }
 
 /// Whether the process ends within this time.
-fn passes_away(running: &mut Running, patience: Duration) -> bool {
+pub fn passes_away(running: &mut Running, patience: Duration) -> bool {
     let begun = Instant::now();
     while running.process.0.try_wait().unwrap().is_none() {
         if begun.elapsed() > patience {

@@ -194,10 +194,15 @@ impl Running {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Everything in order, then the end; whatever was done with it, its log names nobody.
-    pub fn stop(mut self) {
+    /// Asks it to end in order.
+    pub fn terminate(&self) {
         let pid = self.process.0.id().to_string();
         assert!(Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &pid]).status().unwrap().success());
+    }
+
+    /// Everything in order, then the end; whatever was done with it, its log names nobody.
+    pub fn stop(mut self) {
+        self.terminate();
         assert_eq!(self.process.0.wait().unwrap().code(), Some(0));
         assert_eq!(self.said.lock().unwrap().iter().find(|line| names_somebody(line)), None);
     }
@@ -208,7 +213,7 @@ fn names_somebody(line: &str) -> bool {
     line.split(|letter: char| !letter.is_ascii_digit()).any(|digits| digits.len() > 8)
 }
 
-fn call(url: &str, method: &str, path: &str, body: &[u8]) -> Result<(u16, String), String> {
+pub fn call(url: &str, method: &str, path: &str, body: &[u8]) -> Result<(u16, String), String> {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let url = format!("{url}{path}");
     let answer = match method {

@@ -14,12 +14,16 @@ use std::time::Instant;
 
 /// A pipeline with a configuration of its own, and this network.
 pub fn configured(folder: &Folder, name: &str, smsc: &str, words: &str) -> Running {
+    Running::of(&mut command(folder, name, smsc, words), &folder.0.join(name), smsc, Arc::default())
+}
+
+/// The command that starts it.
+pub fn command(folder: &Folder, name: &str, smsc: &str, words: &str) -> Command {
     let configuration = folder.write(&format!("{name}.toml"), format!("quiet_hours = \"none\"\nallow_assumed = true\n{words}\n"));
-    let data = folder.0.join(name);
     let mut command = Command::new(env!("CARGO_BIN_EXE_shanyraq"));
     command.args(["run", "--policy", "kz", "--listen", "127.0.0.1:0", "--smsc", smsc, "--config"]);
-    command.arg(&configuration).arg("--data").arg(&data);
-    Running::of(&mut command, &data, smsc, Arc::default())
+    command.arg(&configuration).arg("--data").arg(folder.0.join(name));
+    command
 }
 
 /// Where much of a benefit changes within days nobody is written to about it before somebody has looked, over a restart too; then they are.

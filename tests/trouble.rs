@@ -190,6 +190,28 @@ pub fn tell_until<'s>(
     }
 }
 
+/// Somebody who goes on reading how the ledger stood keeps the journal from giving way to a base: it is told, and once they are gone it does.
+#[test]
+fn a_compaction_that_waits_for_a_reader_is_told() {
+    let folder = Folder::new("waiting");
+    let data = folder.0.join("data");
+    let story = quiet_story(400, 4, 4);
+    let running = configured(&folder, "data", "none", COMPACTED_AT_ONCE);
+    story.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
+    let reader = rusqlite::Connection::open(data.join("ledger.db")).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    assert!(reader.query_row("SELECT count(*) FROM decisions", [], |row| row.get::<_, u64>(0)).unwrap() > 0);
+    // What was told already is an epoch too.
+    let mut bodies = story.iter().cycle();
+    let is_told = || running.said.lock().unwrap().iter().any(|line| line.contains("compaction waits"));
+    tell_until(&running, &mut bodies, "compaction", is_told);
+    reader.execute_batch("COMMIT").unwrap();
+    let epoch = running.insist("GET", "/v1/status", b"").unwrap()["epoch"].as_u64();
+    tell_until(&running, &mut bodies, "compaction", || compacted(&data) > epoch);
+    assert_eq!(running.decisions(), by_batch(&folder, &story));
+    running.stop();
+}
+
 /// An archive that cannot be written keeps nothing from going on, nor from starting: what was compacted stays where it is until there is room.
 #[test]
 fn an_archive_that_cannot_be_written_stops_nothing() {

@@ -53,10 +53,14 @@ pub struct Configuration {
     pub archive: PathBuf,
     /// What was packed into it longer ago goes; 0: nothing does.
     pub archive_kept_days: u64,
+    /// So long nothing of a body may come, and nothing of an answer be taken.
+    pub silence_seconds: u64,
+    /// So long what is being answered is waited for at the end.
+    pub drain_seconds: u64,
 }
 
 /// What a configuration may say.
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 27] = [
     "data",
     "policy",
     "listen",
@@ -81,6 +85,8 @@ const KEYS: [&str; 25] = [
     "compact_after_segments",
     "archive",
     "archive_kept_days",
+    "silence_seconds",
+    "drain_seconds",
     "links",
 ];
 const WORKERS_MAX: u16 = 64;
@@ -116,6 +122,8 @@ impl Default for Configuration {
             compact_after_segments: 32,
             archive: PathBuf::from("archive"),
             archive_kept_days: 0,
+            silence_seconds: 60,
+            drain_seconds: 20,
         }
     }
 }
@@ -144,6 +152,9 @@ impl Configuration {
         }
         if !(1..=WORKERS_MAX).contains(&self.workers) {
             return Err(Failure::usage(format!("workers: {} is not in 1..={WORKERS_MAX}", self.workers)));
+        }
+        if self.silence_seconds == 0 {
+            return Err(Failure::usage("silence_seconds: with 0 no body could come".to_owned()));
         }
         self.pace.check().map_err(|what| Failure::usage(format!("pace: {what}")))?;
         Ok(Sending {
@@ -211,6 +222,7 @@ mod tests {
             configuration.check().unwrap_err().message
         };
         assert_eq!(wrong(|it| it.workers = 0), "workers: 0 is not in 1..=64");
+        assert_eq!(wrong(|it| it.silence_seconds = 0), "silence_seconds: with 0 no body could come");
         assert_eq!(
             wrong(|it| it.smsc = "pigeon".to_owned()),
             "smsc: `pigeon` is neither `none` nor `pretend` nor the address of a gateway, http://… or smpp://…"

@@ -6,7 +6,7 @@ use crate::intake::{Schema, did_you_mean};
 use crate::journal::base::Archive;
 use crate::packages::title;
 use crate::pipeline::{Pipeline, Sending, Setup, in_force, journal_folder};
-use crate::serve::{Doors, router};
+use crate::serve::{Connections, Doors, router};
 use crate::sources::mapping::load;
 use clap::Args;
 use dataflows::policy::Policy;
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 
 /// Where nothing is there yet, and no package is named.
 const DEFAULT_PACKAGE: &str = "kz";
@@ -95,7 +96,8 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     }
     // One JSON object a line: names of files and epochs, never of people.
     tracing_subscriber::fmt().json().flatten_event(true).with_target(false).with_writer(std::io::stderr).init();
-    let Configuration { listen, watch, maps, tokens, .. } = configuration.clone();
+    let Configuration { listen, watch, maps, tokens, silence_seconds, drain_seconds, .. } = configuration.clone();
+    let (silence, patience) = (Duration::from_secs(silence_seconds), Duration::from_secs(drain_seconds));
     let mut setup = set_up(configuration, sending);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
@@ -106,11 +108,11 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         let address = listener.local_addr().map_err(problem)?;
         setup.sending.network.found_at(address);
         tracing::info!(url = format!("http://{address}"), "listening");
-        let doors = Doors::closed(tokens, &setup);
+        let doors = Doors::closed(tokens, silence, &setup);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let serving = tokio::spawn({
-            let router = router(doors.clone());
-            async move { axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) }).await }
+            let (connections, router) = (Connections { listener, silence }, router(doors.clone()));
+            async move { axum::serve(connections, router).with_graceful_shutdown(async { drop(stopped.await) }).await }
         });
         let starting = tokio::task::spawn_blocking({
             let doors = doors.clone();
@@ -146,7 +148,11 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         tell_supervisor(NotifyState::Stopping);
         // What is being answered is answered; then what was taken in goes through.
         let _ = stop.send(());
-        serving.await.map_err(|error| Failure::failed(error.to_string()))?.map_err(problem)?;
+        match timeout(patience, serving).await {
+            Ok(served) => served.map_err(|error| Failure::failed(error.to_string()))?.map_err(problem)?,
+            // Their connections end with the process; what comes over them until the scribe closes is acknowledged or refused as ever.
+            Err(_) => tracing::warn!(seconds = drain_seconds, "somebody is too slow to be waited for"),
+        }
         let progress = pipeline.progress.clone();
         tokio::task::spawn_blocking(move || pipeline.stop()).await.map_err(|error| Failure::failed(error.to_string()))?;
         tracing::info!(epoch = progress.standing().epoch, "stopped");

@@ -214,6 +214,8 @@ impl Compaction {
         // What the base stands for is nowhere else but in the ledger then.
         let synced = sync_ledger(&self.ledger)?;
         if synced < snapshot.epoch {
+            // Somebody still reads how the ledger stood before, and its log grows meanwhile. The next snapshot tries again.
+            tracing::warn!(epoch = snapshot.epoch, "compaction waits: the ledger's file cannot be synced so far");
             return Ok(());
         }
         base::compact(&self.journal, snapshot.epoch, &snapshot.rest(), self.archive.as_ref())?;

@@ -29,8 +29,6 @@ use xxhash_rust::xxh3::xxh3_128;
 const BODY_BYTES_MAX: usize = 16 << 20;
 /// The longest of all: it waits in a file until it is read, and becomes one epoch.
 const SPOOLED_BYTES_MAX: u64 = 16 << 30;
-/// So long a body may be silent.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// What is unpacked, or comes from a file, takes as much at most before it goes to a file: what it says, as entries and as the house reads them.
 const UNPACKED_BYTES: usize = 2 * BULKY_BYTES;
 
@@ -94,7 +92,7 @@ pub(super) async fn updates(
     let wanted = match wanted(&doors, &headers, name) {
         Ok(wanted) => wanted,
         Err(refusal) => {
-            drain(body).await;
+            drain(body, doors.silence).await;
             return Err(refusal);
         }
     };
@@ -110,17 +108,17 @@ enum Arrived {
 }
 
 /// What comes next of a body. Whoever sends nothing for long is not waited for: others want the room.
-async fn next(chunks: &mut BodyDataStream) -> Result<Option<Bytes>, Refusal> {
-    let silent = |_| Refusal(StatusCode::REQUEST_TIMEOUT, format!("body: nothing of it came for {} s", SILENCE_MAX.as_secs()));
+async fn next(chunks: &mut BodyDataStream, silence: Duration) -> Result<Option<Bytes>, Refusal> {
+    let silent = |_| Refusal(StatusCode::REQUEST_TIMEOUT, format!("body: nothing of it came for {} s", silence.as_secs()));
     let broken = |error: axum::Error| Refusal(StatusCode::BAD_REQUEST, format!("body: {error}"));
-    timeout(SILENCE_MAX, chunks.next()).await.map_err(silent)?.transpose().map_err(broken)
+    timeout(silence, chunks.next()).await.map_err(silent)?.transpose().map_err(broken)
 }
 
 /// Takes in a body; what is too much for memory goes to a file.
 async fn arrive(doors: &Arc<Doors>, announced: usize, body: Body) -> Result<(Arrived, Leave), Refusal> {
     // Known from the start, it need not grow.
     let (mut chunks, mut whole) = (body.into_data_stream(), Vec::with_capacity(announced.min(BODY_BYTES_MAX)));
-    while let Some(chunk) = next(&mut chunks).await? {
+    while let Some(chunk) = next(&mut chunks, doors.silence).await? {
         whole.extend_from_slice(&chunk);
         if whole.len() > BODY_BYTES_MAX {
             let leave = doors.spooling.leave().await;
@@ -132,7 +130,7 @@ async fn arrive(doors: &Arc<Doors>, announced: usize, body: Body) -> Result<(Arr
                 if bytes > SPOOLED_BYTES_MAX {
                     return Err(too_long());
                 }
-                match next(&mut chunks).await? {
+                match next(&mut chunks, doors.silence).await? {
                     Some(chunk) => whole = chunk.to_vec(),
                     None => break,
                 }
@@ -193,9 +191,9 @@ impl Mappings {
 }
 
 /// Reads what nobody wants: whoever is still sending when the connection closes never hears why.
-pub(super) async fn drain(body: Body) {
+pub(super) async fn drain(body: Body, silence: Duration) {
     let (mut chunks, mut left) = (body.into_data_stream(), BODY_BYTES_MAX);
-    while let Some(Ok(chunk)) = chunks.next().await {
+    while let Ok(Some(chunk)) = next(&mut chunks, silence).await {
         left = left.saturating_sub(chunk.len());
         if left == 0 {
             return;

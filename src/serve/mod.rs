@@ -3,12 +3,14 @@
 //! What comes in is answered once it is durable; what goes out is read from the ledger's file, never from the engine. Bodies that are being
 //! taken in are bounded together: whoever comes when there is no room is asked to come again.
 
+mod connections;
 mod conversation;
 mod folder;
 mod intake;
 mod policies;
 mod tokens;
 
+pub use connections::Connections;
 pub use folder::watch;
 pub use tokens::Tokens;
 
@@ -60,6 +62,8 @@ pub struct Doors {
     room: Room,
     spooling: intake::Spooling,
     tokens: Tokens,
+    /// So long a body may be silent.
+    silence: Duration,
 }
 
 struct Inner {
@@ -75,7 +79,7 @@ type Shared = State<Arc<Doors>>;
 
 impl Doors {
     /// Of a pipeline that is set up like this. Closed until [`Doors::open`]: only measures and how far it has come are told before.
-    pub fn closed(tokens: Tokens, setup: &Setup) -> Arc<Doors> {
+    pub fn closed(tokens: Tokens, silence: Duration, setup: &Setup) -> Arc<Doors> {
         tokens.feeds.keys().for_each(|feed| setup.metrics.expect(feed));
         Arc::new(Doors {
             metrics: setup.metrics.clone(),
@@ -85,6 +89,7 @@ impl Doors {
             room: Room::default(),
             spooling: intake::Spooling::default(),
             tokens,
+            silence,
         })
     }
 

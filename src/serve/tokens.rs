@@ -82,7 +82,7 @@ pub(super) async fn admit(State(doors): State<Arc<Doors>>, mut request: Request,
             next.run(request).await
         }
         Err(refusal) => {
-            drain(request.into_body()).await;
+            drain(request.into_body(), doors.silence).await;
             refusal.into_response()
         }
     }
