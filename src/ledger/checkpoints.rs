@@ -20,6 +20,8 @@ const ROWS: u64 = 16_000;
 const LONGEST: Duration = Duration::from_secs(60);
 /// Pages in the log at which it is to begin anew. The writer waits for that, and for no more than what came during the checkpoint before.
 const PAGES_MAX: i64 = 1 << 14;
+/// A checkpoint that ends the log waits so long for those who read an older state, and whoever writes waits with it.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Makes checkpoints until this is dropped; `rows` is counted up by the writer.
 pub(super) fn checkpoints(path: &Path, rows: Arc<AtomicU64>) -> Beside {
@@ -35,6 +37,7 @@ pub(super) fn checkpoints(path: &Path, rows: Arc<AtomicU64>) -> Beside {
 /// Has everything that is committed outlive a loss of power; the last epoch of it.
 pub fn sync_ledger(path: &Path) -> Result<Epoch, StoreFailure> {
     let connection = Connection::open(path)?;
+    connection.busy_timeout(PATIENCE)?;
     let frontier = connection.query_row("SELECT frontier FROM meta", [], |row| row.get(0))?;
     let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get(0))?;
     Ok(if busy == 0 { frontier } else { 0 })
@@ -42,6 +45,7 @@ pub fn sync_ledger(path: &Path) -> Result<Epoch, StoreFailure> {
 
 fn checkpoint(path: &Path, rows: &AtomicU64, end: &End) -> rusqlite::Result<()> {
     let connection = Connection::open(path)?;
+    connection.busy_timeout(PATIENCE)?;
     let checkpoint = |how: &str| connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| row.get::<_, i64>(1));
     let log = File::open(path.with_extension("db-wal")).ok();
     let (mut last, mut counted) = (Instant::now(), rows.load(Ordering::Relaxed));
