@@ -22,6 +22,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 const PAGES_MAX: i64 = 1 << 14;
 /// A checkpoint that ends the log waits so long for those who read an older state, and whoever writes waits with it.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// What must reach the disk tries so often, and pauses so long between: another checkpoint may be under way.
+const ATTEMPTS: usize = 10;
+const PAUSE: Duration = Duration::from_millis(400);
 
 /// Makes checkpoints until this is dropped; `rows` is counted up by the writer.
 pub(super) fn checkpoints(path: &Path, rows: Arc<AtomicU64>) -> Beside {
@@ -34,13 +37,19 @@ pub(super) fn checkpoints(path: &Path, rows: Arc<AtomicU64>) -> Beside {
     })
 }
 
-/// Has everything that is committed outlive a loss of power; the last epoch of it.
+/// Has everything that is committed outlive a loss of power; the last epoch of it, zero if somebody reads an older state all the time.
 pub fn sync_ledger(path: &Path) -> Result<Epoch, StoreFailure> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
     let frontier = connection.query_row("SELECT frontier FROM meta", [], |row| row.get(0))?;
-    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get(0))?;
-    Ok(if busy == 0 { frontier } else { 0 })
+    for _ in 0..ATTEMPTS {
+        let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get(0))?;
+        if busy == 0 {
+            return Ok(frontier);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(0)
 }
 
 fn checkpoint(path: &Path, rows: &AtomicU64, end: &End) -> rusqlite::Result<()> {
