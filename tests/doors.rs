@@ -291,7 +291,7 @@ fn a_feed_is_known_by_its_name() {
         let mut measures = agent.get(format!("{url}/metrics")).header("authorization", "Bearer reader").call().unwrap();
         let measures = measures.body_mut().read_to_string().unwrap();
         let of_feed = format!("shanyraq_records_refused_total{{feed=\"{name}\"}} 1");
-        assert!(measures.lines().any(|line| line == of_feed) && !measures.contains("acts"), "{measures}");
+        assert!(measures.lines().any(|line| line == of_feed) && !measures.contains("acts.ndjson"), "{measures}");
 
         let waiting = |feed: &str| waiting_of(&data, feed);
         for known in [name, &whole] {

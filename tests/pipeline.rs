@@ -76,8 +76,7 @@ fn a_text_without_its_decision_is_noticed() {
     let folder = Folder::new("links");
     let data = folder.0.join("data");
     let running = configured(&folder, "data", "pretend", "brake = { percent = 0, at_least = 1, days = 1 }");
-    running.tell("/v1/dispatch/live", b"").unwrap();
-    story(300, 5, 5).iter().filter(|(path, _)| path == "/v1/updates").for_each(|(path, body)| running.tell(path, body).unwrap());
+    story(1_000, 11, 25).iter().for_each(|(path, body)| running.tell(path, body).unwrap());
     running.stop();
     let verify = || {
         let output = shanyraq(["ledger", "verify", "--data", &data.display().to_string()]);

@@ -208,9 +208,10 @@ impl Running {
     }
 }
 
-/// Whether a line of a log has a number that may be somebody's: people have twelve digits, phones eleven.
+/// Whether a line of a log has a number that may be somebody's: people have twelve digits, phones eleven. Names of messages and packages are hashes.
 fn names_somebody(line: &str) -> bool {
-    line.split(|letter: char| !letter.is_ascii_digit()).any(|digits| digits.len() > 8)
+    let words = line.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| word.len() != 32);
+    words.flat_map(|word| word.split(|letter: char| !letter.is_ascii_digit())).any(|digits| digits.len() > 10)
 }
 
 pub fn call(url: &str, method: &str, path: &str, body: &[u8]) -> Result<(u16, String), String> {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// What a copy holds.
@@ -116,18 +116,32 @@ fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Restores a copy of a data folder twice in `scratch`, from its snapshot and from its journal alone, and compares all that either says;
-/// the error names what differs. Every right in force was written about, or there is a reason why not. Removes what it made.
+/// the error names what differs. Every right in force was written about, or there is a reason why not. Removes what it made, whatever comes of it.
 pub fn drill(data: &Path, scratch: &Path, allow_assumed: bool) -> Result<Value, Failure> {
-    let [recalled, told] = ["recalled", "told"].map(|name| scratch.join(name));
-    let at = |error| Failure::Folder { path: scratch.to_owned(), error };
-    let kept = copy_data(data, &recalled)?;
-    copy_journal(&journal_folder(&recalled), &journal_folder(&told)).map_err(at)?;
-    if base::newest(&journal_folder(&told)).map_err(at)?.is_some() {
-        // What a base stands for is nowhere else but in the ledger.
-        fs::copy(ledger_file(&recalled), ledger_file(&told)).map_err(at)?;
+    let folders = ["recalled", "told"].map(|name| scratch.join(name));
+    if let Some(path) = folders.iter().find(|folder| folder.exists()) {
+        let error = io::Error::new(io::ErrorKind::AlreadyExists, "something is there already");
+        return Err(Failure::Folder { path: path.clone(), error });
     }
-    copy_files(&policies_folder(&recalled), &policies_folder(&told)).map_err(at)?;
-    let digests = [&recalled, &told].map(|folder| {
+    let outcome = restore_twice(data, scratch, &folders, allow_assumed);
+    for path in folders.into_iter().filter(|folder| folder.exists()) {
+        fs::remove_dir_all(&path).map_err(|error| Failure::Folder { path, error })?;
+    }
+    // Unless somebody keeps something else in it.
+    drop(fs::remove_dir(scratch));
+    outcome
+}
+
+fn restore_twice(data: &Path, scratch: &Path, [recalled, told]: &[PathBuf; 2], allow_assumed: bool) -> Result<Value, Failure> {
+    let at = |error| Failure::Folder { path: scratch.to_owned(), error };
+    let kept = copy_data(data, recalled)?;
+    copy_journal(&journal_folder(recalled), &journal_folder(told)).map_err(at)?;
+    if base::newest(&journal_folder(told)).map_err(at)?.is_some() {
+        // What a base stands for is nowhere else but in the ledger.
+        fs::copy(ledger_file(recalled), ledger_file(told)).map_err(at)?;
+    }
+    copy_files(&policies_folder(recalled), &policies_folder(told)).map_err(at)?;
+    let digests = [recalled, told].map(|folder| {
         let setup = Setup { allow_assumed, ..Setup::quiet(folder) };
         let pipeline = Pipeline::start(None, setup)?;
         let views = digests(&pipeline);
@@ -152,7 +166,6 @@ pub fn drill(data: &Path, scratch: &Path, allow_assumed: bool) -> Result<Value, 
         let silences: BTreeMap<&str, usize> = silences.into_iter().map(|(reason, rights)| (reason.name(), rights)).collect();
         Ok::<_, Failure>((views, json!({ "written_about": told, "silent": silences })))
     });
-    fs::remove_dir_all(scratch).map_err(at)?;
     let [recalled, told] = digests;
     let ((recalled, accounted), (told, _)) = (recalled?, told?);
     let differs: Vec<&String> = recalled.iter().filter(|(view, digest)| told.get(*view) != Some(digest)).map(|(view, _)| view).collect();
