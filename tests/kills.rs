@@ -164,8 +164,8 @@ fn killed_while_many_tell_it_loses_nothing_that_it_acknowledged() {
             let told = tell_at_once(&url, &bodies, |acknowledgements| {
                 if is_killed {
                     kills += 1;
-                    acknowledgements.iter().take(chance.next_u32() as usize % bodies.len()).for_each(drop);
-                    std::thread::sleep(Duration::from_micros(u64::from(chance.next_u32() % 5_000)));
+                    acknowledgements.iter().take(1 + chance.next_u32() as usize % bodies.len()).for_each(drop);
+                    std::thread::sleep(Duration::from_micros(u64::from(chance.next_u32() % 300)));
                     running.kill();
                 }
             });
@@ -184,7 +184,7 @@ fn killed_while_many_tell_it_loses_nothing_that_it_acknowledged() {
             }
         }
     }
-    assert!(divided > story.len() / 2 && gathered > SENDERS, "of {kills} kills {divided} among bodies, of which {gathered} were gathered");
+    assert!(divided > kills / 4 && gathered > SENDERS, "of {kills} kills {divided} among bodies, of which {gathered} were gathered");
     let decisions = by_batch(&folder, &story);
     assert_eq!(running.decisions(), decisions);
     running.kill();
