@@ -196,7 +196,8 @@ fn a_compaction_that_waits_for_a_reader_is_told() {
     let folder = Folder::new("waiting");
     let data = folder.0.join("data");
     let story = quiet_story(400, 4, 4);
-    let running = configured(&folder, "data", "none", COMPACTED_AT_ONCE);
+    // Not each epoch is a segment: of those that wait meanwhile each would have to be packed.
+    let running = configured(&folder, "data", "none", "segment_bytes = 1_000_000\nsnapshot_seconds = 0\ncompact_after_segments = 1");
     story.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
     let reader = rusqlite::Connection::open(data.join("ledger.db")).unwrap();
     reader.execute_batch("BEGIN").unwrap();
