@@ -4,6 +4,8 @@ use crate::pipeline::{by_batch, measure, quiet_story, token};
 use crate::program::{shanyraq, summary};
 use crate::running::*;
 use crate::sending::configured;
+use dataflows::model::Date;
+use fixtures::country::morning;
 use shanyraq::journal::{self, base, read_epochs};
 use shanyraq::pipeline::journal_folder;
 use std::collections::BTreeSet;
@@ -196,14 +198,14 @@ fn a_compaction_that_waits_for_a_reader_is_told() {
     let folder = Folder::new("waiting");
     let data = folder.0.join("data");
     let story = quiet_story(400, 4, 4);
-    // Not each epoch is a segment: of those that wait meanwhile each would have to be packed.
-    let running = configured(&folder, "data", "none", "segment_bytes = 1_000_000\nsnapshot_seconds = 0\ncompact_after_segments = 1");
+    let running = configured(&folder, "data", "none", "segment_bytes = 1_000\nsnapshot_seconds = 0\ncompact_after_segments = 1");
     story.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
     let reader = rusqlite::Connection::open(data.join("ledger.db")).unwrap();
     reader.execute_batch("BEGIN").unwrap();
     assert!(reader.query_row("SELECT count(*) FROM decisions", [], |row| row.get::<_, u64>(0)).unwrap() > 0);
-    // What was told already is an epoch too.
-    let mut bodies = story.iter().cycle();
+    // A date that has been is an epoch too, and a short one: what waits must be made a base of before this comes to an end.
+    let dates = [("/v1/updates".to_owned(), morning(Date::from_ymd(2026, 1, 1).unwrap()))];
+    let mut bodies = dates.iter().cycle();
     let is_told = || running.said.lock().unwrap().iter().any(|line| line.contains("compaction waits"));
     tell_until(&running, &mut bodies, "compaction", is_told);
     reader.execute_batch("COMMIT").unwrap();
