@@ -4,8 +4,6 @@ use crate::pipeline::{by_batch, measure, quiet_story, token};
 use crate::program::{shanyraq, summary};
 use crate::running::*;
 use crate::sending::configured;
-use dataflows::model::Date;
-use fixtures::country::morning;
 use shanyraq::journal::{self, base, read_epochs};
 use shanyraq::pipeline::journal_folder;
 use std::collections::BTreeSet;
@@ -190,29 +188,6 @@ pub fn tell_until<'s>(
         let (path, body) = bodies.next().unwrap();
         running.tell(path, body).unwrap();
     }
-}
-
-/// Somebody who goes on reading how the ledger stood keeps the journal from giving way to a base: it is told, and once they are gone it does.
-#[test]
-fn a_compaction_that_waits_for_a_reader_is_told() {
-    let folder = Folder::new("waiting");
-    let data = folder.0.join("data");
-    let story = quiet_story(400, 4, 4);
-    let running = configured(&folder, "data", "none", "segment_bytes = 1_000\nsnapshot_seconds = 0\ncompact_after_segments = 1");
-    story.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
-    let reader = rusqlite::Connection::open(data.join("ledger.db")).unwrap();
-    reader.execute_batch("BEGIN").unwrap();
-    assert!(reader.query_row("SELECT count(*) FROM decisions", [], |row| row.get::<_, u64>(0)).unwrap() > 0);
-    // A date that has been is an epoch too, and a short one: what waits must be made a base of before this comes to an end.
-    let dates = [("/v1/updates".to_owned(), morning(Date::from_ymd(2026, 1, 1).unwrap()))];
-    let mut bodies = dates.iter().cycle();
-    let is_told = || running.said.lock().unwrap().iter().any(|line| line.contains("compaction waits"));
-    tell_until(&running, &mut bodies, "compaction", is_told);
-    reader.execute_batch("COMMIT").unwrap();
-    let epoch = running.insist("GET", "/v1/status", b"").unwrap()["epoch"].as_u64();
-    tell_until(&running, &mut bodies, "compaction", || compacted(&data) > epoch);
-    assert_eq!(running.decisions(), by_batch(&folder, &story));
-    running.stop();
 }
 
 /// An archive that cannot be written keeps nothing from going on, nor from starting: what was compacted stays where it is until there is room.
