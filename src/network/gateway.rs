@@ -1,7 +1,8 @@
 //! Gateways over HTTP that others made, Kannel among them: a text is an address that is asked for, made of a template; receipts and replies come back
 //! through our doors.
 //!
-//! Such a gateway knows no names: a text that it refused may be given again, one of which nobody knows whether it was taken is uncertain.
+//! Such a gateway knows no names: a text that it refused may be given again, one of which nobody knows whether it was taken is uncertain; so is one
+//! at which something broke behind the gateway, as its answer says.
 
 use super::Hearing;
 use super::governor::Governor;
@@ -189,8 +190,10 @@ impl Gateway {
 fn verdict(answer: Result<u16, ureq::Error>) -> Verdict {
     match answer {
         Ok(200..=299) => Verdict::Taken,
-        // It does not know us, or cannot now: another text would fare no better.
-        Ok(status @ (401 | 403 | 404 | 408 | 429 | 500..=599)) => Verdict::NotNow(format!("status {status}")),
+        // It does not know us, or cannot now: it took nothing, and another text would fare no better.
+        Ok(status @ (401 | 403 | 404 | 429 | 503)) => Verdict::NotNow(format!("status {status}")),
+        // It gave up on what it was doing: that may have been done, and answering for it alone was not.
+        Ok(status @ (408 | 500..=599)) => Verdict::Unknown(format!("status {status}")),
         Ok(status) => Verdict::Never(format!("status {status}")),
         Err(error @ (ureq::Error::HostNotFound | ureq::Error::ConnectionFailed | ureq::Error::Timeout(ureq::Timeout::Connect))) => {
             Verdict::NotNow(error.to_string())
@@ -229,5 +232,16 @@ mod tests {
         assert!(wrong("ftp://host/{phone}{text}").contains("is not like http://"));
         assert!(wrong("http://host/{phone}{txt}").contains("a template has no {txt}"));
         assert_eq!(wrong("http://host/{phone}"), "a template has {phone} and {text}");
+    }
+
+    #[test]
+    fn only_what_was_surely_not_taken_is_given_again() {
+        let all = |statuses: &[u16], is_meant: fn(&Verdict) -> bool| statuses.iter().all(|status| is_meant(&verdict(Ok(*status))));
+        assert!(all(&[200, 202], |said| matches!(said, Verdict::Taken)));
+        assert!(all(&[401, 403, 404, 429, 503], |said| matches!(said, Verdict::NotNow(_))));
+        assert!(all(&[400, 402, 410, 422], |said| matches!(said, Verdict::Never(_))));
+        assert!(all(&[408, 500, 501, 502, 504, 599], |said| matches!(said, Verdict::Unknown(_))));
+        assert!(matches!(verdict(Err(ureq::Error::ConnectionFailed)), Verdict::NotNow(_)));
+        assert!(matches!(verdict(Err(ureq::Error::Timeout(ureq::Timeout::Global))), Verdict::Unknown(_)));
     }
 }
