@@ -20,7 +20,7 @@ pub use gateway::GatewayTerms;
 use crate::journal::Own;
 use crate::ledger::Message;
 use crate::pipeline::{Scribe, Submission};
-use queue::{Queue, Work};
+use queue::Queue;
 use smpp::LinkTerms;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -155,11 +155,16 @@ impl Routes {
             }
             queue.close();
             running.join_all().await;
-            while let Some(work) = queue.next_if(Work::is_whole) {
-                // It was not handed over, which is known.
-                hearing.note(Own::Again { message: work.message });
-            }
+            give_back(&queue, hearing);
         });
+    }
+}
+
+/// Says of all texts that are left what is known of them: a whole one was not handed over, one of which a part was taken may yet be seen.
+fn give_back(queue: &Queue, hearing: &Hearing) {
+    while let Some(work) = queue.next() {
+        let message = work.message;
+        hearing.note(if work.is_whole() { Own::Again { message } } else { Own::Uncertain { message } });
     }
 }
 
@@ -183,5 +188,23 @@ fn hear(scribe: &Scribe, said: &Receiver<Said>) {
             // A link that broke meanwhile needs no answer.
             let _ = thanks.send(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::queue::Work;
+    use super::*;
+
+    #[test]
+    fn a_text_of_which_a_part_was_taken_keeps_no_other_from_being_given_back() {
+        let (queue, (said_in, said)) = (Queue::new(), channel());
+        for (message, names) in [(1, vec![]), (2, vec![Some("a".to_owned()), None]), (3, vec![None, None]), (4, vec![])] {
+            queue.put(Work { message, phone: 77_010_000_001, text: String::new(), parts: vec![], names, refusals: 0 });
+        }
+        give_back(&queue, &Hearing(said_in));
+        let said: Vec<Own> = said.iter().map(|Said(own, _)| own).collect();
+        let again = |message| Own::Again { message };
+        assert_eq!(said, [again(1), Own::Uncertain { message: 2 }, again(3), again(4)]);
     }
 }
