@@ -1,6 +1,6 @@
 use crate::faulty::{Centre, outbox, shown, talkative_story};
 use crate::folder::Folder;
-use crate::pipeline::token;
+use crate::pipeline::{measure, token};
 use crate::program::{shanyraq, summary};
 use crate::running::*;
 use rusqlite::Connection;
@@ -281,6 +281,31 @@ fn asked_benefits() -> Vec<String> {
     running.stop();
     let counted = asked(&folder.0.join("data"), "SELECT benefit FROM outbox GROUP BY benefit ORDER BY count(*) DESC");
     counted.into_iter().map(|row| row[0].clone()).collect()
+}
+
+/// Texts that no route has taken when the process ends are not handed over, which is known: the next start hands them over, each once.
+#[test]
+fn what_nobody_took_leaves_after_the_next_start() {
+    let folder = Folder::new("untaken");
+    let data = folder.0.join("data");
+    let story = talkative_story(100, 2);
+    let running = Running::start(&data, "smpp://card:secret@127.0.0.1:9?window=10");
+    story.iter().for_each(|(path, body)| drop(running.insist("POST", path, body).unwrap()));
+    let begun = Instant::now();
+    while measure(&running, "shanyraq_texts_under_way{state=\"Submitted\"}") != Some(10.0) {
+        assert!(begun.elapsed() < PATIENCE, "nothing is on its way");
+    }
+    running.stop();
+    let known = |status: &str| outbox(&data).iter().filter(|(.., known)| known == status).count();
+    assert!(known("waiting") > 10 && known("submitted") + known("uncertain") == 0, "{:?}", outbox(&data));
+
+    let centre = Centre::start(&folder, &[]);
+    let running = Running::start(&data, &centre.link("window=10&rate=1000"));
+    running.settle("0").unwrap();
+    running.stop();
+    assert!(known("delivered") + known("taken") > 10 && known("uncertain") + known("waiting") == 0, "{:?}", outbox(&data));
+    let shown = centre.shown();
+    assert_eq!(shown.iter().collect::<BTreeSet<_>>().len(), shown.len(), "nothing is shown twice");
 }
 
 /// Where one of two centres ends the other one takes what comes; what was on its way to the first is known or uncertain, and shown once.

@@ -52,7 +52,7 @@ pub(super) enum Work {
     Understudy(String, Answering<Result<understudy::Told, Failure>>),
     /// The ledger's file is to hear of what it was not told yet.
     CatchUp(Answering<()>),
-    /// No text is handed over any more.
+    /// No text is handed over any more but those of which the journal is hearing.
     Farewell,
     /// Nothing more comes.
     End,
@@ -371,7 +371,7 @@ impl Conductor {
                 BTreeMap::new()
             });
             self.sender.begin(texts, holders, &self.ledger, &scribe);
-            self.sender.intend(&self.ledger, &scribe, false);
+            self.sender.intend(&self.ledger, &scribe);
             loop {
                 let (epoch, submission) = match work.recv_timeout(self.rest()) {
                     Ok(Work::Epoch(epoch, submission)) => (epoch, submission),
@@ -396,12 +396,11 @@ impl Conductor {
                     }
                     Ok(Work::End) | Err(RecvTimeoutError::Disconnected) => break,
                     Err(RecvTimeoutError::Timeout) => {
-                        self.sender.intend(&self.ledger, &scribe, false);
+                        self.sender.intend(&self.ledger, &scribe);
                         self.keep(true);
                         continue;
                     }
                 };
-                let intents = submission.own.iter().any(|own| matches!(own, Own::Intents(_)));
                 match self.epoch(epoch, submission, Some(&scribe)) {
                     Ok(handed) => handed.into_iter().for_each(|message| self.sender.hand(message)),
                     Err(failure) => {
@@ -411,7 +410,7 @@ impl Conductor {
                         return;
                     }
                 }
-                self.sender.intend(&self.ledger, &scribe, intents);
+                self.sender.intend(&self.ledger, &scribe);
                 self.keep(false);
             }
             self.catch_up();
@@ -490,5 +489,30 @@ fn news(own: &Own) -> Option<Heard> {
         | Own::Activated { .. }
         | Own::Settled { .. } => None,
         Own::Taken { .. } | Own::Uncertain { .. } | Own::Delivery { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::load_package;
+    use crate::pipeline::{BULKY_BYTES, Opened, Pipeline};
+    use crate::sources::Quarantined;
+
+    /// What the pipeline itself said is heard where so much came with it that only its entries are held: intents, for one, without which no more follow.
+    #[test]
+    fn what_comes_with_much_is_heard() {
+        let folder = std::env::temp_dir().join(format!("shanyraq-much-{}", std::process::id()));
+        let package = load_package("us-cps").unwrap_or_else(|failure| panic!("{}", failure.message));
+        let opened = Pipeline::open(Some(package), Setup::quiet(&folder)).unwrap_or_else(|failure| panic!("{failure}"));
+        let Opened { mut conductor, .. } = opened;
+        let intents = Own::Intents(vec![7]);
+        let mut group = Submission::of_own(intents.clone());
+        let (file, field, reason, raw) = (Arc::from("feed"), String::new(), "much".to_owned(), vec![b'1'; BULKY_BYTES]);
+        group.append(Submission::of_refused(Quarantined { file, line: 1, field, reason, raw }));
+        assert!(group.bulky && group.own.is_empty());
+        assert_eq!(conductor.take_in(1, group).own, [intents]);
+        drop(conductor);
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

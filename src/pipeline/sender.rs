@@ -43,6 +43,8 @@ pub(super) struct Sender {
     at_least_once: BTreeSet<String>,
     /// Where texts go; nothing while none is handed over.
     texts: Option<Texts>,
+    /// No more of them are intended.
+    is_ending: bool,
     /// Benefits at which the brake has stopped, and texts that are to be handed over again, until the journal says so.
     braked: Vec<String>,
     again: Vec<u128>,
@@ -63,6 +65,7 @@ impl Sender {
             brake: Brake::new(brake, BTreeMap::new()),
             at_least_once,
             texts: None,
+            is_ending: false,
             braked: Vec::new(),
             again: Vec::new(),
             intending: None,
@@ -93,9 +96,16 @@ impl Sender {
         self.again = uncertain.filter(|message| self.is_handed_again(ledger, message)).map(|message| message.id).collect();
     }
 
-    /// Nothing is handed over any more.
+    /// Nothing is handed over any more but what the journal is hearing of: an intent that leads to nothing would leave its text uncertain.
     pub fn end(&mut self) {
-        self.texts = None;
+        self.is_ending = true;
+        self.end_if_told();
+    }
+
+    fn end_if_told(&mut self) {
+        if self.is_ending && self.intending.is_none() {
+            self.texts = None;
+        }
     }
 
     /// Hands over what the journal intends.
@@ -123,6 +133,9 @@ impl Sender {
         arrived: Instant,
     ) {
         self.time(texts, own, arrived);
+        if own.iter().any(|own| matches!(own, Own::Intents(_))) {
+            self.intending = None;
+        }
         let doubts =
             own.iter().filter_map(|own| if let Own::Uncertain { message } = own { ledger.outbox().message(*message) } else { None });
         let again: Vec<u128> = doubts.filter(|message| self.is_handed_again(ledger, message)).map(|message| message.id).collect();
@@ -156,13 +169,14 @@ impl Sender {
         self.at_least_once.contains(&ledger.desk().terms().benefit(message.text.right.benefit).id)
     }
 
-    /// How long until more may leave of what waits; nothing if nothing does.
+    /// How long until more may leave of what waits, or intents may be known to be refused; nothing if nothing does.
     pub fn rest(&self, ledger: &Ledger) -> Option<Duration> {
-        ledger.outbox().waiting().next().map(|_| self.pace.rest())
+        let waits = self.intending.is_some() || ledger.outbox().waiting().next().is_some();
+        waits.then(|| self.pace.rest())
     }
 
     /// Says in the journal which texts are handed over next.
-    pub fn intend(&mut self, ledger: &Ledger, scribe: &Scribe, intents_came: bool) {
+    pub fn intend(&mut self, ledger: &Ledger, scribe: &Scribe) {
         while let Some(benefit) = self.braked.last() {
             let what = Pausable::Benefit(benefit.clone());
             if scribe.offer(Submission::of_own(Own::Paused { what, paused: true })).is_none() {
@@ -176,11 +190,12 @@ impl Sender {
             }
             self.again.pop();
         }
-        if intents_came || self.intending.as_ref().is_some_and(Answer::is_refusal) {
+        if self.intending.as_ref().is_some_and(Answer::is_refusal) {
             self.intending = None;
         }
+        self.end_if_told();
         let room = self.network.on_the_way().saturating_sub(ledger.outbox().unanswered_count());
-        if self.intending.is_some() || room == 0 {
+        if self.is_ending || self.intending.is_some() || room == 0 {
             return;
         }
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
