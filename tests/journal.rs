@@ -214,6 +214,8 @@ enum Happening {
         of: Failing,
         during: Vec<u8>,
     },
+    /// It is tried whether anything can be written.
+    TryOut,
     OpenAgain,
 }
 
@@ -234,6 +236,7 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         ),
         3 => (prop::sample::select(vec![Failing::Write, Failing::Sync, Failing::Names]), bytes())
             .prop_map(|(of, during)| Happening::Failure { of, during }),
+        1 => Just(Happening::TryOut),
         1 => Just(Happening::OpenAgain),
     ];
     prop::collection::vec(one, 1..40)
@@ -274,6 +277,11 @@ proptest! {
                         acknowledged.push((epoch, during));
                     }
                     sea.fail_next(0, 0, 0);
+                }
+                Happening::TryOut => {
+                    sea.fail_next(0, 1, 0);
+                    prop_assert!(journal.try_out().is_err());
+                    prop_assert!(journal.try_out().is_ok());
                 }
                 Happening::OpenAgain => {
                     drop(journal);

@@ -29,6 +29,8 @@ use std::sync::Arc;
 /// A segment is closed once it is as long.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 const SUFFIX: &str = ".shj";
+/// So many bytes are written where it is tried whether any can be.
+const TRIED_BYTES: usize = 64 << 10;
 
 /// Bytes that nobody wrote like this.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,18 +136,7 @@ impl<D: Disk> Journal<D> {
     /// Writes entries as the next epoch and returns its number once they would outlive a loss of power. After a failure nothing of
     /// them will ever be read, and the next call begins anew.
     pub fn append(&mut self, entries: &[u8]) -> Result<u64, Failure> {
-        let name = name_of(self.segment);
-        if self.torn {
-            self.file = self.disk.reopen(&name, self.length, 0).map_err(failed(&name))?;
-            self.torn = false;
-        }
-        if self.length >= self.segment_bytes || self.turned {
-            let file = new_segment(&self.disk, self.segment + 1, &self.dictionary, self.segment_bytes)?;
-            std::mem::replace(&mut self.file, file).finish();
-            self.segment += 1;
-            self.length = opening(&self.dictionary).len() as u64;
-            self.turned = false;
-        }
+        self.prepare()?;
         let name = name_of(self.segment);
         let number = self.epoch + 1;
         self.torn = true;
@@ -166,6 +157,31 @@ impl<D: Disk> Journal<D> {
         self.torn = false;
         (self.length, self.epoch) = (length, number);
         Ok(number)
+    }
+
+    /// Tries whether anything can be written: zeros, which are cut off before the next epoch, and which nobody takes for one.
+    pub fn try_out(&mut self) -> Result<(), Failure> {
+        self.prepare()?;
+        self.torn = true;
+        let written = self.file.append(&[0; TRIED_BYTES]).and_then(|()| self.file.sync());
+        written.map_err(failed(&name_of(self.segment)))
+    }
+
+    /// Cuts off what was not acknowledged, and begins a segment where one is due.
+    fn prepare(&mut self) -> Result<(), Failure> {
+        if self.torn {
+            let name = name_of(self.segment);
+            self.file = self.disk.reopen(&name, self.length, 0).map_err(failed(&name))?;
+            self.torn = false;
+        }
+        if self.length >= self.segment_bytes || self.turned {
+            let file = new_segment(&self.disk, self.segment + 1, &self.dictionary, self.segment_bytes)?;
+            std::mem::replace(&mut self.file, file).finish();
+            self.segment += 1;
+            self.length = opening(&self.dictionary).len() as u64;
+            self.turned = false;
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,5 @@
 //! What a pipeline counts and times, for those who watch it: the help of each measure, as `/metrics` shows it, is its documentation.
 
-use super::submission::Submission;
 use crate::sources::feed_of;
 use dataflows::model::Date;
 use prometheus_client::encoding::text::encode;
@@ -166,7 +165,7 @@ impl Metrics {
         let Metrics { registry, .. } = self;
         registry.register(
             "ready",
-            "1 if what comes is taken in; 0 while the journal is told again, and after a failure",
+            "1 if what comes is taken in; 0 while the journal is told again, and while journal or ledger cannot be written",
             self.ready.clone(),
         );
         registry.register("records_accepted", "Records taken in, by the feed that sent them", self.accepted.clone());
@@ -234,15 +233,12 @@ impl Metrics {
         self.feed_time.get_or_create(feed).set(since_1970.as_secs() as i64);
     }
 
-    /// A feed brought something, on this business date.
-    pub fn fed(&self, feed: &str, parts: &[Submission], today: Date) {
+    /// A feed brought lines that were accepted, and refused, which are durable now; what the newest record of them is of, on this business date.
+    pub fn fed(&self, feed: &str, (accepted, refused): (u64, u64), newest: Date, today: Date) {
         let feed = OfFeed::named(feed);
         self.hear(&feed);
-        for part in parts {
-            self.accepted.get_or_create(&feed).inc_by(part.accepted);
-            self.refused.get_or_create(&feed).inc_by(part.quarantined);
-        }
-        let newest = parts.iter().map(|part| part.newest).max().unwrap_or(Date::BEFORE_ALL);
+        self.accepted.get_or_create(&feed).inc_by(accepted);
+        self.refused.get_or_create(&feed).inc_by(refused);
         if newest > Date::BEFORE_ALL && today > Date::BEFORE_ALL {
             self.feed_lag_days.get_or_create(&feed).set(i64::from(today.0 - newest.0).max(0));
         }

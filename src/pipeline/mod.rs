@@ -284,7 +284,7 @@ impl Opened {
         let (work, works) = sync_channel(EPOCHS_AHEAD);
         let questions = Questions { work: work.clone(), progress: progress.clone(), data: setup.data.clone() };
         let metrics = setup.metrics;
-        let (scribe, scribe_thread) = Scribe::start(journal, work.clone(), metrics.clone());
+        let (scribe, scribe_thread) = Scribe::start(journal, work.clone(), (progress.clone(), metrics.clone()));
         let leaving = Arc::new(AtomicBool::new(false));
         let (texts, network_threads) = network::start(setup.sending.network, scribe.clone(), leaving.clone());
         let conductor_thread = conductor.start(works, scribe.clone(), texts);

@@ -31,14 +31,21 @@ pub struct Standing {
     pub offers: Vec<usize>,
     /// What an operator has paused.
     pub paused: BTreeSet<Pausable>,
-    /// Why the pipeline takes in nothing more, if so.
+    /// Why the pipeline takes in nothing more, if so: the ledger cannot be written, for one.
     pub failure: Option<String>,
+    /// Why the journal cannot be written, if so: whatever comes has it tried again.
+    pub journal_failure: Option<String>,
 }
 
 impl Standing {
     /// Whether what has this name waits: it alone, or its feed.
     pub fn is_paused(&self, name: &str) -> bool {
         self.paused.iter().any(|what| matches!(what, Pausable::Feed(feed) if is_meant(name, feed)))
+    }
+
+    /// Why what comes is not taken in, if so.
+    pub fn trouble(&self) -> Option<&str> {
+        self.failure.as_deref().or(self.journal_failure.as_deref())
     }
 }
 
@@ -65,6 +72,7 @@ impl Progress {
             offers: Vec::new(),
             paused: BTreeSet::new(),
             failure: None,
+            journal_failure: None,
         };
         Progress { standing: Mutex::new(standing), moved: Condvar::new() }
     }

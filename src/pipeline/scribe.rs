@@ -5,20 +5,24 @@
 
 use super::conductor::Work;
 use super::metrics::Metrics;
+use super::progress::Progress;
 use super::submission::Submission;
 use crate::intake::Schema;
-use crate::journal::{Disk, Journal};
+use crate::journal::{self, Disk, Journal};
 use dataflows::model::Epoch;
 use std::fmt;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Bytes of entries that one epoch gathers, unless a single submission brings more.
 const EPOCH_BYTES: usize = 4 << 20;
 /// Submissions that may wait; beyond, doors wait.
 const SUBMISSIONS_AHEAD: usize = 64;
+/// Between looks whether a journal that could not be written can be again, while nothing comes.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A submission that would outlive a loss of power.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,22 +56,31 @@ impl Answer {
 
 type Reply = Sender<Result<Acknowledgement, Unavailable>>;
 
-type Door = SyncSender<(Submission, Reply)>;
+/// A submission, and who waits for the answer.
+type Submitted = (Submission, Reply);
+
+type Door = SyncSender<Submitted>;
 
 /// The way to the scribe.
 #[derive(Clone)]
 pub struct Scribe {
     /// Taken away when the pipeline closes.
     door: Arc<Mutex<Option<Door>>>,
+    /// The pipeline is to end.
+    leaving: Arc<AtomicBool>,
 }
 
 impl Scribe {
     /// Starts the thread that writes; epochs go on as `work` in their order.
-    pub(super) fn start<D: Disk>(journal: Journal<D>, work: SyncSender<Work>, metrics: Arc<Metrics>) -> (Scribe, JoinHandle<()>) {
+    pub(super) fn start<D: Disk>(
+        journal: Journal<D>,
+        work: SyncSender<Work>,
+        (progress, metrics): (Arc<Progress>, Arc<Metrics>),
+    ) -> (Scribe, JoinHandle<()>) {
         let (door, submissions) = sync_channel(SUBMISSIONS_AHEAD);
-        let write = move || write(journal, &submissions, &work, &metrics);
+        let write = move || write(Tried { journal, failing: false, progress: &progress }, &submissions, &work, &metrics);
         let thread = std::thread::Builder::new().name("scribe".to_owned()).spawn(write).expect("a thread can be started");
-        (Scribe { door: Arc::new(Mutex::new(Some(door))) }, thread)
+        (Scribe { door: Arc::new(Mutex::new(Some(door))), leaving: Arc::default() }, thread)
     }
 
     /// Hands in a submission and waits until it is durable.
@@ -95,6 +108,15 @@ impl Scribe {
         self.door.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
+    /// The pipeline is to end: whatever fails from here on is not tried again.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
+    }
+
     /// Takes in nothing more; what was taken in is written.
     pub(super) fn close(&self) {
         self.door.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -105,11 +127,47 @@ fn closed() -> Unavailable {
     Unavailable("the pipeline is stopping".to_owned())
 }
 
-fn write<D: Disk>(mut journal: Journal<D>, submissions: &Receiver<(Submission, Reply)>, work: &SyncSender<Work>, metrics: &Metrics) {
+/// The journal, and whether it could be written when that was tried last, for all who ask.
+struct Tried<'p, D: Disk> {
+    journal: Journal<D>,
+    failing: bool,
+    progress: &'p Progress,
+}
+
+impl<D: Disk> Tried<'_, D> {
+    fn append(&mut self, entries: &[u8]) -> Result<Epoch, journal::Failure> {
+        let written = self.journal.append(entries);
+        self.note(written.as_ref().err());
+        written
+    }
+
+    /// What comes next. Until then a journal that cannot be written is tried now and then: whoever comes only to a pipeline that is ready would never come.
+    fn next(&mut self, submissions: &Receiver<Submitted>) -> Option<Submitted> {
+        while self.failing {
+            match submissions.recv_timeout(PAUSE) {
+                Err(RecvTimeoutError::Timeout) => {
+                    let tried = self.journal.try_out();
+                    self.note(tried.err().as_ref());
+                }
+                received => return received.ok(),
+            }
+        }
+        submissions.recv().ok()
+    }
+
+    fn note(&mut self, failure: Option<&journal::Failure>) {
+        if self.failing || failure.is_some() {
+            self.failing = failure.is_some();
+            self.progress.change(|standing| standing.journal_failure = failure.map(ToString::to_string));
+        }
+    }
+}
+
+fn write<D: Disk>(mut journal: Tried<'_, D>, submissions: &Receiver<Submitted>, work: &SyncSender<Work>, metrics: &Metrics) {
     let mut next = None;
     // By what was read what was written last.
     let mut last: Option<Arc<Schema>> = None;
-    while let Some((mut group, reply)) = next.take().or_else(|| submissions.recv().ok()) {
+    while let Some((mut group, reply)) = next.take().or_else(|| journal.next(submissions)) {
         let mut waiting = vec![(group.arrived, reply)];
         while group.entries.len() < EPOCH_BYTES
             && let Ok((submission, reply)) = submissions.try_recv()
@@ -122,7 +180,7 @@ fn write<D: Disk>(mut journal: Journal<D>, submissions: &Receiver<(Submission, R
             group.append(submission);
         }
         if let Some(schema) = group.schema.as_ref().filter(|schema| last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, schema))) {
-            journal.write_by(schema.dictionary());
+            journal.journal.write_by(schema.dictionary());
             last = Some(schema.clone());
         }
         let begun = Instant::now();

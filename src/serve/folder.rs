@@ -122,10 +122,11 @@ impl Watch {
                     break;
                 }
             };
-            self.metrics.fed(FEED, &parts, self.progress.standing().date);
             for part in parts {
-                (accepted, refused) = (accepted + part.accepted, refused + part.quarantined);
+                let (brought, newest) = ((part.accepted, part.quarantined), part.newest);
                 self.scribe.submit(part)?;
+                self.metrics.fed(FEED, brought, newest, self.progress.standing().date);
+                (accepted, refused) = (accepted + brought.0, refused + brought.1);
             }
         }
         // What came before the place where it cannot be read further is taken in.

@@ -273,7 +273,7 @@ fn take(
     };
     let count = |each: fn(&Submission) -> u64| parts.iter().map(each).sum::<u64>();
     let (accepted, quarantined) = (count(|part| part.accepted), count(|part| part.quarantined));
-    doors.metrics.fed(name, &parts, today);
+    let newest = parts.iter().map(|part| part.newest).max().unwrap_or(Date::BEFORE_ALL);
     // With what comes last: whatever came before has been taken in by then.
     if let Some(last) = parts.last_mut() {
         last.room = Some(room);
@@ -283,6 +283,7 @@ fn take(
     for answer in answers {
         epoch = answer.wait()?.epoch;
     }
+    doors.metrics.fed(name, (accepted, quarantined), newest, today);
     let mut row = json!({ "epoch": epoch, "accepted": accepted, "quarantined": quarantined, "token": epoch.to_string() });
     if let Some(counts) = dumped {
         row["snapshot"] = json!(counts);

@@ -123,9 +123,9 @@ impl Doors {
 
     /// Whether what comes is taken in, or why not.
     fn readiness(&self) -> Result<(), Refusal> {
-        match self.inner()?.progress.standing().failure {
+        match self.inner()?.progress.standing().trouble() {
             None => Ok(()),
-            Some(failure) => Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, failure)),
+            Some(failure) => Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, failure.to_owned())),
         }
     }
 }
@@ -323,7 +323,7 @@ async fn status(State(doors): Shared) -> Json<Value> {
 fn place(standing: &Standing) -> Value {
     let next = standing.packages.next.as_ref().map(|(package, from)| json!({ "package": package, "from": from.to_string() }));
     json!({ "epoch": standing.epoch, "date": standing.date.to_string(), "live": standing.live, "texts": standing.texts, "texts_under_way": standing.texts_under_way,
-            "failure": standing.failure, "paused": standing.paused, "policy": title(&standing.policy), "package": fingerprint(&standing.policy), "next_package": next })
+            "failure": standing.trouble(), "paused": standing.paused, "policy": title(&standing.policy), "package": fingerprint(&standing.policy), "next_package": next })
 }
 
 #[derive(Deserialize)]
