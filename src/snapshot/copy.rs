@@ -20,6 +20,8 @@ const STDIN: RawFd = 0;
 const SECONDS_MAX: u32 = 3600;
 /// Copies leave the processor to the stream.
 const NICENESS: libc::c_int = 10;
+/// And where memory is short they are the first to be ended.
+const EXPENDABLE: &str = "1000";
 
 /// A copy at work.
 #[must_use = "a copy that nobody waits for is never buried"]
@@ -106,6 +108,8 @@ fn copy(input: Option<&UnixStream>, work: impl FnOnce() -> io::Result<()>) -> io
 
 /// Lets go of everything that belongs to the process that was copied: its end ends the copy, and its locks end with it.
 fn detach(input: Option<&UnixStream>) -> io::Result<()> {
+    // Where the system has no such file it chooses as it likes.
+    let _ = std::fs::write("/proc/self/oom_score_adj", EXPENDABLE);
     // SAFETY: plain calls of the system. Signals are for the process that was copied; whose handlers write to files that are closed here.
     unsafe {
         libc::signal(libc::SIGINT, libc::SIG_IGN);
@@ -121,4 +125,18 @@ fn detach(input: Option<&UnixStream>) -> io::Result<()> {
         }
     }
     Ok(set_pdeathsig(Signal::SIGKILL)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_ended_before_the_pipeline_where_memory_is_short() {
+        let copy = in_a_copy(|| match std::fs::read("/proc/self/oom_score_adj")?.trim_ascii() == EXPENDABLE.as_bytes() {
+            true => Ok(()),
+            false => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+        });
+        copy.and_then(Copy::wait).unwrap();
+    }
 }
