@@ -1,5 +1,6 @@
+use crate::faulty::{outbox, talkative_story};
 use crate::folder::Folder;
-use crate::kills::Tracer;
+use crate::kills::{Tracer, passes_away};
 use crate::pipeline::{by_batch, measure, quiet_story, token};
 use crate::program::{shanyraq, summary};
 use crate::running::*;
@@ -8,6 +9,8 @@ use shanyraq::journal::{self, base, read_epochs};
 use shanyraq::pipeline::journal_folder;
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::Write;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -61,13 +64,21 @@ fn a_broken_disk_is_told_and_passes() {
     let story = quiet_story(400, 4, 4);
     let mut running = Running::start(&folder.0.join("data"), "none");
     let first = [running.data.join("journal").join("0000000001.shj")];
+    let accepted = |running: &Running| measure(running, "shanyraq_records_accepted_total{feed=\"http\"}");
     for (index, (path, body)) in story.iter().enumerate() {
         // The first segment is the one that is written as long as nothing is in it.
         let (files, call) = if index == 0 { (first.as_slice(), "write") } else { ([].as_slice(), "fdatasync") };
         let failing = Tracer::of_all(&running, files, call, "error=EIO");
-        let (status, text) = running.call("POST", path, body).unwrap();
-        assert!(status == 503 && text.contains("Input/output error"), "{status} {text}");
+        let before = accepted(&running);
+        for (method, path) in [("POST", path.as_str()), ("GET", "/readyz")] {
+            let (status, text) = running.call(method, path, body).unwrap();
+            assert!(status == 503 && text.contains("Input/output error"), "{path}: {status} {text}");
+        }
+        assert_eq!((measure(&running, "shanyraq_ready"), accepted(&running)), (Some(0.0), before), "nothing is counted that was refused");
         failing.end();
+        // By itself: whoever waits until it is ready tells nothing before.
+        running.insist("GET", "/readyz", b"").unwrap();
+        assert_eq!(measure(&running, "shanyraq_ready"), Some(1.0));
         running.tell(path, body).unwrap();
     }
     running.kill();
@@ -76,7 +87,21 @@ fn a_broken_disk_is_told_and_passes() {
     running.stop();
 }
 
-/// A ledger's file on a disk that is full or broken: what was acknowledged waits, whoever asks is told, and once there is room again it is written.
+/// Asked to end it does not wait for a disk: it says what could not be written, and where, and that nothing is lost.
+fn ends_unwritten(running: &mut Running, failure: &str) {
+    running.terminate();
+    assert!(passes_away(running, PATIENCE), "it waits for the disk");
+    assert_eq!(running.process.0.wait().unwrap().code(), Some(1));
+    let place = running.data.display().to_string();
+    let words = ["shanyraq: ", failure, &place, "Nothing that was acknowledged is lost"];
+    let begun = Instant::now();
+    while !running.said.lock().unwrap().iter().any(|line| words.iter().all(|word| line.contains(word))) {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", running.said.lock().unwrap());
+    }
+}
+
+/// A ledger's file on a disk that is full or broken: what was acknowledged waits, whoever asks is told, and once there is room again it is written, by the next
+/// start if the process was asked to end before.
 #[test]
 fn a_ledger_on_a_full_or_broken_disk_is_told_and_passes() {
     let folder = Folder::new("full-ledger");
@@ -87,6 +112,7 @@ fn a_ledger_on_a_full_or_broken_disk_is_told_and_passes() {
     running.tell(&opening.0, &opening.1).unwrap();
     let log = [running.data.join("ledger.db-wal")];
     let troubles = [("ENOSPC", "database or disk is full"), ("EIO", "disk I/O error")];
+    let (lines, last) = lines.split_at(lines.len() - lines.len() / 7);
     for (lines, (error, said)) in lines.chunks(lines.len().div_ceil(6)).zip(troubles.into_iter().cycle()) {
         let failing = Tracer::of_all(&running, &log, "pwrite64", &format!("error={error}"));
         let token = token(&running.insist("POST", "/v1/updates", &lines.concat()).unwrap());
@@ -102,6 +128,14 @@ fn a_ledger_on_a_full_or_broken_disk_is_told_and_passes() {
         running.settle(&token).unwrap();
         assert_eq!(running.call("GET", "/readyz", b"").unwrap().0, 200);
     }
+    let failing = Tracer::of_all(&running, &log, "pwrite64", "error=ENOSPC");
+    let acknowledged = running.insist("POST", "/v1/updates", &last.concat()).unwrap();
+    // As many epochs more as may wait for the one that cannot be written.
+    (0..4).for_each(|_| drop(running.insist("POST", "/v1/pause", br#"{ "feed": "another", "paused": true }"#).unwrap()));
+    ends_unwritten(&mut running, "database or disk is full");
+    failing.end();
+    running.start_again();
+    running.settle_all(&acknowledged).unwrap();
     story.push(opening);
     let decisions = by_batch(&folder, &story);
     assert_eq!(running.decisions(), decisions);
@@ -111,6 +145,37 @@ fn a_ledger_on_a_full_or_broken_disk_is_told_and_passes() {
     let data = running.data.display().to_string();
     running.stop();
     summary(&shanyraq(["ledger", "verify", "--data", &data]));
+}
+
+/// Asked to end while the journal cannot be written, and with it what the network says of a text, the process ends; the next start hands the text over again, under
+/// its name.
+#[test]
+fn a_broken_disk_keeps_no_process_from_ending() {
+    let folder = Folder::new("unheard");
+    let (data, story) = (folder.0.join("data"), talkative_story(100, 2));
+    let words = "segment_bytes = 1_000_000\nbrake = { percent = 0, at_least = 1, days = 1 }";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut running = configured(&folder, "data", &format!("http://{}/", listener.local_addr().unwrap()), words);
+    story.iter().for_each(|(path, body)| drop(running.insist("POST", path, body).unwrap()));
+    let (mut given, _) = listener.accept().unwrap();
+    let failing = Tracer::of_all(&running, &[data.join("journal").join("0000000001.shj")], "fdatasync", "error=EIO");
+    given.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+    let begun = Instant::now();
+    while running.call("GET", "/readyz", b"").unwrap().0 != 503 {
+        assert!(begun.elapsed() < PATIENCE, "what the network says is not journalled");
+    }
+    ends_unwritten(&mut running, "Input/output error");
+    failing.end();
+
+    let gateway = Gateway::start(&folder, "heard.log");
+    let running = configured(&folder, "data", &gateway.address, words);
+    running.settle("0").unwrap();
+    assert_eq!(running.decisions(), by_batch(&folder, &story));
+    running.stop();
+    let outbox = outbox(&data);
+    let delivered = outbox.iter().filter(|(.., status)| status == "delivered").count();
+    assert!(delivered > 10 && delivered == gateway.taken().len(), "{delivered} delivered, {} taken", gateway.taken().len());
+    assert!(outbox.iter().all(|(.., status)| status == "delivered" || status == "suppressed"), "{outbox:?}");
 }
 
 /// A disk that fails while a snapshot, a base, the archive or a checkpoint of the ledger is written: it is counted and told why, the stream goes on, and

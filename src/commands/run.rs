@@ -5,7 +5,8 @@ use super::{Failure, load_package};
 use crate::intake::{Schema, did_you_mean};
 use crate::journal::base::Archive;
 use crate::packages::title;
-use crate::pipeline::{Pipeline, Sending, Setup, in_force, journal_folder};
+use crate::pipeline::Failure::Unwritten;
+use crate::pipeline::{Pipeline, Sending, Setup, Standing, in_force, journal_folder};
 use crate::serve::{Connections, Doors, router};
 use crate::sources::mapping::load;
 use clap::Args;
@@ -96,7 +97,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     }
     // One JSON object a line: names of files and epochs, never of people.
     tracing_subscriber::fmt().json().flatten_event(true).with_target(false).with_writer(std::io::stderr).init();
-    let Configuration { listen, watch, maps, tokens, silence_seconds, drain_seconds, .. } = configuration.clone();
+    let Configuration { data, listen, watch, maps, tokens, silence_seconds, drain_seconds, .. } = configuration.clone();
     let (silence, patience) = (Duration::from_secs(silence_seconds), Duration::from_secs(drain_seconds));
     let mut setup = set_up(configuration, sending);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -156,9 +157,10 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         let progress = pipeline.progress.clone();
         tokio::task::spawn_blocking(move || pipeline.stop()).await.map_err(|error| Failure::failed(error.to_string()))?;
         tracing::info!(epoch = progress.standing().epoch, "stopped");
-        match progress.standing().failure {
-            Some(failure) => Err(Failure::failed(failure)),
-            None => Ok(()),
+        match progress.standing() {
+            Standing { failure: Some(failure), .. } => Err(Failure::failed(failure)),
+            Standing { journal_failure: Some(what), .. } => Err(Failure::failed(Unwritten { data, what }.to_string())),
+            _ => Ok(()),
         }
     });
     // A start that was broken off is not waited for.

@@ -24,7 +24,6 @@ use queue::Queue;
 use smpp::LinkTerms;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -113,21 +112,24 @@ impl Hearing {
     }
 }
 
-/// Starts the threads that hand over the texts that are sent to it, and that hear what becomes of them; they end when the texts do, and without
-/// having reached the network once the pipeline is `leaving`.
-pub fn start(network: Network, scribe: Scribe, leaving: Arc<AtomicBool>) -> (Texts, [JoinHandle<()>; 2]) {
+/// Starts the threads that hand over the texts that are sent to it, and that hear what becomes of them; they end when the texts do, and once the pipeline
+/// is leaving without having reached the network, or the journal.
+pub fn start(network: Network, scribe: Scribe) -> (Texts, [JoinHandle<()>; 2]) {
     let (texts_in, texts) = unbounded_channel();
     let (said_in, said) = channel();
     let hearing = Hearing(said_in);
     let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
         std::thread::Builder::new().name(name.to_owned()).spawn(run).expect("a thread can be started")
     };
+    let hand = {
+        let scribe = scribe.clone();
+        spawn("messenger", Box::new(move || hand(network, &scribe, texts, &hearing)))
+    };
     let hear = spawn("hearing", Box::new(move || hear(&scribe, &said)));
-    let hand = spawn("messenger", Box::new(move || hand(network, &leaving, texts, &hearing)));
     (texts_in, [hand, hear])
 }
 
-fn hand(network: Network, leaving: &AtomicBool, mut texts: UnboundedReceiver<Message>, hearing: &Hearing) {
+fn hand(network: Network, scribe: &Scribe, mut texts: UnboundedReceiver<Message>, hearing: &Hearing) {
     match network {
         Network::Nowhere => {}
         Network::Pretend => {
@@ -135,7 +137,7 @@ fn hand(network: Network, leaving: &AtomicBool, mut texts: UnboundedReceiver<Mes
                 hearing.note(Own::Receipt { message: message.id, delivered: true });
             }
         }
-        Network::Named(url) => named::run(&url, leaving, texts, hearing),
+        Network::Named(url) => named::run(&url, scribe, texts, hearing),
         Network::Routes(routes) => routes.run(texts, hearing),
     }
 }
@@ -168,7 +170,7 @@ fn give_back(queue: &Queue, hearing: &Hearing) {
     }
 }
 
-/// Has what the network says journalled, as much together as there is.
+/// Has what the network says journalled, as much together as there is. At the end what cannot be is told again, or uncertain.
 fn hear(scribe: &Scribe, said: &Receiver<Said>) {
     while let Ok(first) = said.recv() {
         let mut together = vec![first];
@@ -178,11 +180,13 @@ fn hear(scribe: &Scribe, said: &Receiver<Said>) {
             together.iter().for_each(|Said(own, _)| submission.append(Submission::of_own(own.clone())));
             submission
         };
-        while scribe.submit(submission()).is_err() {
-            if scribe.is_closed() {
-                return;
+        loop {
+            let is_last = scribe.is_leaving();
+            match scribe.submit(submission()) {
+                Ok(_) => break,
+                Err(_) if is_last || scribe.is_closed() => return,
+                Err(_) => std::thread::sleep(PAUSE),
             }
-            std::thread::sleep(PAUSE);
         }
         for thanks in together.into_iter().filter_map(|Said(_, thanks)| thanks) {
             // A link that broke meanwhile needs no answer.

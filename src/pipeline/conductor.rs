@@ -315,10 +315,15 @@ impl Conductor {
 
     fn write(&mut self, page: &Page<'_>, scribe: Option<&Scribe>) -> Result<(), Failure> {
         let epoch = page.epoch;
-        while let Err(failure) = self.store.write(&self.ledger, page, &mut self.engine) {
+        loop {
+            let is_last = scribe.is_some_and(Scribe::is_leaving);
+            let Err(failure) = self.store.write(&self.ledger, page, &mut self.engine) else { return Ok(()) };
             let may_pass = matches!(failure, StoreFailure::Sql(_)) && scribe.is_some_and(|scribe| !scribe.is_closed());
             if !may_pass {
                 return Err(failure.into());
+            }
+            if is_last {
+                return Err(self.unwritten(&failure));
             }
             // A full disk, for one: nothing is lost, and nothing more is taken in than the queues hold.
             if self.progress.standing().failure.is_none() {
@@ -327,7 +332,10 @@ impl Conductor {
             self.progress.change(|standing| standing.failure = Some(failure.to_string()));
             std::thread::sleep(PAUSE);
         }
-        Ok(())
+    }
+
+    fn unwritten(&self, failure: &StoreFailure) -> Failure {
+        Failure::Unwritten { data: self.data.clone(), what: failure.to_string() }
     }
 
     fn tell_standing(&self, epoch: Epoch) {
@@ -404,8 +412,7 @@ impl Conductor {
                 match self.epoch(epoch, submission, Some(&scribe)) {
                     Ok(handed) => handed.into_iter().for_each(|message| self.sender.hand(message)),
                     Err(failure) => {
-                        tracing::error!(epoch, %failure, "the pipeline gives up");
-                        self.progress.change(|standing| standing.failure = Some(failure.to_string()));
+                        self.give_up(&failure);
                         scribe.close();
                         return;
                     }
@@ -413,10 +420,17 @@ impl Conductor {
                 self.sender.intend(&self.ledger, &scribe);
                 self.keep(false);
             }
-            self.catch_up();
+            if let Err(failure) = self.store.catch_up() {
+                self.give_up(&self.unwritten(&failure));
+            }
             self.keeper.end(self.engine.epoch(), &self.engine, &self.ledger);
         };
         std::thread::Builder::new().name("conductor".to_owned()).spawn(conduct).expect("a thread can be started")
+    }
+
+    fn give_up(&self, failure: &Failure) {
+        tracing::error!(epoch = self.engine.epoch(), %failure, "the pipeline gives up");
+        self.progress.change(|standing| standing.failure = Some(failure.to_string()));
     }
 
     /// How long may be waited for the next epoch.

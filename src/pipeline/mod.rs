@@ -67,7 +67,6 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -75,7 +74,7 @@ use std::time::Duration;
 /// Epochs that may be durable before the engine has taken them in; beyond, the scribe waits, and with it the doors.
 const EPOCHS_AHEAD: usize = 4;
 
-/// Why a pipeline does not start.
+/// Why a pipeline does not start, or does not end in order.
 #[derive(Debug)]
 pub enum Failure {
     Folder {
@@ -91,6 +90,11 @@ pub enum Failure {
     },
     /// Nothing is there yet, and no package is given.
     NoPackage,
+    /// A disk failed until the end.
+    Unwritten {
+        data: PathBuf,
+        what: String,
+    },
 }
 
 impl fmt::Display for Failure {
@@ -100,6 +104,13 @@ impl fmt::Display for Failure {
             Failure::Journal(failure) => failure.fmt(f),
             Failure::Ledger(failure) => failure.fmt(f),
             Failure::NoPackage => f.write_str("nothing is there yet, and no package is given"),
+            Failure::Unwritten { data, what } => {
+                write!(
+                    f,
+                    "{what} (in {}). Nothing that was acknowledged is lost: mend that, and the next start goes on from the journal",
+                    data.display()
+                )
+            }
             Failure::NotActivated { given, in_force } => {
                 write!(
                     f,
@@ -158,8 +169,6 @@ pub struct Pipeline {
     scribe_thread: JoinHandle<()>,
     conductor_thread: JoinHandle<()>,
     network_threads: [JoinHandle<()>; 2],
-    /// Networks that cannot be reached are not waited for any more.
-    leaving: Arc<AtomicBool>,
     auditing: Beside,
 }
 
@@ -285,8 +294,7 @@ impl Opened {
         let questions = Questions { work: work.clone(), progress: progress.clone(), data: setup.data.clone() };
         let metrics = setup.metrics;
         let (scribe, scribe_thread) = Scribe::start(journal, work.clone(), (progress.clone(), metrics.clone()));
-        let leaving = Arc::new(AtomicBool::new(false));
-        let (texts, network_threads) = network::start(setup.sending.network, scribe.clone(), leaving.clone());
+        let (texts, network_threads) = network::start(setup.sending.network, scribe.clone());
         let conductor_thread = conductor.start(works, scribe.clone(), texts);
         let auditor = Auditor { questions: questions.clone(), packages: packages.clone(), metrics: metrics.clone() };
         let auditing = auditor.clone().begin(setup.audited_families);
@@ -303,19 +311,19 @@ impl Opened {
             scribe_thread,
             conductor_thread,
             network_threads,
-            leaving,
         })
     }
 }
 
 impl Pipeline {
     /// Takes in nothing more, and returns once everything taken in is in the ledger, a snapshot is written and nothing is being handed
-    /// over.
+    /// over. What cannot be written or reached now is given up, which the standing tells.
     pub fn stop(self) {
         let join = |thread: JoinHandle<()>| thread.join().expect("no thread of the pipeline panics");
+        // Before anybody is waited for who waits for a disk.
+        self.scribe.leave();
         drop(self.auditing);
         // What the network says of what it was given is still heard. A conductor that gave up is gone already.
-        self.leaving.store(true, Ordering::Release);
         let _ = self.work.send(Work::Farewell);
         self.network_threads.into_iter().for_each(join);
         self.scribe.close();
