@@ -355,7 +355,7 @@ fn since_1970() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// A feed that was broken off goes on where it was.
+/// A feed that was broken off goes on where it was, by what the file says: another day's of the same name is sent from its beginning.
 #[test]
 fn a_feed_goes_on_where_it_was() {
     let folder = Folder::new("resumed");
@@ -366,20 +366,33 @@ fn a_feed_goes_on_where_it_was() {
     let half = lines.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(whole as usize / 2).unwrap().0;
     let (file, remembered) = (folder.write("feed.ndjson", &lines[..=half]).display().to_string(), folder.0.join("feed.json"));
     let remembered = remembered.display().to_string();
-    let feed = || {
-        let sent = summary(&shanyraq(["feed", &file, "--json", "--resume", &remembered, "--to", &running.url]));
+    let feed_by = |words: &[&str]| {
+        let fed = shanyraq([&["feed", "--json", "--resume", &remembered, "--to", &running.url][..], words].concat());
+        let sent = summary(&fed);
         if !token(&sent).is_empty() {
             running.settle(&token(&sent)).unwrap();
         }
-        sent["accepted"].as_u64().unwrap()
+        let lines = ["accepted", "quarantined"].map(|name| sent[name].as_u64().unwrap()).iter().sum::<u64>();
+        (lines, String::from_utf8_lossy(&fed.stderr).contains("it is sent from its beginning"))
     };
-    let first = feed();
-    assert!(first > 1_000 && feed() == 0, "what was acknowledged is not sent again");
+    let feed = || feed_by(&[&file]);
+    let (first, anew) = feed();
+    assert!(first > 1_000 && !anew && feed() == (0, false), "what was acknowledged is not sent again");
     folder.write("feed.ndjson", &lines);
-    // The last block was not full, and goes once more with what has come since.
-    let second = feed();
-    assert!(second >= whole - first && second < whole, "{first} and {second} of {whole}");
+    assert_eq!(feed(), (whole - first, false), "{first} of {whole}");
     assert_eq!(running.decisions(), by_batch(&folder, &story));
+
+    let [one, two, three] = ["2026-02-01", "2026-02-02", "2026-02-03"].map(date);
+    folder.write("feed.ndjson", [&one[..], &two].join(&b'\n'));
+    assert_eq!((feed(), feed()), ((2, true), (0, false)), "the next day's, of which the last line has no end");
+    folder.write("feed.ndjson", [&one[..], &two, &three].join(&b'\n'));
+    assert_eq!(feed(), (2, false), "the line that had no end goes once more");
+    let map = folder.write("wages.map.toml", WAGES).display().to_string();
+    let table = folder.0.join("wages.csv").display().to_string();
+    for (tenge, anew) in [(1, false), (2, true)] {
+        folder.write("wages.csv", format!("iin,month,tenge\n850315300019,2025-12,{tenge}\n"));
+        assert_eq!((feed_by(&["--map", &map, &table]), feed_by(&["--map", &map, &table])), ((1, anew), (0, false)), "{tenge}");
+    }
     running.stop();
 }
 

@@ -1,16 +1,20 @@
 //! `shanyraq feed`: files of updates to a pipeline.
 
 use super::Failure;
-use crate::sources::{Piece, blocks_of_lines, is_ndjson, open};
+use crate::sources::{Block, Piece, blocks_of_lines, is_ndjson, open};
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use xxhash_rust::xxh3::Xxh3;
 
 /// About how many bytes of lines travel together.
 const BODY_BYTES: usize = 2 << 20;
+/// So much of a table or a full dump is read at a time to know it by.
+const READ_BYTES: usize = 128 << 10;
 /// Between attempts, while the pipeline has no room or is not there.
 const PAUSE: Duration = Duration::from_millis(500);
 const ATTEMPTS_MAX: u32 = 240;
@@ -36,7 +40,8 @@ pub struct FeedArguments {
     /// The share of what is held that may vanish by a full dump; 1 confirms anything [default: 0.02].
     #[arg(long, requires = "snapshot")]
     pub max_shrink: Option<f64>,
-    /// A file that remembers how far this feed came: with it, a feed that was broken off goes on where it was.
+    /// A file that remembers how far this feed came: with it, a feed that was broken off goes on where it was. A file that no longer begins with what was
+    /// acknowledged of it is sent from its beginning.
     #[arg(long)]
     pub resume: Option<PathBuf>,
     /// Print the summary as JSON.
@@ -104,30 +109,77 @@ fn known(to: &str, tokens: &BTreeSet<String>) -> Result<[u64; 4], Failure> {
 /// How far a feed came, file by file.
 struct Progress<'a> {
     file: Option<&'a Path>,
-    /// Lines that were acknowledged, by the file's name.
-    lines: BTreeMap<PathBuf, u64>,
+    acknowledged: BTreeMap<PathBuf, Acknowledged>,
+}
+
+/// What was acknowledged of a file: its name alone says nothing, since tomorrow's may have the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Acknowledged {
+    /// Unpacked, and without what was left out.
+    bytes: u64,
+    hash: String,
+    /// The words with which a table or a full dump was sent; nothing where it was lines.
+    sent_with: Option<String>,
+}
+
+/// What is read of a file, on the way to knowing it again.
+#[derive(Default)]
+struct Sum {
+    bytes: u64,
+    hash: Xxh3,
+}
+
+impl Sum {
+    fn add(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        self.hash.update(bytes);
+    }
+
+    fn known_as(&self, sent_with: Option<&str>) -> Acknowledged {
+        let hash = format!("{:032x}", self.hash.digest128());
+        Acknowledged { bytes: self.bytes, hash, sent_with: sent_with.map(str::to_owned) }
+    }
 }
 
 impl Progress<'_> {
     fn read(file: Option<&Path>) -> Result<Progress<'_>, Failure> {
-        let lines = match file.map(std::fs::read) {
+        let acknowledged = match file.map(std::fs::read) {
             Some(Ok(known)) => serde_json::from_slice(&known).map_err(|error| cannot(file, &error.into()))?,
             Some(Err(error)) if error.kind() != ErrorKind::NotFound => return Err(cannot(file, &error)),
             _ => BTreeMap::new(),
         };
-        Ok(Progress { file, lines })
+        Ok(Progress { file, acknowledged })
     }
 
-    fn is_sent(&self, path: &Path, line: u64) -> bool {
-        self.lines.get(path).is_some_and(|sent| line <= *sent)
+    /// How many bytes of a file's lines were acknowledged: none if it does not begin with them any more.
+    fn lines_of(&self, path: &Path) -> std::io::Result<u64> {
+        let Some(known) = self.acknowledged.get(path) else { return Ok(0) };
+        let mut sum = Sum::default();
+        for piece in blocks_of_lines(path, BODY_BYTES)? {
+            if let Piece::Block(block) = piece {
+                sum.add(&block.bytes[..block.bytes.len().min((known.bytes - sum.bytes) as usize)]);
+            }
+            if sum.bytes == known.bytes {
+                break;
+            }
+        }
+        Ok(if self.is_known(path, &sum.known_as(None)) { known.bytes } else { 0 })
     }
 
-    /// Everything up to a line of a file was acknowledged.
-    fn set(&mut self, path: &Path, line: u64) -> Result<(), Failure> {
+    /// Whether this is what was acknowledged of a file; says so where it is something else.
+    fn is_known(&self, path: &Path, now: &Acknowledged) -> bool {
+        let known = self.acknowledged.get(path);
+        if known.is_some_and(|known| known != now) {
+            eprintln!("{}: not what was acknowledged of it before: it is sent from its beginning", path.display());
+        }
+        known == Some(now)
+    }
+
+    fn set(&mut self, path: &Path, acknowledged: Acknowledged) -> Result<(), Failure> {
         let Some(file) = self.file else { return Ok(()) };
-        self.lines.insert(path.to_owned(), line);
+        self.acknowledged.insert(path.to_owned(), acknowledged);
         let draft = file.with_extension("draft");
-        let written = serde_json::to_vec(&self.lines).map_err(Into::into).and_then(|known| std::fs::write(&draft, known));
+        let written = serde_json::to_vec(&self.acknowledged).map_err(Into::into).and_then(|known| std::fs::write(&draft, known));
         written.and_then(|()| std::fs::rename(&draft, file)).map_err(|error| cannot(Some(file), &error))
     }
 }
@@ -145,13 +197,17 @@ fn name_of(path: &Path) -> String {
 fn send_lines(to: &str, path: &Path, sent: &mut Sent, progress: &mut Progress<'_>) -> Result<(), Failure> {
     let problem = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
     let (name, url) = (name_of(path), format!("{to}/v1/updates"));
+    let (acknowledged, mut sum) = (progress.lines_of(path).map_err(problem)?, Sum::default());
     for piece in blocks_of_lines(path, BODY_BYTES).map_err(problem)? {
         match piece {
-            Piece::Block(block) => {
-                let last = block.first_line + block.bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
-                if !progress.is_sent(path, last) {
-                    sent.note(&post(&url, &name, &block.bytes)?);
-                    progress.set(path, last)?;
+            Piece::Block(Block { bytes, .. }) => {
+                let known = bytes.len().min(acknowledged.saturating_sub(sum.bytes) as usize);
+                sum.add(&bytes);
+                if known < bytes.len() {
+                    // A line that had no end yet goes once more, whole.
+                    let from = bytes[..known].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+                    sent.note(&post(&url, &name, &bytes[from..])?);
+                    progress.set(path, sum.known_as(None))?;
                 }
             }
             Piece::Fault { line, reason, .. } => {
@@ -167,16 +223,19 @@ fn send_lines(to: &str, path: &Path, sent: &mut Sent, progress: &mut Progress<'_
 fn send_whole(arguments: &FeedArguments, path: &Path, sent: &mut Sent, progress: &mut Progress<'_>) -> Result<(), Failure> {
     let problem = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
     let FeedArguments { to, map, snapshot, max_shrink, .. } = arguments;
-    if progress.is_sent(path, u64::MAX) {
-        return Ok(());
-    }
     let mut words = Vec::new();
     if let Some(map) = map.as_ref().filter(|_| !is_ndjson(&name_of(path))) {
         words.push(format!("mapping={}", register_mapping(to, map)?));
     }
     words.extend(snapshot.iter().map(|register| format!("snapshot={register}")));
     words.extend(max_shrink.iter().map(|share| format!("max_shrink={share}")));
-    let url = format!("{to}/v1/updates?{}", words.join("&"));
+    let words = words.join("&");
+    // Where nothing is remembered it is read but once: it may be no file that can be read again.
+    let acknowledged = progress.file.map(|_| Ok(sum_of(path)?.known_as(Some(&words)))).transpose().map_err(problem)?;
+    if acknowledged.as_ref().is_some_and(|now| progress.is_known(path, now)) {
+        return Ok(());
+    }
+    let url = format!("{to}/v1/updates?{words}");
     // It travels as its lines, whichever way the file is packed.
     let row = post_with(&url, &name_of(path), |request| {
         let file = open(path).map_err(problem)?;
@@ -186,7 +245,18 @@ fn send_whole(arguments: &FeedArguments, path: &Path, sent: &mut Sent, progress:
     if row["snapshot"].is_object() {
         sent.dumps.insert(path.display().to_string(), row["snapshot"].clone());
     }
-    progress.set(path, u64::MAX)
+    acknowledged.map_or(Ok(()), |acknowledged| progress.set(path, acknowledged))
+}
+
+/// All that a file says, whichever way it is packed.
+fn sum_of(path: &Path) -> std::io::Result<Sum> {
+    let (mut file, mut sum, mut buffer) = (open(path)?, Sum::default(), vec![0; READ_BYTES]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(sum),
+            read => sum.add(&buffer[..read]),
+        }
+    }
 }
 
 /// Makes a mapping known to a pipeline; the name that it has there.
