@@ -140,9 +140,29 @@ fn a_watched_folder_is_emptied() {
         assert!(begun.elapsed() < PATIENCE, "{:?}", refused());
     }
     assert!(refused().iter().all(|(name, _)| name == "folder:second.ndjson"), "{:?}", refused());
+    // One that cannot be moved away is taken in once, keeps none back that comes after it, and goes when it can.
+    let refused_of =
+        |name: &str| waiting_of(&data.display().to_string(), &format!("folder:{name}")).iter().map(|(_, lines)| lines).sum::<u64>();
+    let taken_in = |name: &str| {
+        let begun = Instant::now();
+        while refused_of(name) == 0 {
+            assert!(begun.elapsed() < PATIENCE, "{name} is not taken in");
+        }
+    };
+    std::fs::remove_dir_all(watched.join("failed")).unwrap();
+    std::os::unix::fs::symlink("nowhere", watched.join("failed")).unwrap();
+    for name in ["fourth.ndjson", "later.ndjson"] {
+        put(name, "not a record\n");
+        taken_in(name);
+    }
+    assert!(refused_of("fourth.ndjson") == 1 && watched.join("fourth.ndjson").exists(), "it was taken in again");
+    std::fs::remove_file(watched.join("failed")).unwrap();
+    arrived("failed/fourth.ndjson");
+    arrived("failed/later.ndjson");
     // What is written after the files is in the ledger after them.
     let heartbeat = br#"{"register":"heartbeat","key":"enpf.contribution","seq":1,"op":"upsert","data":{"date":"2026-01-01"}}"#;
     running.tell("/v1/updates", heartbeat).unwrap();
+    assert_eq!(["fourth.ndjson", "later.ndjson"].map(refused_of), [1, 1], "each once");
     assert_eq!(running.decisions(), by_batch(&folder, &feed));
     running.stop();
 }
