@@ -9,6 +9,7 @@ use crate::pipeline::Failure::Unwritten;
 use crate::pipeline::{Pipeline, Sending, Setup, Standing, in_force, journal_folder};
 use crate::serve::{Connections, Doors, router};
 use crate::sources::mapping::load;
+use axum::serve::Listener;
 use clap::Args;
 use dataflows::policy::Policy;
 use sd_notify::NotifyState;
@@ -16,7 +17,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
@@ -105,14 +105,14 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let ended = runtime.block_on(async {
         let mut signals = Signals::heard().map_err(|error| Failure::failed(format!("no signals: {error}")))?;
         let problem = |error: std::io::Error| Failure::failed(format!("{listen}: {error}"));
-        let listener = TcpListener::bind(listen).await.map_err(problem)?;
-        let address = listener.local_addr().map_err(problem)?;
+        let connections = Connections::at(listen, silence).map_err(problem)?;
+        let address = connections.local_addr().map_err(problem)?;
         setup.sending.network.found_at(address);
         tracing::info!(url = format!("http://{address}"), "listening");
         let doors = Doors::closed(tokens, silence, &setup);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let serving = tokio::spawn({
-            let (connections, router) = (Connections { listener, silence }, router(doors.clone()));
+            let router = router(doors.clone());
             async move { axum::serve(connections, router).with_graceful_shutdown(async { drop(stopped.await) }).await }
         });
         let starting = tokio::task::spawn_blocking({

@@ -8,14 +8,30 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Sleep, sleep};
+
+/// What of an answer may lie with the system, on its way to whoever reads it. It sees room for more once a third of that has been taken: were it left to
+/// make it megabytes, whoever reads slowly but steadily would seem to take nothing for minutes.
+const SEND_BUFFER_BYTES: u32 = 256 << 10;
+/// Connections that may wait until they are taken.
+const WAITING_MAX: u32 = 1024;
 
 /// Those that come in at an address.
 pub struct Connections {
-    pub listener: TcpListener,
+    listener: TcpListener,
     /// So long nothing of an answer may be taken, or so little that the system sees no room for more.
-    pub silence: Duration,
+    silence: Duration,
+}
+
+impl Connections {
+    pub fn at(address: SocketAddr, silence: Duration) -> io::Result<Connections> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+        socket.bind(address)?;
+        Ok(Connections { listener: socket.listen(WAITING_MAX)?, silence })
+    }
 }
 
 impl Listener for Connections {
@@ -49,6 +65,7 @@ impl Connection {
         }
         let silence = self.silence;
         ready!(self.waiting.get_or_insert_with(|| Box::pin(sleep(silence))).as_mut().poll(context));
+        tracing::info!(seconds = silence.as_secs(), "nothing of an answer was taken: its connection is cut off");
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, format!("nothing of an answer was taken for {} s", silence.as_secs()))))
     }
 }
