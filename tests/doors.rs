@@ -167,7 +167,8 @@ fn a_watched_folder_is_emptied() {
     running.stop();
 }
 
-/// A record that comes again changes nothing, and is counted; so is one of an older version, of one person or of several.
+/// A record that comes again changes nothing, and is counted; so is one of an older version, of one person or of several, and each of a body of several
+/// dates.
 #[test]
 fn what_is_sent_again_is_known() {
     let folder = Folder::new("again");
@@ -201,6 +202,16 @@ fn what_is_sent_again_is_known() {
     let (_, measures) = running.call("GET", "/metrics", b"").unwrap();
     assert!(measures.lines().any(|line| line == "shanyraq_feed_lag_days{feed=\"http\"} 9"), "{measures}");
     assert!(measures.contains("shanyraq_feed_time{feed=\"http\"} 1"), "in seconds since 1970");
+    // So is each of a body of several dates, every one of which begins an epoch.
+    let day = |day: &str| String::from_utf8(date(day)).unwrap();
+    let body = [of("2025-08"), day("2026-03-02"), of("2025-09"), day("2026-03-03"), of("2025-10")].join("\n");
+    for known in [0, 3] {
+        let answer = running.insist("POST", "/v1/updates", body.as_bytes()).unwrap();
+        let last = answer["epoch"].as_u64().unwrap();
+        assert_eq!(token(&answer), format!("{}-{last}", last - 2));
+        let answer = running.insist("GET", &format!("/v1/completion/{}?wait=10s", token(&answer)), b"").unwrap();
+        assert_eq!((&answer["duplicates"], &answer["epoch"]), (&json!(known), &json!(last)), "{answer}");
+    }
     running.stop();
 }
 

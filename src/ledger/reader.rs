@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -101,7 +102,7 @@ pub struct Refused {
     pub state: String,
 }
 
-/// What an epoch brought: records that changed nothing because of what was held, those that had expired when they came, and how many decisions
+/// What epochs brought: records that changed nothing because of what was held, those that had expired when they came, and how many decisions
 /// changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Brought {
@@ -335,16 +336,23 @@ impl Reader {
         Ok(self.0.query_row("SELECT count(*) FROM quarantine WHERE state = 'waiting'", [], |row| row.get(0))?)
     }
 
-    /// What an epoch brought.
-    pub fn brought(&self, epoch: Epoch) -> Result<Brought, StoreFailure> {
-        let read = |row: &rusqlite::Row<'_>| {
-            Ok(Brought { duplicates: row.get(0)?, superseded: row.get(1)?, expired: row.get(2)?, changed: row.get(3)? })
-        };
-        Ok(self
-            .0
-            .query_row("SELECT duplicates, superseded, expired, changed FROM epochs WHERE epoch = ?", [epoch], read)
-            .optional()?
-            .unwrap_or_default())
+    /// What these epochs brought together.
+    pub fn brought(&self, epochs: &[RangeInclusive<Epoch>]) -> Result<Brought, StoreFailure> {
+        let mut query = self.0.prepare_cached(
+            "SELECT coalesce(sum(duplicates), 0), coalesce(sum(superseded), 0), coalesce(sum(expired), 0), coalesce(sum(changed), 0) FROM epochs
+             WHERE epoch BETWEEN ? AND ?",
+        )?;
+        let mut brought = Brought::default();
+        for range in epochs {
+            let Brought { duplicates, superseded, expired, changed } = query.query_row(params![range.start(), range.end()], |row| {
+                Ok(Brought { duplicates: row.get(0)?, superseded: row.get(1)?, expired: row.get(2)?, changed: row.get(3)? })
+            })?;
+            brought.duplicates += duplicates;
+            brought.superseded += superseded;
+            brought.expired += expired;
+            brought.changed += changed;
+        }
+        Ok(brought)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The door for updates: a body of lines, answered once they are durable.
 
+use super::completion::hand_in;
 use super::tokens::Name;
 use super::{Doors, Refusal, Shared, aside};
 use crate::intake::{Intake, Schema, did_you_mean};
@@ -278,13 +279,9 @@ fn take(
     if let Some(last) = parts.last_mut() {
         last.room = Some(room);
     }
-    let answers = parts.into_iter().map(|part| inner.scribe.send(part)).collect::<Result<Vec<_>, _>>()?;
-    let mut epoch = 0;
-    for answer in answers {
-        epoch = answer.wait()?.epoch;
-    }
+    let epochs = hand_in(doors, parts)?;
     doors.metrics.fed(name, (accepted, quarantined), newest, today);
-    let mut row = json!({ "epoch": epoch, "accepted": accepted, "quarantined": quarantined, "token": epoch.to_string() });
+    let mut row = json!({ "epoch": epochs.last(), "accepted": accepted, "quarantined": quarantined, "token": epochs.to_string() });
     if let Some(counts) = dumped {
         row["snapshot"] = json!(counts);
     }

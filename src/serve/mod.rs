@@ -3,6 +3,7 @@
 //! What comes in is answered once it is durable; what goes out is read from the ledger's file, never from the engine. Bodies that are being
 //! taken in are bounded together: whoever comes when there is no room is asked to come again.
 
+mod completion;
 mod connections;
 mod conversation;
 mod folder;
@@ -23,7 +24,7 @@ use crate::packages::{Packages, fingerprint, title};
 use crate::pipeline::metrics::{AtStage, Metrics, OfRegister};
 use crate::pipeline::{Opened, Pipeline, Progress, Questions, Room, Scribe, Setup, Standing, Submission, Unavailable, ledger_file};
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -38,8 +39,6 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
 
-/// The longest that anybody waits for a completion in one request.
-const WAIT_MAX: Duration = Duration::from_secs(60);
 /// What is said where a snapshot, or a day on which everybody is looked at, might not find the memory it needs.
 const MEMORY_SHORT: &str =
     "short: give the machine more, or stop what else runs on it; a stop writes a snapshot, and a start from it takes seconds";
@@ -135,7 +134,7 @@ pub fn router(doors: Arc<Doors>) -> Router {
     Router::new()
         .route("/v1/updates", post(intake::updates))
         .route("/v1/mappings", post(intake::mapping))
-        .route("/v1/completion/{token}", get(completion))
+        .route("/v1/completion/{token}", get(completion::completion))
         .route("/v1/changes", get(changes))
         .route("/v1/cases", get(cases))
         .route("/v1/payments", get(payments))
@@ -192,35 +191,6 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Se
         Ok(done) => done,
         Err(error) => Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
-}
-
-#[derive(Deserialize)]
-struct Wait {
-    wait: Option<String>,
-}
-
-/// 200 once everything that a submission led to is in the ledger, 202 before.
-async fn completion(State(doors): Shared, Path(token): Path<String>, Query(Wait { wait }): Query<Wait>) -> Result<Response, Refusal> {
-    let epoch: u64 = token.parse().map_err(|_| Refusal(StatusCode::BAD_REQUEST, format!("`{token}` is not a token that was given")))?;
-    let wait = wait.map_or(Ok(Duration::ZERO), |wait| seconds(&wait))?;
-    aside(move || {
-        let inner = doors.inner()?;
-        if !inner.progress.wait_for(epoch, wait.min(WAIT_MAX)) {
-            return Ok((StatusCode::ACCEPTED, Json(json!({ "token": token, "complete": false }))).into_response());
-        }
-        inner.questions.catch_up();
-        let Brought { duplicates, superseded, expired, changed } = doors.ledger()?.brought(epoch)?;
-        let counts = json!({ "token": token, "complete": true, "epoch": epoch, "duplicates": duplicates, "superseded": superseded, "expired": expired,
-                             "changed": changed });
-        Ok(Json(counts).into_response())
-    })
-    .await
-}
-
-/// `5s` or `5`.
-fn seconds(text: &str) -> Result<Duration, Refusal> {
-    let number = text.strip_suffix('s').unwrap_or(text);
-    number.parse().map(Duration::from_secs).map_err(|_| Refusal(StatusCode::BAD_REQUEST, format!("wait: `{text}` is not like 5s")))
 }
 
 /// From where rows are read, and how many at most: with fewer there are no more at the moment.
