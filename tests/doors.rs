@@ -57,12 +57,18 @@ fn refused_lines_wait_until_somebody_looks_after_them() {
     assert_eq!(quarantine(&["retry", "--to", &running.url]), "1 lines retried\n");
     let listed: Vec<Value> = quarantine(&["list"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(listed, [amount], "refused again");
+    let shown: Value = serde_json::from_str(&quarantine(&["show"])).unwrap();
+    assert_eq!((&shown["raw"], &shown["line"]), (&json!(line("\"a lot\"")), &json!(2)), "as it came");
+    let ask = |rows: &str| running.call("POST", "/v1/quarantine", format!(r#"{{"rows":{rows},"how":"discarded"}}"#).as_bytes()).unwrap();
+    let (status, text) = ask("[1,3,9]");
+    assert!(status == 409 && text.contains("rows: not there: 9; done with already: 1"), "{status} {text}");
+    assert_eq!(ask("[]").0, 400);
 
     let (_, measures) = running.call("GET", "/metrics", b"").unwrap();
     for line in [
         "shanyraq_records_refused_total{feed=\"http\"} 1",
         "shanyraq_quarantine_waiting 1",
-        "shanyraq_frontier 4",
+        "shanyraq_frontier 3",
         "shanyraq_live 0",
         "shanyraq_offers{stage=\"sent1\"} 0",
     ] {
@@ -83,6 +89,10 @@ fn refused_lines_wait_until_somebody_looks_after_them() {
     let status = running.insist("GET", "/v1/status", b"").unwrap();
     let bytes = ["resident_bytes", "available_bytes"].map(|name| status[name].as_u64().unwrap());
     assert!(bytes.iter().all(|bytes| (1 << 20..1 << 50).contains(bytes)), "{status}");
+    // More than one request asks for.
+    running.tell("/v1/updates", "x\n".repeat(10_001).as_bytes()).unwrap();
+    assert_eq!(quarantine(&["discard", "--to", &running.url]), "10002 lines discarded\n");
+    assert_eq!(quarantine(&["list"]), "");
     running.stop();
 }
 
@@ -268,8 +278,9 @@ fn a_token_opens_its_own_door() {
     }
     let statuses = |method: &str, path: &str| ["feed", "reader", "operator", "nobody"].map(|token| status(method, path, token));
     assert_eq!(statuses("POST", "/v1/updates"), [200, 403, 403, 403]);
-    // What was refused an operator sends again; what is no mapping is told so to whoever may send one.
-    assert_eq!(statuses("POST", "/v1/updates?retry=http"), [403, 403, 200, 403]);
+    // What was refused an operator has read again, and sends nothing else; what is no mapping is told so to whoever may send one.
+    assert_eq!(statuses("POST", "/v1/updates?retry=http"), [400, 403, 403, 403]);
+    assert_eq!(statuses("POST", "/v1/quarantine"), [403, 403, 415, 403]);
     assert_eq!(statuses("POST", "/v1/mappings"), [400, 403, 400, 403]);
     assert_eq!(statuses("GET", "/v1/completion/1?wait=10s"), [200, 200, 200, 403]);
     assert_eq!(statuses("GET", "/v1/changes"), [403, 200, 200, 403]);
@@ -372,7 +383,7 @@ fn an_operator_sends_again_what_a_feed_sent_wrongly() {
     let message = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.status.code() == Some(1) && message.contains("this token opens another door"), "{message}");
     // With the next epoch in the ledger all before it are.
-    said(shanyraq_by("operator", &["pause", "--feed", "nobody", "--to", url]));
+    said(shanyraq_by("operator", &["pause", "--template", "lapsed", "--to", url]));
     assert_eq!(waiting(), one, "it came again");
     // What is refused again is still its feed's.
     assert_eq!(said(retry("operator", &first)), "1 lines retried\n");

@@ -315,11 +315,11 @@ pub(super) fn post(url: &str, feed: &str, body: &[u8]) -> Result<Value, Failure>
     post_with(url, feed, |request| Ok(request.send(body)))
 }
 
-pub(super) type Request = ureq::RequestBuilder<ureq::typestate::WithBody>;
-pub(super) type Answer = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
+type Request = ureq::RequestBuilder<ureq::typestate::WithBody>;
+type Answer = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
 
 /// The same of a request that is made ready and sent anew each time.
-pub(super) fn post_with(url: &str, feed: &str, send: impl Fn(Request) -> Result<Answer, Failure>) -> Result<Value, Failure> {
+fn post_with(url: &str, feed: &str, send: impl Fn(Request) -> Result<Answer, Failure>) -> Result<Value, Failure> {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let mut trouble = String::new();
     for _ in 0..ATTEMPTS_MAX {

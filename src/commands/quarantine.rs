@@ -1,14 +1,18 @@
 //! `shanyraq quarantine`: the lines that a pipeline refused, and what is done about them.
 
 use super::Failure;
-use super::feed::{post, post_with, register_mapping, wait_for};
+use super::feed::{post, register_mapping, wait_for};
 use crate::journal::Settlement;
 use crate::ledger::{Reader, Refused};
 use crate::pipeline::ledger_file;
+use crate::serve::ROWS_MAX;
 use crate::sources::{is_meant, write_quarantine};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::PathBuf;
+
+/// Rows that have more bytes than this together are sent by several requests: a single one has less.
+const BYTES_TOGETHER: usize = 4 << 20;
 
 /// Look after the lines that a pipeline refused.
 #[derive(Subcommand, Clone, Debug)]
@@ -60,7 +64,7 @@ pub fn quarantine(command: &Command) -> Result<(), Failure> {
         Command::List(choice) => list(&waiting(choice)?),
         Command::Show(choice) => show(&waiting(choice)?)?,
         Command::Retry(arguments) => retry(arguments)?,
-        Command::Discard(sending) => settle(&sending.to, &waiting(&sending.choice)?, Settlement::Discarded)?,
+        Command::Discard(sending) => settle(&sending.to, &waiting(&sending.choice)?, Settlement::Discarded, None)?,
     }
     Ok(())
 }
@@ -106,21 +110,26 @@ fn retry(Retry { sending, map }: &Retry) -> Result<(), Failure> {
         }
         (None, None) => None,
     };
-    for Refused { row, .. } in &refused {
-        let mapping = mapping.as_ref().filter(|_| row.raw.contains(&b'\n')).map(|mapping| ("mapping", mapping.as_str()));
-        let words = [("retry", &*row.file)].into_iter().chain(mapping);
-        post_with(&format!("{}/v1/updates", sending.to), "", |request| Ok(request.query_pairs(words.clone()).send(&row.raw)))?;
-    }
-    settle(&sending.to, &refused, Settlement::Retried)
+    settle(&sending.to, &refused, Settlement::Retried, mapping.as_deref())
 }
 
-fn settle(to: &str, refused: &[Refused], how: Settlement) -> Result<(), Failure> {
-    let rows: Vec<u64> = refused.iter().map(|refused| refused.number).collect();
-    if !rows.is_empty() {
-        let body = json!({ "rows": rows, "how": how }).to_string();
+/// So many at a time that none of it is too much for the pipeline.
+fn settle(to: &str, refused: &[Refused], how: Settlement, mapping: Option<&str>) -> Result<(), Failure> {
+    let mut rest = refused;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |refused: &&Refused| {
+            bytes += refused.row.raw.len();
+            bytes <= BYTES_TOGETHER
+        };
+        let together = rest.iter().take(ROWS_MAX).take_while(fits).count().max(1);
+        let (now, later) = rest.split_at(together);
+        let rows: Vec<u64> = now.iter().map(|refused| refused.number).collect();
+        let body = json!({ "rows": rows, "how": how, "mapping": mapping }).to_string();
         let answer = post(&format!("{to}/v1/quarantine"), "", body.as_bytes())?;
         wait_for(to, answer["token"].as_str().unwrap_or_default())?;
+        rest = later;
     }
-    println!("{} lines {}", rows.len(), how.name());
+    println!("{} lines {}", refused.len(), how.name());
     Ok(())
 }

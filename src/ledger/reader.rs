@@ -322,13 +322,21 @@ impl Reader {
     /// Refused lines, oldest first.
     pub fn refused(&self) -> Result<Vec<Refused>, StoreFailure> {
         let mut query = self.0.prepare("SELECT number, feed, line, field, reason, raw, state FROM quarantine ORDER BY number")?;
-        let read = |row: &rusqlite::Row<'_>| {
-            let file: String = row.get(1)?;
-            let quarantined =
-                Quarantined { file: file.into(), line: row.get(2)?, field: row.get(3)?, reason: row.get(4)?, raw: row.get(5)? };
-            Ok(Refused { number: row.get(0)?, row: quarantined, state: row.get(6)? })
-        };
-        Ok(query.query_map([], read)?.collect::<Result<_, _>>()?)
+        Ok(query.query_map([], refused)?.collect::<Result<_, _>>()?)
+    }
+
+    /// The refused line of this number.
+    pub fn refused_row(&self, number: u64) -> Result<Option<Refused>, StoreFailure> {
+        let mut query = self.0.prepare_cached("SELECT number, feed, line, field, reason, raw, state FROM quarantine WHERE number = ?")?;
+        Ok(query.query_row([number], refused).optional()?)
+    }
+
+    /// What became of the refused line of this number, and how many bytes it has.
+    pub fn state_of_refused(&self, number: u64) -> Result<Option<(String, usize)>, StoreFailure> {
+        // No row has a greater one than the file can write.
+        let Ok(number) = i64::try_from(number) else { return Ok(None) };
+        let mut query = self.0.prepare_cached("SELECT state, length(raw) FROM quarantine WHERE number = ?")?;
+        Ok(query.query_row([number], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
     }
 
     /// How many refused lines wait for somebody.
@@ -354,6 +362,12 @@ impl Reader {
         }
         Ok(brought)
     }
+}
+
+fn refused(row: &rusqlite::Row<'_>) -> rusqlite::Result<Refused> {
+    let file: String = row.get(1)?;
+    let quarantined = Quarantined { file: file.into(), line: row.get(2)?, field: row.get(3)?, reason: row.get(4)?, raw: row.get(5)? };
+    Ok(Refused { number: row.get(0)?, row: quarantined, state: row.get(6)? })
 }
 
 fn payment(row: &rusqlite::Row<'_>) -> rusqlite::Result<Value> {

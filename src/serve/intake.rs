@@ -27,7 +27,7 @@ use tokio_stream::StreamExt;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The longest body that is held in memory.
-const BODY_BYTES_MAX: usize = 16 << 20;
+pub(super) const BODY_BYTES_MAX: usize = 16 << 20;
 /// The longest of all: it waits in a file until it is read, and becomes one epoch.
 const SPOOLED_BYTES_MAX: u64 = 16 << 30;
 /// What is unpacked, or comes from a file, takes as much at most before it goes to a file: what it says, as entries and as the house reads them.
@@ -58,7 +58,7 @@ pub(super) struct Decoders {
 
 impl Decoders {
     /// Reads by this schema.
-    fn with<T>(&self, schema: Arc<Schema>, work: impl FnOnce(&mut Intake) -> T) -> T {
+    pub fn with<T>(&self, schema: Arc<Schema>, work: impl FnOnce(&mut Intake) -> T) -> T {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut intake = idle.filter(|idle| Arc::ptr_eq(idle.schema(), &schema)).unwrap_or_else(|| Intake::journalling(schema));
         let done = work(&mut intake);
@@ -77,8 +77,6 @@ pub(super) struct How {
     snapshot: Option<String>,
     /// The share of what is held that may vanish by that.
     max_shrink: Option<f64>,
-    /// It was refused when it came by this name, which it keeps, and is sent again.
-    retry: Option<String>,
 }
 
 /// `POST /v1/updates`.
@@ -89,7 +87,6 @@ pub(super) async fn updates(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, Refusal> {
-    let name = how.retry.clone().unwrap_or(name);
     let wanted = match wanted(&doors, &headers, name) {
         Ok(wanted) => wanted,
         Err(refusal) => {
@@ -181,7 +178,7 @@ impl Mappings {
     }
 
     /// The section that serves a body of this name.
-    fn section(&self, mapping: &str, schema: &Schema, name: &str) -> Result<Arc<Section>, String> {
+    pub fn section(&self, mapping: &str, schema: &Schema, name: &str) -> Result<Arc<Section>, String> {
         let is_name = !mapping.is_empty() && mapping.bytes().all(|letter| letter.is_ascii_hexdigit());
         let text = std::fs::read_to_string(self.path(mapping)).ok().filter(|_| is_name);
         let text = text.ok_or_else(|| format!("mapping: `{mapping}` is not known: POST it to /v1/mappings"))?;
@@ -229,11 +226,7 @@ fn wanted(doors: &Doors, headers: &HeaderMap, name: String) -> Result<Wanted, Re
         return Err(too_long());
     }
     let bytes = announced.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
-    let room = doors.room.take(if is_plain(&encoding) { bytes } else { bytes.max(UNPACKED_BYTES) });
-    let room = room.ok_or_else(|| {
-        doors.metrics.turned_away.inc();
-        Refusal(StatusCode::TOO_MANY_REQUESTS, "no room for this body at the moment".to_owned())
-    })?;
+    let room = doors.take_room(if is_plain(&encoding) { bytes } else { bytes.max(UNPACKED_BYTES) })?;
     Ok(Wanted { encoding, name, today: standing.date, announced: announced.unwrap_or(0), room })
 }
 

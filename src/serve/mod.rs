@@ -9,20 +9,23 @@ mod conversation;
 mod folder;
 mod intake;
 mod policies;
+mod quarantine;
 mod tokens;
 
 pub use connections::Connections;
 pub use folder::watch;
+pub(crate) use quarantine::ROWS_MAX;
 pub use tokens::Tokens;
 
 use crate::commands::{available_bytes, rss_bytes};
 use crate::dispatch::conversation::Stage;
 use crate::intake::did_you_mean;
-use crate::journal::{Own, Pausable, Settlement};
+use crate::journal::{Own, Pausable};
 use crate::ledger::{Brought, Reader, StoreFailure, View};
 use crate::packages::{Packages, fingerprint, title};
 use crate::pipeline::metrics::{AtStage, Metrics, OfRegister};
-use crate::pipeline::{Opened, Pipeline, Progress, Questions, Room, Scribe, Setup, Standing, Submission, Unavailable, ledger_file};
+use crate::pipeline::{Held, Opened, Pipeline, Progress, Questions, Room, Scribe, Setup, Standing, Submission, Unavailable, ledger_file};
+use crate::sources::feed_of;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -120,6 +123,14 @@ impl Doors {
         Ok(Reader::open(&self.ledger_file)?)
     }
 
+    /// Room for so many bytes that come in; whoever finds none comes again.
+    fn take_room(&self, bytes: usize) -> Result<Held, Refusal> {
+        self.room.take(bytes).ok_or_else(|| {
+            self.metrics.turned_away.inc();
+            Refusal(StatusCode::TOO_MANY_REQUESTS, "no room for this body at the moment".to_owned())
+        })
+    }
+
     /// Whether what comes is taken in, or why not.
     fn readiness(&self) -> Result<(), Refusal> {
         match self.inner()?.progress.standing().trouble() {
@@ -147,7 +158,7 @@ pub fn router(doors: Arc<Doors>) -> Router {
         .route("/v1/dispatch/live", post(conversation::live))
         .route("/v1/dispatch/block", post(conversation::block))
         .route("/v1/dispatch/release", post(conversation::release))
-        .route("/v1/quarantine", post(settle))
+        .route("/v1/quarantine", post(quarantine::settle))
         .route("/v1/pause", post(pause))
         .route("/v1/policies", post(policies::propose).layer(DefaultBodyLimit::max(PACKAGE_BYTES_MAX)))
         .route("/v1/policies/{package}/difference", get(policies::difference))
@@ -294,17 +305,6 @@ fn place(standing: &Standing) -> Value {
     let next = standing.packages.next.as_ref().map(|(package, from)| json!({ "package": package, "from": from.to_string() }));
     json!({ "epoch": standing.epoch, "date": standing.date.to_string(), "live": standing.live, "texts": standing.texts, "texts_under_way": standing.texts_under_way,
             "failure": standing.trouble(), "paused": standing.paused, "policy": title(&standing.policy), "package": fingerprint(&standing.policy), "next_package": next })
-}
-
-#[derive(Deserialize)]
-struct Settle {
-    rows: Vec<u64>,
-    how: Settlement,
-}
-
-/// Rows of the quarantine need nobody's attention any more.
-async fn settle(State(doors): Shared, Json(Settle { rows, how }): Json<Settle>) -> Result<Json<Value>, Refusal> {
-    submit(doors, Own::Settled { rows, how }).await
 }
 
 #[derive(Deserialize)]

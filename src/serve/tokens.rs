@@ -1,7 +1,7 @@
 //! Who may come in: whoever shows a token that the configuration knows, by its hash.
 //!
-//! A feed may send records, and mappings by which they are read; a reader may read; an operator may read, tell the pipeline what to do, and send again what
-//! it refused. Where no token is configured, and the address is a loopback one, everybody may do everything.
+//! A feed may send records, and mappings by which they are read; a reader may read; an operator may read, tell the pipeline what to do, and have it read again
+//! what it refused, but sends no records. Where no token is configured, and the address is a loopback one, everybody may do everything.
 
 use super::intake::drain;
 use super::{Doors, Refusal};
@@ -58,7 +58,6 @@ impl Tokens {
 #[derive(Default, Deserialize)]
 struct Written {
     token: Option<String>,
-    retry: Option<String>,
 }
 
 /// How a body is known that comes in: by the feed of whoever sends it, and behind a colon by how they call it.
@@ -105,7 +104,6 @@ impl Tokens {
         let hash: String = Sha256::digest(shown.trim()).iter().map(|byte| format!("{byte:02x}")).collect();
         let [feed, reader, operator] = [&self.feeds, &self.readers, &self.operators].map(|among| Tokens::find(among, &hash));
         let admitted = match (request.method(), path) {
-            (_, "/v1/updates") if written.retry.is_some() => operator.is_some(),
             (_, "/v1/updates") => feed.is_some(),
             (_, "/v1/mappings") => feed.or(operator).is_some(),
             (&Method::GET, "/v1/replies" | "/v1/receipts") => operator.is_some(),
