@@ -311,8 +311,16 @@ fn a_feed_is_known_by_its_name() {
             let mut answer = request.send(&date("2026-01-01")[..]).unwrap();
             (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
         };
-        operate(&["pause", "--feed", other]);
+        operate(&["pause", "--feed", "folder"]);
         assert_eq!(send().0, 200, "another feed is paused");
+        for misspelt in [other, &name[1..], "acts.ndjson"] {
+            let refused = shanyraq_by("operator", &["pause", "--feed", misspelt, "--to", &url]);
+            let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert!(
+                refused.status.code() == Some(1) && message.contains(&format!("the feeds are {name}, folder")),
+                "{misspelt}: {message}"
+            );
+        }
         operate(&["pause", "--feed", name]);
         let (status, text) = send();
         assert!(status == 503 && text.contains(&format!("feed {name}:acts.ndjson is paused")), "{status} {text}");

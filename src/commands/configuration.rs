@@ -234,6 +234,12 @@ mod tests {
         let plain = wrong(|it| drop(it.tokens.feeds.insert("zags".to_owned(), "secret".to_owned())));
         assert_eq!(plain, "tokens: zags: not a SHA-256 in 64 hexadecimal digits (printf %s TOKEN | sha256sum)");
         let parted = wrong(|it| drop(it.tokens.feeds.insert("zags:acts".to_owned(), "0".repeat(64))));
-        assert_eq!(parted, "tokens: zags:acts: the name of a feed has no colon");
+        assert_eq!(parted, "tokens: feeds: zags:acts: the name of a feed has no colon");
+        for (name, taken) in [
+            ("http", wrong(|it| drop(it.tokens.feeds.insert("http".to_owned(), "0".repeat(64))))),
+            ("folder", wrong(|it| drop(it.tokens.feeds.insert("folder".to_owned(), "0".repeat(64))))),
+        ] {
+            assert_eq!(taken, format!("tokens: feeds: {name}: a feed has this name already that needs no token"));
+        }
     }
 }

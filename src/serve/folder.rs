@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 /// The name under which the folder is paused and measured.
-const FEED: &str = "folder";
+pub(super) const FEED: &str = "folder";
 const DONE: &str = "done";
 const FAILED: &str = "failed";
 /// Between looks into the folder.

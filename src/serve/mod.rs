@@ -35,6 +35,7 @@ use axum::{Json, Router};
 use dataflows::model::Date;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -314,15 +315,27 @@ struct Pause {
     paused: bool,
 }
 
-/// A feed, or texts about a benefit or of a kind, wait until they may go on.
+/// A feed, or texts about a benefit or of a kind, wait until they may go on. What is paused may always go on, also where it is known no more.
 async fn pause(State(doors): Shared, Json(Pause { what, paused }): Json<Pause>) -> Result<Json<Value>, Refusal> {
-    let known = doors.inner()?.questions.pausable();
-    if !known.contains(&what) && !matches!(what, Pausable::Feed(_)) {
-        let name = what.name();
-        let hint = did_you_mean(name, known.iter().map(Pausable::name));
-        return Err(Refusal(StatusCode::BAD_REQUEST, format!("`{name}` is not known{hint}")));
+    let inner = doors.inner()?;
+    if paused || !inner.progress.standing().paused.contains(&what) {
+        is_there(&what, &inner.questions.pausable(), &doors.tokens.feeds()).map_err(|what| Refusal(StatusCode::BAD_REQUEST, what))?;
     }
     submit(doors, Own::Paused { what, paused }).await
+}
+
+/// Whether there is what somebody would pause: one file of a feed is there where the feed is.
+fn is_there(what: &Pausable, known: &BTreeSet<Pausable>, feeds: &[&str]) -> Result<(), String> {
+    let name = what.name();
+    match what {
+        Pausable::Feed(_) if feeds.contains(&feed_of(name)) => Ok(()),
+        Pausable::Feed(_) => {
+            let hint = did_you_mean(name, feeds.iter().copied());
+            Err(format!("there is no feed `{name}`{hint}: the feeds are {}", feeds.join(", ")))
+        }
+        _ if known.contains(what) => Ok(()),
+        _ => Err(format!("`{name}` is not known{}", did_you_mean(name, known.iter().map(Pausable::name)))),
+    }
 }
 
 async fn submit(doors: Arc<Doors>, own: Own) -> Result<Json<Value>, Refusal> {

@@ -3,6 +3,7 @@
 //! A feed may send records, and mappings by which they are read; a reader may read; an operator may read, tell the pipeline what to do, and have it read again
 //! what it refused, but sends no records. Where no token is configured, and the address is a loopback one, everybody may do everything.
 
+use super::folder::FEED as FOLDER;
 use super::intake::drain;
 use super::{Doors, Refusal};
 use crate::sources::feed_of;
@@ -34,7 +35,10 @@ impl Tokens {
     /// What is wrong with them.
     pub fn check(&self) -> Result<(), String> {
         if let Some(name) = self.feeds.keys().find(|name| feed_of(name) != name.as_str()) {
-            return Err(format!("{name}: the name of a feed has no colon"));
+            return Err(format!("feeds: {name}: the name of a feed has no colon"));
+        }
+        if let Some(name) = [ANYBODY, FOLDER].into_iter().find(|name| self.feeds.contains_key(*name)) {
+            return Err(format!("feeds: {name}: a feed has this name already that needs no token"));
         }
         let is_hash = |hash: &str| hash.len() == HASH_DIGITS && hash.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
         let mut all = [&self.feeds, &self.readers, &self.operators].into_iter().flatten();
@@ -42,6 +46,12 @@ impl Tokens {
             Some((name, _)) => Err(format!("{name}: not a SHA-256 in {HASH_DIGITS} hexadecimal digits (printf %s TOKEN | sha256sum)")),
             None => Ok(()),
         }
+    }
+
+    /// The feeds that there are: those that have one, or anybody where none does, and the watched folder.
+    pub(super) fn feeds(&self) -> Vec<&str> {
+        let anybody = self.feeds.is_empty().then_some(ANYBODY);
+        self.feeds.keys().map(String::as_str).chain(anybody).chain([FOLDER]).collect()
     }
 
     /// Whether every feed and every reader needs one.
