@@ -1,4 +1,5 @@
 use crate::folder::Folder;
+use crate::program::{shanyraq, summary};
 use crate::running::*;
 use crate::sending::configured;
 use rand_pcg::Pcg64Mcg;
@@ -7,10 +8,15 @@ use serde_json::Value;
 use shanyraq::pipeline::ledger_file;
 use std::collections::BTreeMap;
 
-fn page(running: &Running, stream: &str, after: usize, limit: usize) -> Vec<Value> {
+fn page(running: &Running, stream: &str, after: &str, limit: usize) -> Vec<Value> {
     let (status, text) = running.call("GET", &format!("/v1/{stream}?after={after}&limit={limit}"), b"").unwrap();
     assert_eq!(status, 200, "{text}");
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The token of the last of so many changes.
+fn token_of(changes: &[Value], count: usize) -> String {
+    count.checked_sub(1).map_or("0".to_owned(), |last| changes[last]["token"].as_str().unwrap().to_owned())
 }
 
 /// The decision about each right, by its name.
@@ -33,7 +39,7 @@ impl Follower {
             let known = self.known.len();
             let after = known - (self.chance.next_u32() as usize % 50).min(known);
             let limit = [1, 7, 64, 333][self.chance.next_u32() as usize % 4];
-            let rows = page(running, "changes", after, limit);
+            let rows = page(running, "changes", &token_of(&self.known, after), limit);
             assert!(rows.len() <= limit);
             let again = rows.len().min(known - after);
             assert_eq!(rows[..again], self.known[after..after + again], "after {after}, {limit} at most");
@@ -43,7 +49,8 @@ impl Follower {
 }
 
 /// Read in pieces of any length, from any token, while the process is killed and the ledger's file loses what was written last, the stream is each change
-/// once and in order; taken in right by right, from nothing, it is the decisions that stand, over a change of the policy too.
+/// once and in order; taken in right by right, from nothing, it is the decisions that stand, over a change of the policy too. Of a ledger that was restored
+/// nobody is told what follows on changes that it does not have.
 #[test]
 fn read_in_pieces_it_is_each_change_once_and_adds_up_to_what_holds() {
     let folder = Folder::new("changes");
@@ -53,6 +60,10 @@ fn read_in_pieces_it_is_each_change_once_and_adds_up_to_what_holds() {
     let start = || configured(&folder, "data", "pretend", words);
     let (mut running, mut follower) = (start(), Follower { known: Vec::new(), chance: Pcg64Mcg::seed_from_u64(7) });
     let (ledger, old) = (ledger_file(&folder.0.join("data")), folder.0.join("old.db"));
+    let copy = |word: &str, data: &str| {
+        let [backup, data] = ["backup", data].map(|name| folder.0.join(name).display().to_string());
+        summary(&shanyraq([word, &backup, "--data", &data]))
+    };
     let mut lost = 0;
     for (index, (path, body)) in story.iter().enumerate() {
         running.tell(path, body).unwrap();
@@ -60,11 +71,12 @@ fn read_in_pieces_it_is_each_change_once_and_adds_up_to_what_holds() {
         match index {
             8 => {
                 running.stop();
+                copy("backup", "data");
                 std::fs::copy(&ledger, &old).unwrap();
                 running = start();
             }
             16 => {
-                while !page(&running, "changes", follower.known.len(), 1).is_empty() {
+                while !page(&running, "changes", &token_of(&follower.known, follower.known.len()), 1).is_empty() {
                     follower.read(&running, 10);
                 }
                 running.kill();
@@ -83,17 +95,17 @@ fn read_in_pieces_it_is_each_change_once_and_adds_up_to_what_holds() {
         }
     }
     assert!(lost > 10, "{lost} changes that were told once were written twice");
-    while !page(&running, "changes", follower.known.len(), 1).is_empty() {
+    while !page(&running, "changes", &token_of(&follower.known, follower.known.len()), 1).is_empty() {
         follower.read(&running, 10);
     }
     let mut whole: Vec<Value> = Vec::new();
-    while let more = page(&running, "changes", whole.len(), 10_000)
+    while let more = page(&running, "changes", &token_of(&whole, whole.len()), 10_000)
         && !more.is_empty()
     {
         whole.extend(more);
     }
     assert!(follower.known == whole, "{} changes, {} at once", follower.known.len(), whole.len());
-    assert!(whole.iter().zip(1_u64..).all(|(row, token)| row["token"] == token));
+    assert!(whole.iter().zip(1_u64..).all(|(row, number)| row["token"].as_str().unwrap().starts_with(&format!("{number}-"))));
 
     let (mut standing, mut rights, mut kinds) = (Standing::new(), BTreeMap::new(), BTreeMap::<String, usize>::new());
     for row in &whole {
@@ -118,9 +130,31 @@ fn read_in_pieces_it_is_each_change_once_and_adds_up_to_what_holds() {
     assert!(["gained", "lost", "amount"].iter().all(|kind| kinds.get(*kind).is_some_and(|times| *times > 50)), "{kinds:?}");
 
     // Cases and payments are read in the same way.
-    assert!(page(&running, "cases", 0, 1).len() <= 1 && page(&running, "payments", 0, 1).len() <= 1);
+    assert!(page(&running, "cases", "0", 1).len() <= 1 && page(&running, "payments", "0", 1).len() <= 1);
     for limit in ["0", "10001", "many"] {
         assert_eq!(running.call("GET", &format!("/v1/changes?limit={limit}"), b"").unwrap().0, 400, "{limit}");
     }
+    for after in ["7", "0-", "x", "-1"] {
+        assert_eq!(running.call("GET", &format!("/v1/changes?after={after}"), b"").unwrap().0, 400, "{after}");
+    }
+    for stream in ["cases", "payments"] {
+        let (status, text) = running.call("GET", &format!("/v1/{stream}?after=1000000"), b"").unwrap();
+        assert!(status == 409 && text.contains("this ledger ends at"), "{stream}: {status} {text}");
+    }
     running.stop();
+
+    // Restored from a backup it says so to whoever read on before, as long as it is shorter and once it has gone on otherwise.
+    copy("restore", "back");
+    let back = configured(&folder, "back", "pretend", words);
+    let kept = page(&back, "changes", "0", 10_000);
+    assert!(whole.starts_with(&kept) && kept.len() < whole.len(), "{} of {}", kept.len(), whole.len());
+    let ask = |count: usize| back.call("GET", &format!("/v1/changes?after={}", token_of(&whole, count)), b"").unwrap();
+    assert_eq!(ask(kept.len()), (200, String::new()));
+    let (status, text) = ask(kept.len() + 1);
+    assert!(status == 409 && text.contains(&format!("this ledger ends at {}", kept.len())), "{status} {text}");
+    let (path, body) = story.last().unwrap();
+    back.tell(path, body).unwrap();
+    let (status, text) = ask(kept.len() + 1);
+    assert!(status == 409 && text.contains("of this ledger is another one"), "{status} {text}");
+    back.stop();
 }

@@ -16,7 +16,7 @@ mod tables;
 pub use checkpoints::sync_ledger;
 pub use lineage::{FamilyEvent, FamilyId, Fate, Lineage, Resettled};
 pub use outbox::{Message, Outbox, Status, reference_of};
-pub use reader::{Brought, Reader, Refused, Verified, View};
+pub use reader::{Brought, Reader, Refused, Stream, Verified, View};
 pub use reports::Report;
 pub use store::{Page, Store};
 pub use tables::StoreFailure;

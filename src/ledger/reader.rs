@@ -129,6 +129,17 @@ pub enum View {
     Categories,
 }
 
+/// Rows that others follow, each behind the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Changes,
+    Cases,
+    Payments,
+}
+
+/// So many digits of a change's link tell that it is the one that somebody read.
+const LINK_DIGITS: usize = 8;
+
 /// The file as others read it, beside its writer.
 pub struct Reader(Connection);
 
@@ -211,16 +222,41 @@ impl Reader {
         Ok(query.query_map([benefit], right)?.collect::<Result<_, _>>()?)
     }
 
-    /// Changes after the one of this number, as rows of the view `changes`, each with its number as `token`; at most so many. Whoever takes all of
-    /// them in, right by right, holds the decisions that stand.
-    pub fn changes(&self, after: i64, limit: usize) -> Result<Vec<Value>, StoreFailure> {
+    /// Rows of a stream after the one of this number, each with its `token`; at most so many.
+    pub fn follow(&self, stream: Stream, after: i64, limit: usize) -> Result<Vec<Value>, StoreFailure> {
+        match stream {
+            Stream::Changes => self.changes(after, limit),
+            Stream::Cases => self.cases(after, limit),
+            Stream::Payments => self.payments(after, limit),
+        }
+    }
+
+    /// The number of a stream's last row; zero where there is none.
+    pub fn end(&self, stream: Stream) -> Result<i64, StoreFailure> {
+        let mut query = self.0.prepare_cached(match stream {
+            Stream::Changes => "SELECT coalesce(max(change), 0) FROM changes",
+            Stream::Cases => "SELECT coalesce(max(number), 0) FROM cases",
+            Stream::Payments => "SELECT coalesce(max(number), 0) FROM payments",
+        })?;
+        Ok(query.query_row([], |row| row.get(0))?)
+    }
+
+    /// The token of the change of this number.
+    pub fn token_of_change(&self, change: i64) -> Result<Option<String>, StoreFailure> {
+        let mut query = self.0.prepare_cached("SELECT change, chain FROM changes WHERE change = ?")?;
+        Ok(query.query_row([change], token_of_change).optional()?)
+    }
+
+    /// Changes after the one of this number, as rows of the view `changes`, each with its number and the first digits of its link as `token`; at most so
+    /// many. Whoever takes all of them in, right by right, holds the decisions that stand.
+    fn changes(&self, after: i64, limit: usize) -> Result<Vec<Value>, StoreFailure> {
         let mut query = self.0.prepare_cached("SELECT * FROM changes WHERE change > ? ORDER BY change LIMIT ?")?;
         let row = |row: &rusqlite::Row<'_>| {
             let text = |name: &str| row.get::<_, String>(name);
             let kind = text("kind")?;
             let stands = matches!(kind.as_str(), "gained" | "amount");
             Ok(json!({
-                "token": row.get::<_, i64>("change")?, "date": text("date")?, "decision": text("decision")?, "person": text("person")?,
+                "token": token_of_change(row)?, "date": text("date")?, "decision": text("decision")?, "person": text("person")?,
                 "benefit": text("benefit")?, "ground": Some(text("ground")?).filter(|_| stands),
                 "period": Some(text("period")?).filter(|period| stands && !period.is_empty()), "change": kind,
             }))
@@ -230,7 +266,7 @@ impl Reader {
 
     /// Cases opened and withdrawn after the one of this number, each with its number as `token`; at most so many. An agency that is told of one twice
     /// knows it by its `case`.
-    pub fn cases(&self, after: i64, limit: usize) -> Result<Vec<Value>, StoreFailure> {
+    fn cases(&self, after: i64, limit: usize) -> Result<Vec<Value>, StoreFailure> {
         let mut query = self.0.prepare_cached("SELECT * FROM cases WHERE number > ? ORDER BY number LIMIT ?")?;
         let row = |row: &rusqlite::Row<'_>| {
             let text = |name: &str| row.get::<_, Option<String>>(name);
@@ -245,7 +281,7 @@ impl Reader {
 
     /// Orders of payments, their stops and recoveries after the one of this number, each with its number as `token`; at most so many. Whoever is
     /// told of one twice knows it by its `payment` and `change`.
-    pub fn payments(&self, after: i64, limit: usize) -> Result<Vec<Value>, StoreFailure> {
+    fn payments(&self, after: i64, limit: usize) -> Result<Vec<Value>, StoreFailure> {
         let mut query = self.0.prepare_cached("SELECT * FROM payments WHERE number > ? ORDER BY number LIMIT ?")?;
         Ok(query.query_map(params![after, limit as i64], payment)?.collect::<Result<_, _>>()?)
     }
@@ -362,6 +398,11 @@ impl Reader {
         }
         Ok(brought)
     }
+}
+
+fn token_of_change(row: &rusqlite::Row<'_>) -> rusqlite::Result<String> {
+    let (change, chain): (i64, String) = (row.get("change")?, row.get("chain")?);
+    Ok(format!("{change}-{}", chain.get(..LINK_DIGITS).unwrap_or_default()))
 }
 
 fn refused(row: &rusqlite::Row<'_>) -> rusqlite::Result<Refused> {

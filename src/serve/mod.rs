@@ -21,7 +21,7 @@ use crate::commands::{available_bytes, rss_bytes};
 use crate::dispatch::conversation::Stage;
 use crate::intake::did_you_mean;
 use crate::journal::{Own, Pausable};
-use crate::ledger::{Brought, Reader, StoreFailure, View};
+use crate::ledger::{Reader, StoreFailure, Stream, View};
 use crate::packages::{Packages, fingerprint, title};
 use crate::pipeline::metrics::{AtStage, Metrics, OfRegister};
 use crate::pipeline::{Held, Opened, Pipeline, Progress, Questions, Room, Scribe, Setup, Standing, Submission, Unavailable, ledger_file};
@@ -208,40 +208,59 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Se
 /// From where rows are read, and how many at most: with fewer there are no more at the moment.
 #[derive(Deserialize)]
 struct After {
-    after: Option<i64>,
+    after: Option<String>,
     limit: Option<usize>,
 }
 
 /// Changes after a token, in their order; each has its own token to go on from.
 async fn changes(State(doors): Shared, Query(after): Query<After>) -> Result<Response, Refusal> {
-    rows(doors, after, Reader::changes).await
+    rows(doors, after, Stream::Changes).await
 }
 
 /// Cases for agencies after a token, opened or withdrawn.
 async fn cases(State(doors): Shared, Query(after): Query<After>) -> Result<Response, Refusal> {
-    rows(doors, after, Reader::cases).await
+    rows(doors, after, Stream::Cases).await
 }
 
 /// Orders of payments after a token, with their stops and recoveries.
 async fn payments(State(doors): Shared, Query(after): Query<After>) -> Result<Response, Refusal> {
-    rows(doors, after, Reader::payments).await
+    rows(doors, after, Stream::Payments).await
 }
 
-async fn rows(
-    doors: Arc<Doors>,
-    After { after, limit }: After,
-    read: fn(&Reader, i64, usize) -> Result<Vec<Value>, StoreFailure>,
-) -> Result<Response, Refusal> {
+async fn rows(doors: Arc<Doors>, After { after, limit }: After, stream: Stream) -> Result<Response, Refusal> {
     let limit = limit.unwrap_or(CHANGES_MAX);
     if !(1..=CHANGES_MAX).contains(&limit) {
         return Err(Refusal(StatusCode::BAD_REQUEST, format!("limit: {limit} is not between 1 and {CHANGES_MAX}")));
     }
     aside(move || {
-        let rows = read(&doors.ledger()?, after.unwrap_or(0), limit)?;
+        let ledger = doors.ledger()?;
+        let after = after.map_or(Ok(0), |token| row_of(&ledger, stream, &token))?;
+        let rows = ledger.follow(stream, after, limit)?;
         let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
         Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
     })
     .await
+}
+
+/// The number of the row whose token somebody shows, or zero. A ledger that was restored from a backup does not have the last ones that they read, or has
+/// others by now: to go on would be to miss what became of them, unseen.
+fn row_of(ledger: &Reader, stream: Stream, token: &str) -> Result<i64, Refusal> {
+    let number = token.split_once('-').map_or(token, |(number, _)| number).parse::<i64>().ok().filter(|number| *number >= 0);
+    let is_short = token.bytes().all(|digit| digit.is_ascii_digit());
+    // Of changes all but the beginning has a link.
+    let number = number
+        .filter(|number| is_short == (stream != Stream::Changes || *number == 0))
+        .ok_or_else(|| Refusal(StatusCode::BAD_REQUEST, format!("after: `{token}` is not a token that was given")))?;
+    let end = ledger.end(stream)?;
+    let parted = match stream {
+        _ if number > end => format!("this ledger ends at {end}"),
+        Stream::Changes if number > 0 && ledger.token_of_change(number)?.as_deref() != Some(token) => {
+            format!("change {number} of this ledger is another one")
+        }
+        _ => return Ok(number),
+    };
+    let why = "it was restored from a backup of before. Read again from a row that both you and it have, or from 0";
+    Err(Refusal(StatusCode::CONFLICT, format!("after: {token}: {parted}: {why}")))
 }
 
 /// The rows of a view, of one moment of the ledger.
