@@ -125,11 +125,15 @@ pub fn available_bytes() -> u64 {
     of_machine.min(left_by_groups(Path::new("/sys/fs/cgroup"), own))
 }
 
-/// What the limits of a control group, and of those that it is in, leave; the most there can be where there are none.
+/// What the limits of a control group, and of those that it is in, leave; the most there can be where there are none. Pages of files are
+/// counted as taken, and are given up as soon as somebody needs the room.
 fn left_by_groups(root: &Path, own: &str) -> u64 {
     let left = |group: &Path| {
-        let read = |name: &str| std::fs::read_to_string(root.join(group).join(name)).ok()?.trim().parse::<u64>().ok();
-        Some(read("memory.max")?.saturating_sub(read("memory.current")?))
+        let text = |name: &str| std::fs::read_to_string(root.join(group).join(name)).ok();
+        let read = |name: &str| text(name)?.trim().parse::<u64>().ok();
+        let of_files = |line: &str| line.strip_prefix("inactive_file ").or(line.strip_prefix("active_file "))?.parse::<u64>().ok();
+        let given_up: u64 = text("memory.stat").unwrap_or_default().lines().filter_map(of_files).sum();
+        Some(read("memory.max")?.saturating_sub(read("memory.current")?.saturating_sub(given_up)))
     };
     Path::new(own.trim_start_matches('/')).ancestors().filter_map(left).min().unwrap_or(u64::MAX)
 }
@@ -165,6 +169,9 @@ mod tests {
         group("slice/service", "1000", 700);
         assert_eq!(left_by_groups(&root, "/slice/service"), 300);
         assert_eq!((left_by_groups(&root, "/slice/other"), left_by_groups(&root, "/")), (4100, u64::MAX));
+        let stat = "anon 250\ninactive_anon 50\nactive_anon 200\ninactive_file 300\nactive_file 100\nunevictable 0\n";
+        std::fs::write(root.join("slice/service/memory.stat"), stat).unwrap();
+        assert_eq!(left_by_groups(&root, "/slice/service"), 700, "pages of files are given up");
         std::fs::remove_dir_all(root).unwrap();
     }
 }
