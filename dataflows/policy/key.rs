@@ -98,8 +98,8 @@ impl Word {
     }
 }
 
-/// A key of more fields is written out.
-const PARTS_MAX: usize = 8;
+/// As many fields a key is made of at most.
+pub(super) const PARTS_MAX: usize = 8;
 
 /// The values of the fields that a key is made of, in their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,7 +152,7 @@ impl Template {
             parts.push(Part { before: before.to_string(), position, kind });
             end = after;
         }
-        (parts.len() <= PARTS_MAX).then(|| Template { parts, end: end.to_string(), people })
+        Some(Template { parts, end: end.to_string(), people })
     }
 
     /// How many packed fields there are up to the last that makes the key.

@@ -5,6 +5,7 @@ use super::compile::{Compiler, Draft, State};
 use super::expression::{Expression, Kind, parse};
 use super::file::Packing;
 use super::graph::FIELD_COUNT;
+use super::key::PARTS_MAX;
 use super::program::Rounding;
 use super::proposal::proposals;
 use super::source::{Entry, Node, Place, Problems, Value as Toml, nearest};
@@ -468,6 +469,9 @@ impl Declarations<'_, '_> {
         let Some((text, place)) = self.problems.text(node, "key") else {
             return;
         };
+        if braces(text).count() > PARTS_MAX {
+            self.problems.report(place, format!("`key` is made of at most {PARTS_MAX} fields"));
+        }
         for name in braces(text) {
             if name != "person" && !register.fields.iter().any(|field| field.name == name) {
                 let known = register.fields.iter().map(|field| field.name.as_str());

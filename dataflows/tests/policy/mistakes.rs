@@ -91,6 +91,14 @@ fn mistakes_are_explained_where_they_are() {
         ),
         ("benefits/family.toml", "16.03 MRP", "16.03 MPR", "MPR", "nothing is called `MPR`", "did you mean `MRP`?"),
         ("registers/reg.toml", "birth_date = \"date\"", "birth_date = \"dat\"", "dat\"", "there is no type `dat`", "did you mean `date`?"),
+        (
+            "registers/reg.toml",
+            "key = \"{period}-{employer}\"",
+            &format!("key = \"{}{{employer}}\"", "{period}-".repeat(8)),
+            "{period}-{period}",
+            "`key` is made of at most 8 fields",
+            "",
+        ),
         // Aliases.
         (
             i,
