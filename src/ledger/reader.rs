@@ -2,7 +2,7 @@
 
 use super::StoreFailure;
 use super::families;
-use super::tables::{Said, hex, other_format};
+use super::tables::{FORMAT, Said, hex, is_begun, other_format};
 use crate::journal::ReleasedRight;
 use crate::sources::Quarantined;
 use dataflows::decisions::identity_of;
@@ -94,6 +94,9 @@ const ACCOUNTS: [(&str, &str); 13] = [
     ),
 ];
 
+const ORDERS: &str = "SELECT * FROM payments WHERE change = 'ordered' AND date BETWEEN ? AND ? AND NOT EXISTS
+    (SELECT 1 FROM payments AS back WHERE back.payment = payments.payment AND back.change = 'recover') ORDER BY number";
+
 /// A refused line that waits for somebody, or did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
@@ -157,9 +160,15 @@ impl Reader {
         Ok(self.0.query_row("SELECT frontier FROM meta", [], |row| row.get(0))?)
     }
 
-    /// The fingerprints of the packages that were brought into force, in their order: the last one is in force. None in a file of another form.
+    /// The form of a file that another program wrote.
+    pub fn other_format(&self) -> Result<Option<i64>, StoreFailure> {
+        Ok(other_format(&self.0)?)
+    }
+
+    /// The fingerprints of the packages that were brought into force, in their order: the last one is in force. None in a file of another
+    /// form, or that was not begun.
     pub fn packages(&self) -> Result<Vec<String>, StoreFailure> {
-        if other_format(&self.0)?.is_some() {
+        if !is_begun(&self.0)? || self.other_format()?.is_some() {
             return Ok(Vec::new());
         }
         let mut query = self.0.prepare("SELECT package FROM policies ORDER BY epoch")?;
@@ -288,10 +297,7 @@ impl Reader {
 
     /// Orders made on days from one to another, both included, but for those that were asked back.
     pub fn orders(&self, from: &str, until: &str) -> Result<Vec<Value>, StoreFailure> {
-        let mut query = self.0.prepare(
-            "SELECT * FROM payments WHERE change = 'ordered' AND date BETWEEN ? AND ? AND NOT EXISTS
-             (SELECT 1 FROM payments AS back WHERE back.payment = payments.payment AND back.change = 'recover') ORDER BY number",
-        )?;
+        let mut query = self.0.prepare(ORDERS)?;
         Ok(query.query_map([from, until], payment)?.collect::<Result<_, _>>()?)
     }
 
@@ -429,4 +435,33 @@ fn decision(row: &rusqlite::Row<'_>) -> rusqlite::Result<Value> {
         "amount": row.get::<_, i64>("amount")?, "from": text("from")?, "until": text("until")?, "reasons": reasons,
         "policy": text("policy")?,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reports::Report;
+    use super::super::tables::TABLES;
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// However much the ledger holds, no query looks through a table for each row of another.
+    #[test]
+    fn no_table_is_looked_through_for_each_row() {
+        let ledger = Connection::open_in_memory().unwrap();
+        ledger.execute_batch(TABLES).unwrap();
+        let reports = [Report::Queue, Report::Funnel, Report::Unreached, Report::Notes, Report::Log].map(Report::query);
+        for query in ACCOUNTS.map(|(_, query)| query).into_iter().chain(reports).chain([ORDERS]) {
+            let mut plan = ledger.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
+            let (mut steps, mut for_each_row, mut scanned) = (plan.raw_query(), BTreeSet::<i64>::new(), BTreeSet::<i64>::new());
+            while let Some(row) = steps.next().unwrap() {
+                let (step, within, what): (i64, i64, String) = (row.get(0).unwrap(), row.get(1).unwrap(), row.get(3).unwrap());
+                if what.starts_with("CORRELATED") || for_each_row.contains(&within) {
+                    for_each_row.insert(step);
+                }
+                // Of two tables that are joined the second one is looked through for each row of the first.
+                let is_repeated = what.starts_with("SCAN") && (for_each_row.contains(&step) || !scanned.insert(within));
+                assert!(!is_repeated, "{what} in {query}");
+            }
+        }
+    }
 }

@@ -61,16 +61,21 @@ const UNREACHED: &str = "
             AND offers.period = outbox.period AND offers.round = outbox.round AND outbox.status NOT IN ('failed', 'uncertain', 'suppressed'))
     ORDER BY 1, 2, 3, 4";
 
-impl Reader {
-    pub fn report(&self, report: Report) -> Result<Vec<Value>, StoreFailure> {
-        let query = match report {
+impl Report {
+    pub(super) fn query(self) -> &'static str {
+        match self {
             Report::Queue => QUEUE,
             Report::Funnel => FUNNEL,
             Report::Unreached => UNREACHED,
             Report::Notes => "SELECT date, kind, person, benefit, ground, period, phone FROM notes ORDER BY number",
             Report::Log => LOG,
-        };
-        let mut query = self.connection().prepare(query)?;
+        }
+    }
+}
+
+impl Reader {
+    pub fn report(&self, report: Report) -> Result<Vec<Value>, StoreFailure> {
+        let mut query = self.connection().prepare(report.query())?;
         let names: Vec<String> = query.column_names().map(str::to_owned).collect();
         let (mut rows, mut report) = (query.query([])?, Vec::new());
         while let Some(row) = rows.next()? {

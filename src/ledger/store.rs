@@ -112,7 +112,7 @@ impl Page<'_> {
 impl Store {
     /// Opens the file, or begins it; rows are written in the names of this policy.
     pub fn open(path: &Path, policy: Arc<Policy>) -> Result<Store, StoreFailure> {
-        let connection = Connection::open(path)?;
+        let mut connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -120,21 +120,7 @@ impl Store {
         if let Some(format) = other_format(&connection)? {
             return Err(StoreFailure::Format(format));
         }
-        connection.execute_batch(TABLES)?;
-        let read = |row: &rusqlite::Row<'_>| {
-            let tally = Tally { changes: row.get(2)?, link: row.get(3)?, decisions: row.get(4)? };
-            Ok((row.get(0)?, row.get(1)?, tally))
-        };
-        let known = connection.query_row("SELECT frontier, chain, changes, link, decisions FROM meta", [], read).optional()?;
-        let (frontier, chain, tally) = match known {
-            Some(known) => known,
-            None => {
-                let begin = "INSERT INTO meta VALUES (?, 0, NULL, 0, '', ?, ?, 0, '', 0)";
-                connection.execute(begin, params![FORMAT, title(&policy), fingerprint(&policy)])?;
-                connection.execute("INSERT INTO policies VALUES (0, NULL, ?, ?)", params![title(&policy), fingerprint(&policy)])?;
-                (0, String::new(), Tally::default())
-            }
-        };
+        let (frontier, chain, tally) = begun(&mut connection, &policy)?;
         let rows_written = Arc::new(AtomicU64::new(0));
         let _checkpoints = checkpoints(path, rows_written.clone());
         let (rows, rows_before, regions) = (Writer::new(policy.clone()), None, None);
@@ -272,6 +258,24 @@ impl Store {
         self.passed = None;
         Ok(())
     }
+}
+
+/// Makes what is not there yet of the tables, and their first rows, all or nothing; how far the file has come.
+fn begun(connection: &mut Connection, policy: &Policy) -> Result<(Epoch, String, Tally), StoreFailure> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(TABLES)?;
+    let read = |row: &rusqlite::Row<'_>| {
+        let tally = Tally { changes: row.get(2)?, link: row.get(3)?, decisions: row.get(4)? };
+        Ok((row.get(0)?, row.get(1)?, tally))
+    };
+    let known = transaction.query_row("SELECT frontier, chain, changes, link, decisions FROM meta", [], read).optional()?;
+    if known.is_none() {
+        let begin = "INSERT INTO meta VALUES (?, 0, NULL, 0, '', ?, ?, 0, '', 0)";
+        transaction.execute(begin, params![FORMAT, title(policy), fingerprint(policy)])?;
+        transaction.execute("INSERT INTO policies VALUES (0, NULL, ?, ?)", params![title(policy), fingerprint(policy)])?;
+    }
+    transaction.commit()?;
+    Ok(known.unwrap_or_default())
 }
 
 /// Writes how far epochs came, and what is other of families since; how many rows of these.
@@ -519,6 +523,7 @@ fn write_refused(transaction: &Transaction<'_>, page: &Page<'_>) -> Result<(), S
 
 #[cfg(test)]
 mod tests {
+    use super::super::Reader;
     use super::*;
     use crate::commands::load_package;
 
@@ -562,6 +567,10 @@ mod tests {
         store.write(&ledger, &urgent, &mut engine).unwrap();
         assert_eq!((judged(), store.frontier()), (1, 3));
         drop(store);
+        remove(&path);
+    }
+
+    fn remove(path: &Path) {
         ["db", "db-wal", "db-shm"].iter().for_each(|extension| drop(std::fs::remove_file(path.with_extension(extension))));
     }
 }

@@ -26,6 +26,7 @@ pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS outbox(
         message TEXT PRIMARY KEY, epoch INTEGER, date TEXT, person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, round INTEGER,
         kind TEXT, phone TEXT, status TEXT, text TEXT, parts INTEGER, policy TEXT) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS outbox_by_right ON outbox(person, benefit, round);
     CREATE TABLE IF NOT EXISTS offers(
         person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, round INTEGER, stage TEXT, since TEXT, lost TEXT, quiet_until TEXT,
         phone TEXT, refusal TEXT, silent TEXT, region TEXT, language TEXT, epoch INTEGER, PRIMARY KEY(person, benefit, ground, period)) WITHOUT ROWID;
@@ -35,9 +36,11 @@ pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS cases(
         number INTEGER PRIMARY KEY, epoch INTEGER, date TEXT, \"case\" TEXT, change TEXT, person TEXT, benefit TEXT, ground TEXT, period TEXT,
         round INTEGER, amount INTEGER, \"from\" TEXT, until TEXT, consented TEXT);
+    CREATE INDEX IF NOT EXISTS cases_by_name ON cases(\"case\");
     CREATE TABLE IF NOT EXISTS payments(
         number INTEGER PRIMARY KEY, epoch INTEGER, date TEXT, payment TEXT, change TEXT, person TEXT, payee TEXT, account TEXT, benefit TEXT,
         ground TEXT, period TEXT, round INTEGER, month TEXT, amount INTEGER);
+    CREATE INDEX IF NOT EXISTS payments_by_name ON payments(payment);
     CREATE TABLE IF NOT EXISTS notes(
         number INTEGER PRIMARY KEY, epoch INTEGER, date TEXT, kind TEXT, person TEXT, benefit TEXT, ground TEXT, period TEXT, phone TEXT);
     CREATE TABLE IF NOT EXISTS quarantine(
@@ -112,11 +115,15 @@ impl From<rusqlite::Error> for StoreFailure {
     }
 }
 
+/// Whether there are tables: whoever ends while a file is begun leaves one without any.
+pub(super) fn is_begun(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT count(*) > 0 FROM sqlite_master WHERE name = 'meta'", [], |row| row.get(0))
+}
+
 /// The form of the tables of a file that another program wrote.
 pub(super) fn other_format(connection: &Connection) -> rusqlite::Result<Option<i64>> {
-    let begun: bool = connection.query_row("SELECT count(*) > 0 FROM sqlite_master WHERE name = 'meta'", [], |row| row.get(0))?;
     let format = || connection.query_row("SELECT format FROM meta", [], |row| row.get(0)).optional();
-    let format: Option<i64> = if begun { format()? } else { None };
+    let format: Option<i64> = if is_begun(connection)? { format()? } else { None };
     Ok(format.filter(|format| *format != FORMAT))
 }
 
