@@ -388,12 +388,17 @@ pub fn tell_disturbed(name: &str, mut disturb: impl FnMut(&mut Running, &str, &[
     assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
     let journal = [("/v1/updates".to_owned(), exported.stdout)];
     assert_eq!(views_by_batch(&folder, &package, &journal)[2], decisions, "batch on what the journal holds");
-    // Who said yes, to what and when, can be proven; and a message that is taken away is missed.
+    // Who said yes, to which of the texts that they answered and when, can be proven; and a message that is taken away is missed.
     let ledger = rusqlite::Connection::open(ledger_file(Path::new(&data))).unwrap();
     let count = |table: &str| ledger.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, usize>(0)).unwrap();
+    ledger.execute_batch("CREATE TEMP TABLE answered(message TEXT PRIMARY KEY)").unwrap();
+    for message in &answered {
+        ledger.execute("INSERT INTO answered VALUES (?)", [message]).unwrap();
+    }
     let proven = "consents WHERE length(reply) = 16 AND date >= '2026-01-01' AND unixepoch(time) BETWEEN unixepoch() - 3600 AND unixepoch() AND policy =
-        (SELECT policy FROM outbox WHERE outbox.person = consents.person AND outbox.benefit = consents.benefit AND outbox.ground = consents.ground
-        AND outbox.period = consents.period AND outbox.round = consents.round AND kind IN ('offer', 'repeat') ORDER BY epoch DESC LIMIT 1)";
+        (SELECT policy FROM outbox JOIN answered USING (message) WHERE outbox.person = consents.person AND outbox.benefit = consents.benefit
+        AND outbox.ground = consents.ground AND outbox.period = consents.period AND outbox.round = consents.round AND kind IN ('offer', 'repeat')
+        ORDER BY epoch LIMIT 1)";
     let yeses = count(proven);
     assert!(yeses > 10 && yeses == count("consents"), "{yeses} of {}", count("consents"));
     assert!(ledger.execute("DELETE FROM outbox WHERE kind = 'offer'", []).unwrap() > 10);

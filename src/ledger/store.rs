@@ -74,6 +74,10 @@ struct Passed {
     rejudged: BTreeMap<HouseholdKey, Option<Scores>>,
 }
 
+/// The package of that of two texts which was sent last. One that was sent may wait to be sent again; one that was suppressed never was.
+const SENT_LAST: &str =
+    "SELECT policy FROM outbox WHERE message IN (?, ?) ORDER BY status = 'suppressed', status = 'waiting', epoch DESC LIMIT 1";
+
 /// What an epoch brings to the file, beside the ledger itself.
 pub struct Page<'a> {
     pub epoch: Epoch,
@@ -390,9 +394,8 @@ fn write_offers(
     };
     let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO offers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     // A yes is to the text that was sent last, whatever package is in force by now.
-    let mut agree = transaction.prepare_cached(
-        "INSERT OR IGNORE INTO consents VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT policy FROM outbox WHERE message IN (?, ?) ORDER BY epoch DESC LIMIT 1), ?, ?)",
-    )?;
+    let mut agree =
+        transaction.prepare_cached(&format!("INSERT OR IGNORE INTO consents VALUES (?, ?, ?, ?, ?, ?, ?, ({SENT_LAST}), ?, ?)"))?;
     let day = |date: Date| (date != Date::NEVER && date != Date::BEFORE_ALL).then(|| date.to_string());
     // What a social worker is told is written to nobody.
     let to_worker = |right: &RightKey| ledger.desk().terms().benefit(right.benefit).to_worker.then_some("to_worker");
@@ -572,5 +575,41 @@ mod tests {
 
     fn remove(path: &Path) {
         ["db", "db-wal", "db-shm"].iter().for_each(|extension| drop(std::fs::remove_file(path.with_extension(extension))));
+    }
+
+    /// A file of which the beginning was broken off holds nothing of it, and is begun by the next opening.
+    #[test]
+    fn a_file_is_begun_whole_or_not_at_all() {
+        let path = std::env::temp_dir().join(format!("shanyraq-begun-{}.db", std::process::id()));
+        let policy = load_package("us-cps").unwrap_or_else(|failure| panic!("{}", failure.message)).policy;
+        let other = Connection::open(&path).unwrap();
+        // A table of this name that takes no row of ours.
+        other.execute_batch("CREATE TABLE policies(nothing TEXT)").unwrap();
+        assert!(Store::open(&path, policy.clone()).is_err());
+        let tables: String = other.query_row("SELECT group_concat(name) FROM sqlite_master", [], |row| row.get(0)).unwrap();
+        assert_eq!(tables, "policies");
+        other.execute_batch("DROP TABLE policies").unwrap();
+        assert_eq!(Reader::open(&path).unwrap().packages().unwrap(), Vec::<String>::new(), "nothing is in force before it is begun");
+        drop(Store::open(&path, policy.clone()).unwrap());
+        assert_eq!(Reader::open(&path).unwrap().packages().unwrap(), [fingerprint(&policy)]);
+        drop(other);
+        remove(&path);
+    }
+
+    /// A yes is to what was sent last: what waits behind it, or was held back, nobody has read.
+    #[test]
+    fn a_yes_is_to_the_text_that_was_sent_last() {
+        let ledger = Connection::open_in_memory().unwrap();
+        ledger.execute_batch(TABLES).unwrap();
+        let texts = "('offer', '', 1, 'before'), ('repeat', '', 2, 'now')";
+        ledger.execute_batch(&format!("INSERT INTO outbox(message, period, epoch, policy) VALUES {texts}")).unwrap();
+        let answered = |offer: &str, repeat: &str| {
+            ledger.execute("UPDATE outbox SET status = iif(message = 'offer', ?, ?)", [offer, repeat]).unwrap();
+            ledger.query_row(SENT_LAST, ["offer", "repeat"], |row| row.get::<_, String>(0)).unwrap()
+        };
+        assert_eq!([answered("delivered", "submitted"), answered("failed", "taken")], ["now", "now"]);
+        assert_eq!([answered("delivered", "waiting"), answered("submitted", "suppressed")], ["before", "before"]);
+        // Sent, and after a start to be sent again.
+        assert_eq!([answered("waiting", "suppressed"), answered("delivered", "waiting")], ["before", "before"]);
     }
 }
