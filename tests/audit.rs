@@ -106,6 +106,24 @@ fn families_that_come_out_otherwise_are_counted_and_written_down() {
     assert!(!log.split(|letter: char| !letter.is_ascii_digit()).any(|digits| digits.len() > 8), "{log}");
 }
 
+/// A twin that does not know something of the package ends a copy of the process alone: the audit has failed, which is counted, and the
+/// pipeline goes on.
+#[test]
+fn a_twin_that_panics_is_an_audit_that_failed() {
+    let mut texts = kz().texts;
+    // Room around words the engine passes over; to the twin it is no type.
+    edit(&mut texts, "registers/care.toml", "enum(registered|deferred|exempt|served)", "enum(registered | deferred|exempt|served)");
+    let folder = Folder::new("audit-panic");
+    let country = Country::new(200, 6, Date::from_ymd(2026, 1, 1).unwrap());
+    let lines: Vec<_> = country.population_blocks(1).collect();
+    let pipeline = told(&Package::load(texts).unwrap(), &folder.0.join("data"), 2, &lines);
+    let failure = pipeline.auditor.audit(10, 1).unwrap_err().to_string();
+    assert!(failure.contains("the twin gives no answer"), "{failure}");
+    assert_eq!(["audits_failed_total", "audited_total"].map(|name| counted(&pipeline, name)), [1, 0]);
+    country.days(1).for_each(|(_, lines)| tell(&pipeline, &lines));
+    pipeline.stop();
+}
+
 /// Families that are picked and left out are counted, each by the reason.
 #[test]
 fn families_that_are_left_out_are_counted() {

@@ -103,6 +103,7 @@ pub struct Metrics {
     pub snapshot_stall: Histogram,
     pub audited: Counter,
     pub audits_differing: Counter,
+    pub audits_failed: Counter,
     pub audits_left_out: Family<LeftOutFor, Counter>,
     pub store_keys: Family<OfStore, Gauge>,
     pub store_bytes: Family<OfStore, Gauge>,
@@ -147,6 +148,7 @@ impl Default for Metrics {
             snapshot_stall: times(),
             audited: Counter::default(),
             audits_differing: Counter::default(),
+            audits_failed: Counter::default(),
             audits_left_out: Family::default(),
             store_keys: Family::default(),
             store_bytes: Family::default(),
@@ -212,6 +214,7 @@ impl Metrics {
         );
         registry.register("audited", "Families that were computed once more by the twin", self.audited.clone());
         registry.register("audits_differing", "Families of which the twin says something else", self.audits_differing.clone());
+        registry.register("audits_failed", "Audits that came to nothing", self.audits_failed.clone());
         let help = "Families that were picked and not computed once more: more than 400 people have a bearing on them, or one of those has several numbers";
         registry.register("audits_left_out", help, self.audits_left_out.clone());
         registry.register("store_keys", "Keys of a store of the engine, as of the newest snapshot", self.store_keys.clone());

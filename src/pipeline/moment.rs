@@ -1,6 +1,7 @@
 //! Everything that workers hold as it is after one epoch, to be asked while the stream goes on: copies of the process answer, one a worker.
 
 use super::Failure;
+use super::audit::said_by_twin;
 use super::questions::Questions;
 use crate::engine::outcome::Conclusions;
 use crate::engine::regions::Regions;
@@ -47,6 +48,7 @@ enum Question {
     PeopleUnderBoth(Part),
     DwellingsUnderBoth(Vec<Lodged>),
     FamiliesUnderBoth(Part, Vec<Gained>),
+    ByTwin(Vec<(String, String)>, Vec<(String, Vec<String>)>),
 }
 
 /// A policy, and date and registers as it has them.
@@ -171,6 +173,15 @@ impl Moment {
         self.ask_keepers(gained, |(household, _)| household.0, |gained| Question::FamiliesUnderBoth(part, gained))
     }
 
+    /// What the twin says of families, each told by its lines, under a package of these texts. Where it panics a copy ends, and no more.
+    pub fn by_twin(mut self, texts: Vec<(String, String)>, families: Vec<(String, Vec<String>)>) -> io::Result<Vec<String>> {
+        // The others would keep memory for nothing.
+        self.copies.truncate(1);
+        self.copies[0].ask(&Question::ByTwin(texts, families))?;
+        let said: io::Result<Result<Vec<String>, String>> = self.copies[0].answer();
+        said.map_err(|error| io::Error::new(error.kind(), format!("the twin gives no answer: {error}")))?.map_err(io::Error::other)
+    }
+
     /// Asks each copy about those things that it keeps.
     fn ask_keepers<T, A: DeserializeOwned>(
         &mut self,
@@ -261,6 +272,7 @@ impl Respondent<'_> {
                 let answer = self.review().map(|review| house.review_families(review, part, gained));
                 put(out, &answer.unwrap_or_default())
             }
+            Question::ByTwin(texts, families) => put(out, &said_by_twin(&texts, &families)),
         }
     }
 

@@ -12,6 +12,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::panic::PanicHookInfo;
 
 /// Where a copy finds the socket over which it is asked: the one place that it keeps of the process that was copied.
 const STDIN: RawFd = 0;
@@ -92,17 +93,30 @@ pub fn in_a_copy(work: impl FnOnce() -> io::Result<()>) -> io::Result<Copy> {
 }
 
 fn copy(input: Option<&UnixStream>, work: impl FnOnce() -> io::Result<()>) -> io::Result<Copy> {
-    // SAFETY: the copy touches what this thread owns and files that it opens itself, takes no lock of this program, allocates from memory of
-    // its own, and ends without running destructors or exit handlers.
+    // SAFETY: the copy touches what this thread owns and files that it opens itself, takes no lock of this program (that of the hook is held by who
+    // panics alone), allocates from memory of its own, and ends without running destructors or exit handlers, though it panics.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => Ok(Copy(child)),
         ForkResult::Child => {
             memory::in_a_copy();
+            std::panic::set_hook(Box::new(end_at));
             let done = detach(input).and_then(|()| work());
             let code = done.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EIO), |()| 0);
             // SAFETY: ends the copy at once.
             unsafe { libc::_exit(code) }
         }
+    }
+}
+
+/// Ends a copy that panics, without a dump of its memory. The log hears where, and not what: that may name somebody. It is written as it is, since
+/// another thread may have held the lock of the log.
+fn end_at(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line())).unwrap_or_default();
+    let line = format!("{{\"level\":\"ERROR\",\"message\":\"a copy of the process panicked\",\"place\":\"{place}\"}}\n");
+    // SAFETY: plain calls of the system; the second ends the copy at once.
+    unsafe {
+        libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len());
+        libc::_exit(libc::EIO)
     }
 }
 
