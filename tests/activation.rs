@@ -85,7 +85,14 @@ fn counts(data: &Path) -> BTreeMap<String, usize> {
     counts
 }
 
-/// A package that is activated comes into force on its date, at once for everybody. However often a pipeline is ended meanwhile, and from whatever it starts again, it says the same.
+/// Whether an engine is being prepared for the package that comes next, once everything that was told is through.
+fn is_prepared(pipeline: &Pipeline) -> bool {
+    pipeline.questions.catch_up();
+    pipeline.progress.standing().understudy.is_some()
+}
+
+/// A package that is activated comes into force on its date, at once for everybody, and an engine is prepared for it a week before, not sooner.
+/// However often a pipeline is ended meanwhile, and from whatever it starts again, it says the same.
 #[test]
 fn another_policy_comes_into_force_on_its_date() {
     let folder = Folder::new("activation");
@@ -96,17 +103,19 @@ fn another_policy_comes_into_force_on_its_date() {
     let both = |disturbed: &Pipeline, body: &[u8]| [&undisturbed, disturbed].into_iter().for_each(|pipeline| tell(pipeline, body));
     population.iter().for_each(|body| both(&disturbed, body));
     [&undisturbed, &disturbed].into_iter().for_each(|pipeline| submit(pipeline, Submission::of_own(Own::Live)));
-    let from = Date::from_ymd(2026, 1, 9).unwrap();
+    let from = Date::from_ymd(2026, 1, 10).unwrap();
+    let mut prepared_anew = 0;
     for (day, body) in days.iter().enumerate() {
-        if day == 4 {
+        if day == 1 {
             for pipeline in [&undisturbed, &disturbed] {
                 let package = proposed(pipeline, later());
                 pipeline.activate(&fingerprint(&package.policy), from).unwrap_or_else(|failure| panic!("{failure}"));
                 assert_eq!(pipeline.progress.standing().policy.version, "2026.1", "not before its date");
+                assert!(!is_prepared(pipeline), "its date is not near");
             }
         }
         both(&disturbed, body);
-        if chance.next_u32() % 3 == 0 {
+        if chance.next_u32() % 3 == 0 || day == 5 {
             disturbed.stop();
             let lost = chance.next_u32() as usize % 5;
             newest(&broken).iter().take(lost).for_each(|snapshot| std::fs::remove_dir_all(snapshot).unwrap());
@@ -115,7 +124,11 @@ fn another_policy_comes_into_force_on_its_date() {
         let date = undisturbed.progress.standing().date;
         let version = undisturbed.progress.standing().policy.version.clone();
         assert_eq!(version, if date < from { "2026.1" } else { "2026.2" }, "on {date}");
+        let is_near = day >= 1 && date < from && from.0 - date.0 <= 7;
+        assert_eq!([is_prepared(&undisturbed), is_prepared(&disturbed)], [is_near; 2], "on {date}");
+        prepared_anew += usize::from(is_near && day == 5);
     }
+    assert_eq!(prepared_anew, 1, "started again between");
     let later = Package::load(later()).unwrap();
     let everything = || population.iter().chain(&days);
     undisturbed.stop();

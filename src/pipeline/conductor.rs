@@ -8,7 +8,7 @@ use super::retelling::retell;
 use super::scribe::Scribe;
 use super::sender::Sender;
 use super::submission::Submission;
-use super::understudy::{self, Understudy};
+use super::understudy::{Told, Understudy};
 use super::{Failure, Setup, journal_folder, policies_folder, snapshots_folder};
 use crate::dispatch::{Heard, RightKey, Terms};
 use crate::engine::outcome::{Outcome, compare};
@@ -36,6 +36,9 @@ const STRETCH_BYTES: usize = 1 << 20;
 /// With nothing to do for so long the ledger's file hears of what brought it no rows.
 const LEDGER_REST: Duration = Duration::from_millis(100);
 
+/// So many days before its own a policy that was activated has an engine prepared: sooner it would take its memory for nothing.
+const FORESIGHT_DAYS: i32 = 7;
+
 /// Between attempts to write the ledger's file.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -48,8 +51,8 @@ pub(super) enum Work {
     Epoch(Epoch, Submission),
     /// To be answered between epochs.
     Question(Question),
-    /// An engine under the package of this fingerprint is to be prepared; how far it is.
-    Understudy(String, Answering<Result<understudy::Told, Failure>>),
+    /// An engine under the package of this fingerprint is to be prepared, if this date, from which it is to be in force, is near; how far it is.
+    Understudy(String, Date, Answering<Result<Option<Told>, Failure>>),
     /// The ledger's file is to hear of what it was not told yet.
     CatchUp(Answering<()>),
     /// No text is handed over any more but those of which the journal is hearing.
@@ -66,8 +69,9 @@ pub(super) struct Conductor {
     workers: usize,
     allow_assumed: bool,
     engine: Engine,
-    /// One under the policy that comes next, if it is being prepared.
+    /// One under the policy that comes next, if it is being prepared, and the date on which it was last looked whether one is to be.
     understudy: Option<Understudy>,
+    foreseen: Date,
     ledger: Ledger,
     store: Store,
     keeper: Keeper,
@@ -104,6 +108,7 @@ impl Conductor {
             ledger,
             engine: Engine::start(policy, setup.workers),
             understudy: None,
+            foreseen: Date::BEFORE_ALL,
             store,
             keeper,
             sender: Sender::new(&setup.sending, metrics.clone()),
@@ -200,9 +205,12 @@ impl Conductor {
         Ok(Some(Former { regime, outcome }))
     }
 
+    fn policy(&self, package: &str) -> Result<Arc<Policy>, Failure> {
+        Ok(self.packages.load(package).map_err(|error| Failure::Folder { path: policies_folder(&self.data), error })?.policy)
+    }
+
     fn understudy(&self, package: &str) -> Result<Understudy, Failure> {
-        let policy = self.packages.load(package).map_err(|error| Failure::Folder { path: policies_folder(&self.data), error })?.policy;
-        Ok(Understudy::start(policy, self.workers, &self.data, self.progress.clone()))
+        Ok(Understudy::start(self.policy(package)?, self.workers, &self.data, self.progress.clone()))
     }
 
     /// One epoch through engine and ledger; the texts to hand over now. While a pipeline is at work, which `scribe` tells, its file is
@@ -276,7 +284,11 @@ impl Conductor {
                         self.sender.release(benefit);
                     }
                 }
-                Own::Activated { package, from } => self.ledger.activate(package.clone(), *from),
+                Own::Activated { package, from } => {
+                    self.ledger.activate(package.clone(), *from);
+                    let coming = self.coming();
+                    drop(self.understudy.take_if(|understudy| coming.as_ref() != Some(&fingerprint(&understudy.policy))));
+                }
                 Own::Intents(texts) => handed.extend(self.ledger.hand_over(texts)),
                 Own::Taken { message, names } => self.ledger.take(*message, names),
                 Own::Uncertain { message } => self.ledger.doubt(*message),
@@ -353,6 +365,7 @@ impl Conductor {
             standing.offers.clear();
             standing.offers.extend_from_slice(self.ledger.desk().counts());
             standing.texts_under_way = self.ledger.outbox().under_way() as u64;
+            standing.understudy = self.understudy.as_ref().map(|understudy| understudy.told.clone());
         });
     }
 
@@ -371,15 +384,22 @@ impl Conductor {
         }
     }
 
+    /// Everything that was written has been told: from here on texts are handed over.
+    fn begin(&mut self, texts: Texts, scribe: &Scribe) {
+        let holders = self.store.holders().unwrap_or_else(|failure| {
+            tracing::error!(%failure, "who holds what cannot be counted");
+            BTreeMap::new()
+        });
+        self.sender.begin(texts, holders, &self.ledger, scribe);
+        self.sender.intend(&self.ledger, scribe);
+        self.keeper.measure_stores(&self.engine);
+        self.foresee();
+    }
+
     /// Goes on with what comes from the scribe, until it comes no more.
     pub fn start(mut self, work: Receiver<Work>, scribe: Scribe, texts: Texts) -> JoinHandle<()> {
         let conduct = move || {
-            let holders = self.store.holders().unwrap_or_else(|failure| {
-                tracing::error!(%failure, "who holds what cannot be counted");
-                BTreeMap::new()
-            });
-            self.sender.begin(texts, holders, &self.ledger, &scribe);
-            self.sender.intend(&self.ledger, &scribe);
+            self.begin(texts, &scribe);
             loop {
                 let (epoch, submission) = match work.recv_timeout(self.rest()) {
                     Ok(Work::Epoch(epoch, submission)) => (epoch, submission),
@@ -387,9 +407,13 @@ impl Conductor {
                         question(&mut self.engine, &self.ledger);
                         continue;
                     }
-                    Ok(Work::Understudy(package, answer)) => {
+                    Ok(Work::Understudy(package, from, answer)) => {
+                        let told = match self.is_soon(from) {
+                            true => self.prepare(&package).map(Some),
+                            false => self.policy(&package).map(|_| None),
+                        };
                         // Whoever asked may have gone.
-                        drop(answer.send(self.prepare(&package)));
+                        drop(answer.send(told));
                         continue;
                     }
                     Ok(Work::CatchUp(answer)) => {
@@ -443,8 +467,11 @@ impl Conductor {
     }
 
     /// What is done beside the stream: the ledger's file hears how far it has come, and a snapshot is begun if one is due. It is of use only
-    /// where the file has come as far.
+    /// where the file has come as far. On another date a policy may be near.
     fn keep(&mut self, idle: bool) {
+        if self.engine.today() > self.foreseen {
+            self.foresee();
+        }
         let epoch = self.engine.epoch();
         if (!idle && !self.keeper.is_due(epoch)) || self.catch_up() {
             self.keeper.look(epoch, &self.engine, &self.ledger);
@@ -459,16 +486,36 @@ impl Conductor {
         done.is_ok()
     }
 
+    /// The package that comes into force within days, if one does.
+    fn coming(&self) -> Option<String> {
+        let (package, from) = self.ledger.packages().next.as_ref()?;
+        self.is_soon(*from).then(|| package.clone())
+    }
+
+    fn is_soon(&self, from: Date) -> bool {
+        from.0.saturating_sub(self.engine.today().0) <= FORESIGHT_DAYS
+    }
+
+    /// Prepares an engine under the package that comes into force within days, also after a start: on its date the stream would stand still
+    /// while everything is told.
+    fn foresee(&mut self) {
+        self.foreseen = self.engine.today();
+        if let Some(Err(failure)) = self.coming().map(|package| self.prepare(&package)) {
+            tracing::error!(%failure, "no engine under the policy that comes");
+        }
+    }
+
     /// Prepares an engine under a package, if that is not done already.
-    fn prepare(&mut self, package: &str) -> Result<understudy::Told, Failure> {
+    fn prepare(&mut self, package: &str) -> Result<Told, Failure> {
         let prepared = self.understudy.take().filter(|understudy| fingerprint(&understudy.policy) == package);
         let understudy = match prepared {
-            Some(understudy) if understudy.has_failed() => return understudy.engine().map(|_| understudy::Told::default()),
+            Some(understudy) if understudy.has_failed() => return understudy.engine().map(|_| Told::default()),
             Some(understudy) => understudy,
             None => self.understudy(package)?,
         };
         let told = understudy.told.clone();
         self.understudy = Some(understudy);
+        self.progress.change(|standing| standing.understudy = Some(told.clone()));
         Ok(told)
     }
 }

@@ -50,6 +50,7 @@ pub use safekeeping::{Kept, copy_data, drill};
 pub use scribe::{Acknowledgement, Answer, Scribe, Unavailable};
 pub use sender::Sending;
 pub use submission::{BULKY_BYTES, Reading, Submission};
+pub use understudy::Told;
 
 use crate::beside::Beside;
 use crate::intake::Schema;

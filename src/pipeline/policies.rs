@@ -137,12 +137,13 @@ impl Questions {
         Ok(Compared { epoch, date: engine.today(), before: in_force, now: policy.clone(), rights, retold: true })
     }
 
-    /// Brings a package into force from a date on, once an engine under it is ready to take over; the first epoch that may be under it.
+    /// Brings a package into force from a date on, and where that is near once an engine under it is ready to take over; the first epoch that
+    /// may be under it.
     pub fn activate(&self, scribe: &Scribe, package: &str, from: Date) -> Result<Epoch, Failure> {
         let at = |error| Failure::Folder { path: self.data.clone(), error };
         for _ in 0..ROUNDS {
             let passed = self.progress.standing().epoch;
-            while self.prepare(package)?.epoch() < passed {
+            while self.prepare(package, from)?.is_some_and(|told| told.epoch() < passed) {
                 std::thread::sleep(LOOK);
             }
         }
@@ -152,10 +153,10 @@ impl Questions {
         Ok(submit(Own::Intents(Vec::new()))?.epoch)
     }
 
-    fn prepare(&self, package: &str) -> Result<Told, Failure> {
+    fn prepare(&self, package: &str, from: Date) -> Result<Option<Told>, Failure> {
         let (answer_in, answer) = channel();
         let ended = || Failure::Folder { path: self.data.clone(), error: io::Error::other("the pipeline ended") };
-        self.work.send(Work::Understudy(package.to_owned(), answer_in)).map_err(|_| ended())?;
+        self.work.send(Work::Understudy(package.to_owned(), from, answer_in)).map_err(|_| ended())?;
         answer.recv().map_err(|_| ended())?
     }
 }

@@ -1,5 +1,6 @@
 //! How far the ledger has come, for all who wait for it.
 
+use super::understudy::Told;
 use crate::intake::Schema;
 use crate::journal::Pausable;
 use crate::ledger::Packages;
@@ -21,6 +22,8 @@ pub struct Standing {
     pub policy: Arc<Policy>,
     pub schema: Arc<Schema>,
     pub packages: Packages,
+    /// How far the engine is that is being prepared under the next package.
+    pub understudy: Option<Told>,
     pub live: bool,
     /// When each register that ever was was last heard.
     pub heard: Vec<(u16, Date)>,
@@ -62,6 +65,7 @@ impl Progress {
             policy,
             schema,
             packages: Packages::default(),
+            understudy: None,
             epoch: 0,
             since: Instant::now(),
             date: Date::BEFORE_ALL,

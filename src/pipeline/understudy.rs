@@ -22,7 +22,7 @@ const NONE: u64 = u64::MAX;
 
 /// How far an understudy is.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Told(Arc<AtomicU64>);
+pub struct Told(Arc<AtomicU64>);
 
 impl Told {
     pub fn epoch(&self) -> Epoch {
@@ -86,11 +86,17 @@ fn follow(
     wanted: &AtomicU64,
 ) -> Result<Engine, Failure> {
     let mut regime = Regime::new(policy.clone(), &Terms::from(&*policy));
-    let begin = |regime: &mut Regime| {
-        let mut engine = Engine::start(policy.clone(), workers);
-        let base = base::newest(&journal).map_err(|error| Failure::Folder { path: journal.clone(), error })?;
-        base.map_or(Ok(()), |base| regime.tell_base(&mut engine, &base))?;
-        Ok::<_, Failure>(engine)
+    let begin = |regime: &mut Regime| -> Result<Engine, Failure> {
+        loop {
+            let mut engine = Engine::start(policy.clone(), workers);
+            let base = base::newest(&journal).map_err(|error| Failure::Folder { path: journal.clone(), error })?;
+            let Some(base) = base else { return Ok(engine) };
+            match regime.tell_base(&mut engine, &base) {
+                Ok(()) => return Ok(engine),
+                Err(failure) if !is_in_base(&journal, base.epoch + 1) => return Err(failure),
+                Err(_) => {}
+            }
+        }
     };
     let mut engine = begin(&mut regime)?;
     told.0.store(engine.epoch(), Ordering::Release);
@@ -111,9 +117,7 @@ fn follow(
                 Ok(())
             });
             if let Err(failure) = read {
-                // What was about to be read may be in a base by now.
-                let base = base::newest(&journal).ok().flatten();
-                match base.is_some_and(|base| base.epoch > engine.epoch()) {
+                match is_in_base(&journal, engine.epoch() + 1) {
                     true => engine = begin(&mut regime)?,
                     false => return Err(failure.into()),
                 }
@@ -124,4 +128,9 @@ fn follow(
             std::thread::park_timeout(LOOK);
         }
     }
+}
+
+/// Whether a base stands for this epoch: then what was about to be read may have gone meanwhile.
+fn is_in_base(journal: &Path, epoch: Epoch) -> bool {
+    base::newest(journal).ok().flatten().is_some_and(|base| base.epoch >= epoch)
 }

@@ -24,7 +24,9 @@ use crate::journal::{Own, Pausable};
 use crate::ledger::{Reader, StoreFailure, Stream, View};
 use crate::packages::{Packages, fingerprint, title};
 use crate::pipeline::metrics::{AtStage, Metrics, OfRegister};
-use crate::pipeline::{Held, Opened, Pipeline, Progress, Questions, Room, Scribe, Setup, Standing, Submission, Unavailable, ledger_file};
+use crate::pipeline::{
+    Held, Opened, Pipeline, Progress, Questions, Room, Scribe, Setup, Standing, Submission, Told, Unavailable, ledger_file,
+};
 use crate::sources::feed_of;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Query, State};
@@ -322,7 +324,8 @@ async fn status(State(doors): Shared) -> Json<Value> {
 }
 
 fn place(standing: &Standing) -> Value {
-    let next = standing.packages.next.as_ref().map(|(package, from)| json!({ "package": package, "from": from.to_string() }));
+    let told = standing.understudy.as_ref().map(Told::epoch);
+    let next = standing.packages.next.as_ref().map(|(package, from)| json!({ "package": package, "from": from.to_string(), "told": told }));
     json!({ "epoch": standing.epoch, "date": standing.date.to_string(), "live": standing.live, "texts": standing.texts, "texts_under_way": standing.texts_under_way,
             "failure": standing.trouble(), "paused": standing.paused, "policy": title(&standing.policy), "package": fingerprint(&standing.policy), "next_package": next })
 }
