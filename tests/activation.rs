@@ -1,11 +1,12 @@
 use crate::folder::Folder;
-use crate::packages::{Texts, edit, later, renamed};
+use crate::packages::{Texts, edit, later, renamed, write};
+use crate::program::shanyraq;
 use crate::snapshots::{OFTEN, SELDOM, newest, said, setup, start, submit, tell};
 use dataflows::decisions::ground_text;
 use dataflows::model::{Change, ChangeKind, Date, Decision, Outcome as Answered};
 use dataflows::policy::Policy;
 use dataflows::policy::contents::{Contents, Sort};
-use fixtures::country::Country;
+use fixtures::country::{Country, morning};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng, SeedableRng};
 use serde_json::Value;
@@ -298,6 +299,45 @@ fn a_package_that_says_the_same_changes_nothing() {
     let after = counts(&data);
     assert_eq!((&after["outbox"], &after["changes"], &after["decisions"]), (&before["outbox"], &before["changes"], &before["decisions"]));
     assert!(in_ledger(&data).iter().all(|row| row.contains("kz@2026.3")));
+}
+
+/// What a start accepts a check does not refuse: where the ledger's file does not know of the journal's end, it says so.
+#[test]
+fn a_check_refuses_nothing_that_a_start_accepts() {
+    let folder = Folder::new("check-behind");
+    let data = folder.0.join("data");
+    let texts = later();
+    let package = folder.0.join("later");
+    write(&texts, &package);
+    let package = package.display().to_string();
+    let check = |package: &str| {
+        let output = shanyraq(["run", "--check", "--policy", package, "--data", &data.display().to_string()]);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let day = |day| morning(Date::from_ymd(2026, 1, day).unwrap());
+    let pipeline = start(&kz(), &data, 1, SELDOM);
+    tell(&pipeline, &day(1));
+    pipeline.stop();
+    let (code, said) = check(&package);
+    assert!(code == Some(1) && said.contains("the package kz@2026.2, as it is now, was never in force"), "{said}");
+    // As a loss of power may leave it: the ledger's file ends before the journal.
+    let earlier = std::fs::read(ledger_file(&data)).unwrap();
+    let pipeline = start(&kz(), &data, 1, SELDOM);
+    let later = proposed(&pipeline, texts);
+    pipeline.activate(&fingerprint(&later.policy), Date::from_ymd(2026, 1, 2).unwrap()).unwrap_or_else(|failure| panic!("{failure}"));
+    tell(&pipeline, &day(2));
+    pipeline.stop();
+    assert_eq!(check(&package), (Some(0), String::new()));
+    assert_eq!(check("us-cps").0, Some(1));
+    std::fs::write(ledger_file(&data), earlier).unwrap();
+    // Of its log, in which nothing is left, readers may have left files.
+    ["db-wal", "db-shm"].iter().for_each(|extension| drop(std::fs::remove_file(ledger_file(&data).with_extension(extension))));
+    for package in [package.as_str(), "us-cps"] {
+        let (code, said) = check(package);
+        assert!(code == Some(0) && said.contains("only a start can tell"), "{said}");
+    }
+    start(&later, &data, 1, SELDOM).stop();
+    assert_eq!(check(&package), (Some(0), String::new()));
 }
 
 /// A folder goes on under no package that was not activated in it, and none is taken that cannot follow the one in force.

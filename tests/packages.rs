@@ -1,4 +1,5 @@
 use shanyraq::commands::package_texts;
+use std::path::Path;
 
 /// The texts of a package, by file.
 pub type Texts = Vec<(String, String)>;
@@ -8,6 +9,15 @@ pub fn edit(texts: &mut Texts, file: &str, from: &str, to: &str) {
     let (_, text) = texts.iter_mut().find(|(name, _)| name == file).unwrap();
     assert_eq!(text.matches(from).count(), 1, "{file}: {from}");
     *text = text.replace(from, to);
+}
+
+/// Writes a package into a folder.
+pub fn write(texts: &Texts, folder: &Path) {
+    for (name, text) in texts {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
 }
 
 /// The package with nothing but another version.

@@ -337,7 +337,7 @@ fn new_segment<D: Disk>(disk: &D, number: u64, dictionary: &Dictionary, room: u6
 }
 
 /// The last epoch that is whole: of the last segment that has any.
-fn last_epoch<D: Disk>(disk: &D) -> Result<u64, Failure> {
+pub fn last_epoch<D: Disk>(disk: &D) -> Result<u64, Failure> {
     for name in segments(disk)?.iter().rev() {
         let bytes = read(disk, name)?;
         if let Some(Beginning { end, .. }) = beginning(name, &bytes)?

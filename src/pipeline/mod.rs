@@ -42,7 +42,7 @@ pub use leave::Leave;
 pub(crate) use moment::Moment;
 pub use pace::PaceTerms;
 pub(crate) use policies::compare_in;
-pub use policies::{Compared, in_force, propose};
+pub use policies::{Compared, in_force, is_ledger_behind, propose};
 pub use progress::{Progress, Standing};
 pub use questions::Questions;
 pub use room::{Held, Room};

@@ -4,10 +4,10 @@ use super::conductor::Work;
 use super::moment::Moment;
 use super::questions::Questions;
 use super::understudy::{Told, Understudy};
-use super::{Failure, Pipeline, Scribe, Submission, ledger_file, policies_folder};
+use super::{Failure, Pipeline, Scribe, Submission, journal_folder, ledger_file, policies_folder};
 use crate::engine::outcome::{Comparison, Conclusions, Outcome, compare};
 use crate::engine::regions::Regions;
-use crate::journal::Own;
+use crate::journal::{self, Folder, Own};
 use crate::ledger::Reader;
 use crate::packages::{Package, Packages, fingerprint, title};
 use dataflows::decisions::ground_text;
@@ -56,6 +56,13 @@ pub fn in_force(data: &Path, given: Option<&Package>) -> Result<Option<Package>,
     let in_force = Packages::open(&path).and_then(|packages| packages.load(last)).map_err(|error| Failure::Folder { path, error })?;
     given.map_or(Ok(()), |given| check_enacted(given, &enacted, &in_force.policy))?;
     Ok(Some(in_force))
+}
+
+/// Whether the ledger's file has not come as far as its journal, as after a kill or while it is written anew: which packages were in force
+/// since is for a start to tell.
+pub fn is_ledger_behind(data: &Path) -> Result<bool, Failure> {
+    let told = journal::last_epoch(&Folder::beside(&journal_folder(data)))?;
+    Ok(Reader::open(&ledger_file(data))?.frontier()? < told)
 }
 
 /// A data folder goes on under no package but one that was brought into force in it.
