@@ -1,10 +1,12 @@
 use crate::folder::Folder;
+use crate::program::{shanyraq, summary};
 use crate::registers::repository;
 use crate::snapshots::{SELDOM, newest, said, setup, tell};
 use dataflows::model::Date;
 use fixtures::country::morning;
+use serde_json::{Value, json};
 use shanyraq::ledger::Reader;
-use shanyraq::pipeline::{Pipeline, compact_now, ledger_file, snapshots_folder};
+use shanyraq::pipeline::{Pipeline, compact_now, copy_data, ledger_file, snapshots_folder};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -50,6 +52,30 @@ fn an_older_ledger_is_written_anew() {
     }
 }
 
+/// Where the journal holds all that an older ledger tells, a data folder is copied, brought back and tried without its proof, which is said.
+#[test]
+fn a_folder_with_an_older_ledger_is_kept() {
+    let folder = Folder::new("older-kept");
+    let data = written_by_another(&folder, "journal-2-snapshot-5-ledger-7.tar.gz");
+    let before = told(&ledger_file(&data));
+    let [place, backup, restored, scratch] =
+        [data.clone(), folder.0.join("backup"), folder.0.join("restored"), folder.0.join("scratch")].map(|path| path.display().to_string());
+    let verified = shanyraq(["ledger", "verify", "--data", &place]);
+    let message = String::from_utf8_lossy(&verified.stderr).into_owned();
+    assert!(verified.status.code() == Some(1) && message.contains("of format 7, this program keeps format"), "{message}");
+    for words in [["backup", &backup, "--data", &place], ["restore", &backup, "--data", &restored]] {
+        let output = shanyraq(words);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && message.contains("of format 7, and was not verified"), "{message}");
+        assert_eq!(summary(&output)["epoch"], 31);
+    }
+    let drill = summary(&shanyraq(["journal", "restore-drill", "--allow-assumed", "--scratch", &scratch, "--data", &restored]));
+    assert_eq!((&drill["epoch"], &drill["snapshot"]), (&json!(31), &Value::Null), "{drill}");
+    let restored = folder.0.join("restored");
+    Pipeline::start(None, setup(&restored, 1, SELDOM)).unwrap_or_else(|failure| panic!("{failure}")).stop();
+    assert_eq!(told(&ledger_file(&restored)), before);
+}
+
 /// A snapshot of an older form is passed over: the journal is told instead, leads to the same, and a quarter later everybody is judged as
 /// where there was no snapshot.
 #[test]
@@ -83,4 +109,6 @@ fn an_older_ledger_behind_a_base_is_refused() {
     let Err(failure) = Pipeline::start(None, setup(&data, 1, SELDOM)) else { panic!("it starts") };
     let message = failure.to_string();
     assert!(message.contains("of format 99") && message.contains("cannot be written anew"), "{message}");
+    let kept = copy_data(&data, &folder.0.join("backup")).map_err(|failure| failure.to_string());
+    assert_eq!(kept, Err(message), "nor is it kept");
 }

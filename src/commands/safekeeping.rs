@@ -49,6 +49,9 @@ pub fn restore(arguments: &RestoreArguments) -> Result<(), Failure> {
 
 fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<(), Failure> {
     let kept = copy_data(from, to).map_err(|failure| Failure::failed(failure.to_string()))?;
+    if let Some(format) = kept.older_ledger {
+        eprintln!("the ledger is of format {format}, and was not verified: a start writes it anew from the journal");
+    }
     println!("{}", json!({ "epoch": kept.epoch, "journal_epoch": kept.journal_epoch, "snapshot": kept.snapshot }));
     Ok(())
 }

@@ -305,6 +305,10 @@ impl Reader {
     /// missing, and that every text belongs to a conversation, and that to the decision of its right. The error of the answer names the first row that
     /// does not fit.
     pub fn verify(&self) -> Result<Result<Verified, String>, StoreFailure> {
+        if let Some(format) = self.other_format()? {
+            let what = "have it verified by the program that wrote it, or start this one, which writes it anew from a journal that was not compacted";
+            return Ok(Err(format!("ledger: of format {format}, this program keeps format {FORMAT}: {what}")));
+        }
         // All of it as it was at one moment, though somebody writes.
         let _moment = self.0.unchecked_transaction()?;
         let mut query =

@@ -2,7 +2,7 @@
 
 use super::{Failure, Pipeline, Setup, journal_folder, ledger_file, mappings_folder, policies_folder, snapshots_folder};
 use crate::journal::{Folder, base, read_epochs};
-use crate::ledger::{Reader, View};
+use crate::ledger::{Reader, StoreFailure, View};
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::views::Writer;
 use dataflows::model::Epoch;
@@ -21,10 +21,13 @@ pub struct Kept {
     pub journal_epoch: Epoch,
     /// That of the snapshot; nothing if there was none of use.
     pub snapshot: Option<Epoch>,
+    /// The form of a ledger that another program wrote: not verified, since a start writes it anew from the journal.
+    pub older_ledger: Option<i64>,
 }
 
 /// Copies a data folder into one that is empty or not there, whether or not a pipeline works in it: first the ledger, then a snapshot that
-/// is no newer, then the journal, which is ahead of both, the packages that it speaks of, and the mappings that feeds name. Checks every sum of the copy.
+/// is no newer, then the journal, which is ahead of both, the packages that it speaks of, and the mappings that feeds name. Checks every sum of the copy. A
+/// ledger of another form is of use only where the journal holds everything that it tells.
 pub fn copy_data(from: &Path, to: &Path) -> Result<Kept, Failure> {
     let at = |path: &Path| {
         let path = path.to_owned();
@@ -38,7 +41,10 @@ pub fn copy_data(from: &Path, to: &Path) -> Result<Kept, Failure> {
     ledger.copy_to(&ledger_file(to))?;
     File::open(ledger_file(to)).and_then(|file| file.sync_all()).map_err(at(to))?;
     let copy = Reader::open(&ledger_file(to))?;
-    copy.verify()?.map_err(|what| at(&ledger_file(from))(io::Error::new(io::ErrorKind::InvalidData, what)))?;
+    let older_ledger = copy.other_format()?;
+    if older_ledger.is_none() {
+        copy.verify()?.map_err(|what| at(&ledger_file(from))(io::Error::new(io::ErrorKind::InvalidData, what)))?;
+    }
     let epoch = copy.frontier()?;
     let snapshot = copy_snapshot(&snapshots_folder(from), &snapshots_folder(to), epoch).map_err(at(&snapshots_folder(from)))?;
     copy_journal(&journal_folder(from), &journal_folder(to)).map_err(at(&journal_folder(from)))?;
@@ -48,6 +54,9 @@ pub fn copy_data(from: &Path, to: &Path) -> Result<Kept, Failure> {
     }
     let journal = Folder::open(&journal_folder(to)).map_err(at(&journal_folder(to)))?;
     let base = base::newest(&journal_folder(to)).map_err(at(&journal_folder(to)))?;
+    if let (Some(format), Some(_)) = (older_ledger, &base) {
+        return Err(StoreFailure::Format(format).into());
+    }
     base.iter().try_for_each(|base| base.read(|_| Ok(())))?;
     let base = base.map_or(0, |base| base.epoch);
     if base > epoch {
@@ -59,7 +68,7 @@ pub fn copy_data(from: &Path, to: &Path) -> Result<Kept, Failure> {
         let what = format!("its journal ends with epoch {journal_epoch}, its ledger with {epoch}");
         return Err(at(from)(io::Error::new(io::ErrorKind::InvalidData, what)));
     }
-    Ok(Kept { epoch, journal_epoch, snapshot })
+    Ok(Kept { epoch, journal_epoch, snapshot, older_ledger })
 }
 
 /// Copies the newest snapshot that is whole and not newer than this epoch.
