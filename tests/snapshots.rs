@@ -183,8 +183,8 @@ fn a_snapshot_of_no_use_is_passed_over() {
     assert!(unknown.as_ref().is_some_and(|why| why.contains("was never proposed here")), "{unknown:?}");
 }
 
-/// A base was whole when it took its place. Where a byte of it is wrong, its end is cut off or its file is gone, a start that needs it says so, and so do
-/// `journal verify`, a backup and the next compaction; once it is as it was, nothing is missing.
+/// A base was whole when it took its place. Where a byte of it is wrong, its end is cut off, its file is gone or another program wrote it, a
+/// start that needs it says so, and so do `journal verify`, a backup and the next compaction; once it is as it was, nothing is missing.
 #[test]
 fn a_base_of_which_something_is_missing_is_refused() {
     let package = load_package("kz").unwrap_or_else(|failure| panic!("{}", failure.message));
@@ -202,8 +202,13 @@ fn a_base_of_which_something_is_missing_is_refused() {
     let end = whole.len();
     let mut wrong = whole.clone();
     wrong[end - 40] ^= 1;
+    // One that an older program wrote has no mark, and says of no form that it has one.
+    let mut older = whole[..end - 17].to_vec();
+    older[6..8].fill(0);
+    let of_form = "of form 0, this program reads form 1: the program that wrote it reads it";
     // The mark at the end is a frame of nothing, of 17 bytes: without it what is left ends with a whole frame.
-    for damaged in [Some(wrong.as_slice()), Some(&whole[..end - 1]), Some(&whole[..end - 17]), Some(&whole[..end - 40]), None] {
+    let damages = [Some(wrong.as_slice()), Some(&whole[..end - 1]), Some(&whole[..end - 17]), Some(&whole[..end - 40]), None];
+    for (damaged, expected) in damages.map(|damaged| (damaged, "damaged")).into_iter().chain([(Some(older.as_slice()), of_form)]) {
         match damaged {
             Some(bytes) => std::fs::write(&file, bytes).unwrap(),
             None => std::fs::remove_file(&file).unwrap(),
@@ -211,7 +216,7 @@ fn a_base_of_which_something_is_missing_is_refused() {
         let at = damaged.map(<[u8]>::len);
         let refused = |what: &str, why: Option<String>| {
             let why = why.unwrap_or_else(|| panic!("{what} takes a base of {at:?} bytes"));
-            assert!(why.contains("damaged"), "{what}: {why}");
+            assert!(why.contains(expected), "{what}: {why}");
         };
         refused("a backup", copy_data(&data, &backup).err().map(|failure| failure.to_string()));
         std::fs::remove_dir_all(&backup).unwrap();

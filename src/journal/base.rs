@@ -7,20 +7,26 @@
 //!      rest                    what engine and ledger held beside the houses after that epoch, from a snapshot
 //! ```
 //!
+//! Its segments say in their headers which form of a base they are of; those of a journal say none.
+//!
 //! Of each record only the versions with the highest `seq` are kept (several if they contradict each other, which is a fault that lasts).
 //! What was refused, and what the pipeline did itself, is in the ledger by then. Segments that a base stands for are no longer needed to
 //! go on, and go to the archive.
 
 use super::entries::{Dictionary, Entry, Written, entries};
-use super::{Epoch, Failure, Folder, Journal, SUFFIX, damaged, first_epoch, read_epochs, segments};
+use super::segment::{FORM_AT, FORM_BYTES};
+use super::{Disk, Epoch, Failure, Folder, Journal, SUFFIX, damaged, failed, first_epoch, read_epochs, segments};
 use dataflows::model::Date;
 use hashbrown::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
+/// The form of a base; another one is another program's. Those of form 0 had no mark at their ends.
+const FORM: u16 = 1;
 const NAME: &str = "base-";
 const DRAFT: &str = "draft";
 /// What a base takes of the snapshot.
@@ -74,14 +80,21 @@ impl Base {
     /// Everything that it holds, in parts that belong to one epoch. Fails where it does not end with its mark: a base was whole when it took its
     /// place, so nothing of it is torn.
     pub fn read(&self, mut each: impl FnMut(Epoch) -> Result<(), Failure>) -> Result<(), Failure> {
+        let (disk, base) = (Folder::beside(&self.folder), self.folder.file_name().unwrap_or_default().to_string_lossy());
+        for name in segments(&disk)? {
+            let form = disk.read_part(&name, FORM_AT, FORM_BYTES).map_err(failed(&name))?;
+            if form.len() == FORM_BYTES && form != FORM.to_le_bytes() {
+                return Err(Failure::Form { base: base.into_owned(), form: u16::from_le_bytes([form[0], form[1]]), known: FORM });
+            }
+        }
         let mut is_whole = false;
-        let summary = read_epochs(&Folder::beside(&self.folder), 0, u64::MAX, |part| {
+        let summary = read_epochs(&disk, 0, u64::MAX, |part| {
             is_whole = part.entries.is_empty();
             each(part)
         })?;
         if !is_whole || summary.torn_bytes > 0 {
             let what = "it does not end with its mark: part of it is damaged or missing";
-            return Err(damaged(&self.folder.file_name().unwrap_or_default().to_string_lossy(), summary.bytes as usize, what));
+            return Err(damaged(&base, summary.bytes as usize, what));
         }
         Ok(())
     }
@@ -123,12 +136,23 @@ pub fn compact(journal: &Path, epoch: u64, rest: &Path, archive: Option<&Archive
     let after = before.as_ref().map_or(0, |before| before.epoch);
     read_epochs(&Folder::beside(journal), after, epoch, |part| merge.take(&part))?;
     merge.write(&draft)?;
+    write_form(&draft).map_err(at)?;
     fs::remove_dir_all(spool).map_err(at)?;
     fs::copy(rest, draft.join(REST)).and_then(|_| File::open(draft.join(REST))?.sync_all()).map_err(at)?;
     File::open(&draft).and_then(|folder| folder.sync_all()).map_err(at)?;
     fs::rename(&draft, journal.join(format!("{NAME}{epoch:010}"))).map_err(at)?;
     File::open(journal).and_then(|folder| folder.sync_all()).map_err(at)?;
     clear(journal, archive)
+}
+
+/// Has each segment of a base say in its header which form that is of.
+fn write_form(folder: &Path) -> io::Result<()> {
+    for name in Folder::beside(folder).list()?.into_iter().filter(|name| name.ends_with(SUFFIX)) {
+        let file = File::options().write(true).open(folder.join(name))?;
+        file.write_all_at(&FORM.to_le_bytes(), FORM_AT)?;
+        file.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Removes what the newest base stands for, and what an end of the process left of another one.

@@ -43,8 +43,20 @@ pub struct Damage {
 /// Why a journal cannot be read or written.
 #[derive(Debug)]
 pub enum Failure {
-    Disk { segment: String, error: io::Error },
-    Damaged { segment: String, damage: Damage },
+    Disk {
+        segment: String,
+        error: io::Error,
+    },
+    Damaged {
+        segment: String,
+        damage: Damage,
+    },
+    /// A base that another program wrote.
+    Form {
+        base: String,
+        form: u16,
+        known: u16,
+    },
 }
 
 impl fmt::Display for Failure {
@@ -52,6 +64,11 @@ impl fmt::Display for Failure {
         match self {
             Failure::Disk { segment, error } => write!(f, "journal {segment}: {error}"),
             Failure::Damaged { segment, damage } => write!(f, "journal {segment}: damaged at byte {}: {}", damage.at, damage.what),
+            Failure::Form { base, form, known } => write!(
+                f,
+                "journal {base}: of form {form}, this program reads form {known}: the program that wrote it reads it, and `shanyraq journal export` \
+                 of that one writes its records"
+            ),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The form of a segment: a file of checksummed frames.
 //!
 //! ```text
-//! segment    magic "SHQJ" | format u16 | reserved u16, then frames
+//! segment    magic "SHQJ" | format u16 | form of the base that it is of u16, else zero; then frames
 //! frame      length of the payload u32 | CRC-32 of what follows u32 | kind u8 | epoch u64 | payload
 //! ```
 //!
@@ -15,6 +15,9 @@ use super::Damage;
 pub const FORMAT: u16 = 2;
 const MAGIC: &[u8; 4] = b"SHQJ";
 pub const HEADER_BYTES: usize = 8;
+/// Where a header says of which form of a base its segment is.
+pub const FORM_AT: u64 = 6;
+pub const FORM_BYTES: usize = 2;
 const FRAME_HEAD_BYTES: usize = 8;
 const FRAME_MARK_BYTES: usize = 9;
 /// The longest payload of a frame: longer epochs are several frames.
