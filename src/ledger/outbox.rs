@@ -23,6 +23,11 @@ pub enum Status {
 }
 
 impl Status {
+    /// Whether a text is never handed over again.
+    fn is_final(self) -> bool {
+        matches!(self, Status::Suppressed | Status::Taken | Status::Delivered | Status::Failed)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Status::Waiting => "waiting",
@@ -64,7 +69,7 @@ fn spellings(name: &str) -> Vec<Box<str>> {
     spellings
 }
 
-/// All texts, oldest first.
+/// All texts, oldest first. What they say is gone from here once it was taken for the file and nobody hands it over again.
 #[derive(Default, Serialize, Deserialize)]
 pub struct Outbox {
     rows: Vec<Message>,
@@ -150,7 +155,15 @@ impl Outbox {
     }
 
     pub(super) fn take_changed(&mut self) -> Vec<Message> {
-        std::mem::take(&mut self.changed).into_iter().map(|row| self.rows[row].clone()).collect()
+        let take = |row: usize| {
+            let message = &mut self.rows[row];
+            let taken = message.clone();
+            if message.status.is_final() {
+                message.text.body = String::new();
+            }
+            taken
+        };
+        std::mem::take(&mut self.changed).into_iter().map(take).collect()
     }
 
     /// What a text is about.
@@ -265,4 +278,33 @@ impl Outbox {
 
 fn arrived(delivered: bool) -> Status {
     if delivered { Status::Delivered } else { Status::Failed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataflows::model::Ground;
+
+    /// What a text says is held as long as it may be handed over again, and until it was taken for the file; that it was decided on is never
+    /// forgotten.
+    #[test]
+    fn what_a_text_says_goes_once_nobody_hands_it_over_again() {
+        let right = RightKey { person: 7, benefit: 0, ground: Ground::Constant, period: Date::NEVER };
+        let phone: Phone = 77_010_000_000;
+        let text = Text { right, round: 1, kind: Kind::Offer, addressee: 7, phone, tag: None, body: "1414".to_owned() };
+        let (mut outbox, today) = (Outbox::default(), Date(20_000));
+        let held = |outbox: &Outbox| outbox.message(1).unwrap().text.body.clone();
+        let taken = |outbox: &mut Outbox| outbox.take_changed().into_iter().map(|message| message.text.body).collect::<Vec<_>>();
+        assert!(outbox.enter(1, 1, today, text.clone()));
+        outbox.submit(1, today);
+        outbox.doubt(1);
+        assert_eq!((taken(&mut outbox), held(&outbox).as_str()), (vec!["1414".to_owned()], "1414"));
+        outbox.again(1);
+        assert_eq!(outbox.submit(1, today).text.body, "1414");
+        outbox.take(1, &["a".to_owned()]);
+        assert_eq!((taken(&mut outbox), held(&outbox).as_str()), (vec!["1414".to_owned()], ""));
+        outbox.deliver("a", None, phone, true);
+        assert_eq!(outbox.message(1).unwrap().status, Status::Delivered);
+        assert!(!outbox.enter(1, 2, today, text), "it is not said twice");
+    }
 }
