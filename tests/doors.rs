@@ -222,6 +222,10 @@ fn what_is_sent_again_is_known() {
         let answer = running.insist("GET", &format!("/v1/completion/{}?wait=10s", token(&answer)), b"").unwrap();
         assert_eq!((&answer["duplicates"], &answer["epoch"]), (&json!(known), &json!(last)), "{answer}");
     }
+    // No record comes, and the date moves on.
+    running.tell("/v1/updates", &date("2026-03-08")).unwrap();
+    let (_, measures) = running.call("GET", "/metrics", b"").unwrap();
+    assert!(measures.lines().any(|line| line == "shanyraq_feed_lag_days{feed=\"http\"} 16"), "{measures}");
     running.stop();
 }
 

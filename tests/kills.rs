@@ -481,8 +481,7 @@ impl Ashore {
 
     fn rename(&mut self, from: &str, to: &str) {
         if from.ends_with("/draft") {
-            // How much stores hold nobody needs.
-            let within = |name: &&String| name.starts_with(from) && !name.contains("/sizes-");
+            let within = |name: &&String| name.starts_with(from);
             let loose: Vec<_> =
                 self.bytes.iter().filter(within).chain(self.names.iter().filter(within).filter(|name| *name != from)).collect();
             assert!(loose.is_empty(), "{to} takes its place before all of it is synced: {loose:?}");

@@ -169,6 +169,8 @@ fn a_snapshot_of_no_use_is_passed_over() {
         assert_eq!(newest(&data), kept);
         let pipeline = start(&package, &data, 1, SELDOM);
         assert!(!pipeline.metrics.text().lines().any(|line| line == failed));
+        pipeline.questions.catch_up();
+        assert!(pipeline.metrics.text().contains("shanyraq_store_keys{store=\"people\"} "), "stores are measured from the start on");
         pipeline.stop();
     }
     // Without the end of its journal a pipeline does not go on, whatever its snapshot holds.

@@ -100,6 +100,7 @@ impl Keeper {
         let begun = Instant::now();
         let draft = self.snapshots.begin(epoch, engine.workers(), fingerprint(engine.policy()));
         let copies = draft.map(|draft| (copy(&draft, engine, ledger), draft));
+        self.measure_stores(engine);
         Metrics::since(&self.metrics.snapshot_stall, begun);
         self.last = (epoch, begun);
         let snapshots = self.snapshots.clone();
@@ -119,13 +120,12 @@ impl Keeper {
         self.metrics.snapshot_time.set(since_1970.as_secs() as i64);
     }
 
-    /// What is watched of the stores is no reason to fail.
-    fn measure_stores(&self) {
-        let newest = self.snapshots.newest().ok().and_then(|snapshots| snapshots.into_iter().next());
-        for (store, (keys, bytes)) in newest.and_then(|snapshot| snapshot.sizes().ok()).into_iter().flatten() {
-            let store = OfStore { store };
-            self.metrics.store_keys.get_or_create(&store).set(keys as i64);
-            self.metrics.store_bytes.get_or_create(&store).set(bytes as i64);
+    /// How much the stores hold now.
+    pub fn measure_stores(&self, engine: &Engine) {
+        for (store, size) in engine.sizes().stores {
+            let store = OfStore { store: store.to_owned() };
+            self.metrics.store_keys.get_or_create(&store).set(size.keys as i64);
+            self.metrics.store_bytes.get_or_create(&store).set(size.bytes as i64);
         }
     }
 
@@ -141,7 +141,6 @@ impl Keeper {
             Ok(()) => {
                 tracing::info!(epoch = self.last.0, milliseconds = self.last.1.elapsed().as_millis() as u64, "snapshot written");
                 self.measure(SystemTime::now());
-                self.measure_stores();
                 self.compact();
             }
             Err(error) => {
@@ -191,7 +190,7 @@ pub fn compact_now(data: &Path, archive: Option<&Path>) -> Result<(), Failure> {
     let snapshots = Snapshots::open(&path, 1).map_err(|error| Failure::Folder { path, error })?;
     let archive = archive.map(|folder| Archive { folder: folder.to_owned(), kept_for: Duration::MAX });
     let (journal, ledger) = (journal_folder(data), ledger_file(data));
-    Compaction { journal, ledger, archive, after_segments: 1 }.run(&snapshots)
+    Compaction { journal, ledger, archive, after_segments: 1 }.run(&snapshots).map(drop)
 }
 
 impl Compaction {
@@ -200,7 +199,7 @@ impl Compaction {
         let compacted = self.compact(snapshots);
         let Some(archive) = &self.archive else { return compacted };
         let pruned = archive.prune().map_err(|error| Failure::Folder { path: archive.folder.clone(), error });
-        compacted.and(pruned)
+        compacted.and_then(|compacted| pruned.map(|()| compacted))
     }
 
     fn compact(&self, snapshots: &Snapshots) -> Result<(), Failure> {
@@ -227,12 +226,7 @@ impl Compaction {
 /// Has each thread that holds something write it in a copy of the process.
 fn copy(draft: &Snapshot, engine: &Engine, ledger: &Ledger) -> Vec<io::Result<Copy>> {
     let of_worker = draft.clone();
-    let mut copies = engine.with_houses(move |worker, house| {
-        in_a_copy(|| {
-            of_worker.write_worker(worker, |saver| house.save(saver))?;
-            of_worker.write_sizes(worker, &house.sizes())
-        })
-    });
+    let mut copies = engine.with_houses(move |worker, house| in_a_copy(|| of_worker.write_worker(worker, |saver| house.save(saver))));
     copies.push(in_a_copy(|| {
         draft.write_rest(|saver| {
             engine.save(saver)?;

@@ -9,6 +9,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 /// Times are sorted into buckets from 50 µs on, each twice as long as the one before: the last ends at 26 s.
@@ -16,7 +18,7 @@ const SHORTEST_SECONDS: f64 = 50e-6;
 const BUCKETS: u16 = 20;
 
 /// Of which feed.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 pub struct OfFeed {
     pub feed: String,
 }
@@ -73,6 +75,8 @@ pub enum LeftOut {
 /// All measures of a pipeline.
 pub struct Metrics {
     registry: Registry,
+    /// What the newest record is of that a feed last brought.
+    newest: Mutex<BTreeMap<OfFeed, Date>>,
     pub ready: Gauge,
     pub accepted: Family<OfFeed, Counter>,
     pub refused: Family<OfFeed, Counter>,
@@ -118,6 +122,7 @@ impl Default for Metrics {
         let times = || Histogram::new(exponential_buckets(SHORTEST_SECONDS, 2.0, BUCKETS));
         let mut metrics = Metrics {
             registry: Registry::with_prefix("shanyraq"),
+            newest: Mutex::default(),
             ready: Gauge::default(),
             accepted: Family::default(),
             refused: Family::default(),
@@ -217,8 +222,8 @@ impl Metrics {
         registry.register("audits_failed", "Audits that came to nothing", self.audits_failed.clone());
         let help = "Families that were picked and not computed once more: more than 400 people have a bearing on them, or one of those has several numbers";
         registry.register("audits_left_out", help, self.audits_left_out.clone());
-        registry.register("store_keys", "Keys of a store of the engine, as of the newest snapshot", self.store_keys.clone());
-        let help = "What a store of the engine takes, as of the newest snapshot: of a person, over the keys of `people`";
+        registry.register("store_keys", "Keys of a store of the engine, as of the newest snapshot or the start", self.store_keys.clone());
+        let help = "What a store of the engine takes, as of the newest snapshot or the start: of a person, over the keys of `people`";
         registry.register_with_unit("store", help, Unit::Bytes, self.store_bytes.clone());
         registry.register("compactions_failed", "Compactions of the journal that failed", self.compactions_failed.clone());
         registry.register("snapshots_failed", "Snapshots that could not be written or read", self.snapshots_failed.clone());
@@ -236,14 +241,21 @@ impl Metrics {
         self.feed_time.get_or_create(feed).set(since_1970.as_secs() as i64);
     }
 
-    /// A feed brought lines that were accepted, and refused, which are durable now; what the newest record of them is of, on this business date.
-    pub fn fed(&self, feed: &str, (accepted, refused): (u64, u64), newest: Date, today: Date) {
+    /// A feed brought lines that were accepted, and refused, which are durable now; of which date the newest record of them is.
+    pub fn fed(&self, feed: &str, (accepted, refused): (u64, u64), newest: Date) {
         let feed = OfFeed::named(feed);
         self.hear(&feed);
         self.accepted.get_or_create(&feed).inc_by(accepted);
         self.refused.get_or_create(&feed).inc_by(refused);
-        if newest > Date::BEFORE_ALL && today > Date::BEFORE_ALL {
-            self.feed_lag_days.get_or_create(&feed).set(i64::from(today.0 - newest.0).max(0));
+        if newest > Date::BEFORE_ALL {
+            self.newest.lock().unwrap_or_else(PoisonError::into_inner).insert(feed, newest);
+        }
+    }
+
+    /// How far feeds are behind this business date, which moves on while they are silent.
+    pub fn measure_lags(&self, today: Date) {
+        for (feed, newest) in self.newest.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|_| today > Date::BEFORE_ALL) {
+            self.feed_lag_days.get_or_create(feed).set(i64::from(today.0 - newest.0).max(0));
         }
     }
 

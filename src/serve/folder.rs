@@ -162,7 +162,7 @@ impl Watch {
             for part in parts {
                 let (brought, newest) = ((part.accepted, part.quarantined), part.newest);
                 self.scribe.submit(part)?;
-                self.metrics.fed(FEED, brought, newest, self.progress.standing().date);
+                self.metrics.fed(FEED, brought, newest);
                 (accepted, refused) = (accepted + brought.0, refused + brought.1);
             }
         }

@@ -12,7 +12,6 @@ use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::{Extension, Json};
-use dataflows::model::Date;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -203,7 +202,6 @@ pub(super) async fn drain(body: Body, silence: Duration) {
 struct Wanted {
     encoding: String,
     name: String,
-    today: Date,
     /// How many bytes it has, as far as its sender says.
     announced: usize,
     /// Held until the engine has it.
@@ -227,13 +225,13 @@ fn wanted(doors: &Doors, headers: &HeaderMap, name: String) -> Result<Wanted, Re
     }
     let bytes = announced.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
     let room = doors.take_room(if is_plain(&encoding) { bytes } else { bytes.max(UNPACKED_BYTES) })?;
-    Ok(Wanted { encoding, name, today: standing.date, announced: announced.unwrap_or(0), room })
+    Ok(Wanted { encoding, name, announced: announced.unwrap_or(0), room })
 }
 
 fn take(
     doors: &Arc<Doors>,
     how: &How,
-    Wanted { encoding, name, today, mut room, .. }: Wanted,
+    Wanted { encoding, name, mut room, .. }: Wanted,
     body: Arrived,
     mut leave: Leave,
 ) -> Result<Json<Value>, Refusal> {
@@ -273,7 +271,7 @@ fn take(
         last.room = Some(room);
     }
     let epochs = hand_in(doors, parts)?;
-    doors.metrics.fed(name, (accepted, quarantined), newest, today);
+    doors.metrics.fed(name, (accepted, quarantined), newest);
     let mut row = json!({ "epoch": epochs.last(), "accepted": accepted, "quarantined": quarantined, "token": epochs.to_string() });
     if let Some(counts) = dumped {
         row["snapshot"] = json!(counts);

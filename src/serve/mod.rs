@@ -394,6 +394,7 @@ fn measure(metrics: &Metrics, standing: &Standing) {
     for (stage, offers) in Stage::NAMES.iter().zip(&standing.offers) {
         metrics.offers.get_or_create(&AtStage { stage: (*stage).to_owned() }).set(*offers as i64);
     }
+    metrics.measure_lags(standing.date);
 }
 
 async fn healthy() -> &'static str {

@@ -94,22 +94,19 @@ fn again(doors: &Doors, ledger: &Reader, rows: &BTreeSet<u64>, bytes: usize, map
         let (mut again, mut read) = (Again { mappings: &inner.mappings, mapping, sections: BTreeMap::new(), intake }, Vec::new());
         for row in rows {
             let Some(refused) = ledger.refused_row(*row)? else { continue };
-            let name = refused.row.file.clone();
-            if standing.is_paused(&name) {
+            let name = &refused.row.file;
+            if standing.is_paused(name) {
                 return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, format!("feed {name} is paused")));
             }
-            read.push((name, again.read(&refused)?));
+            read.extend(again.read(&refused)?);
         }
         Ok(read)
     })?;
     let mut parts = Vec::<Submission>::new();
-    for (name, of_row) in read {
-        doors.metrics.fed(&name, &of_row, standing.date);
-        for part in of_row {
-            match parts.last_mut().filter(|_| !part.dated) {
-                Some(last) => last.append(part),
-                None => parts.push(part),
-            }
+    for part in read {
+        match parts.last_mut().filter(|_| !part.dated) {
+            Some(last) => last.append(part),
+            None => parts.push(part),
         }
     }
     if let Some(last) = parts.last_mut() {

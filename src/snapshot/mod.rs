@@ -4,7 +4,6 @@
 //!  snapshots/0000000123/    after epoch 123: complete once it has this name
 //!      worker-0 …           the stores of each worker's house
 //!      rest                 what engine and ledger hold beside them
-//!      sizes-0 …            how much each worker's stores hold, for whoever watches
 //! ```
 //!
 //! Copies of the process write it, one for each thread that holds something: the system copies a page only when it changes, so all of
@@ -17,11 +16,9 @@ mod part;
 
 pub use copy::{Answering, Copy, answering, in_a_copy};
 
-use dataflows::Sizes;
 use dataflows::model::Epoch;
 use dataflows::operators::{Restorer, Saver};
 use part::{Title, check_part, read_part, write_part};
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,7 +29,6 @@ use std::time::{Duration, SystemTime};
 /// What is not complete yet.
 const DRAFT: &str = "draft";
 const REST: &str = "rest";
-const SIZES: &str = "sizes-";
 
 /// The snapshots of a data folder.
 #[derive(Clone, Debug)]
@@ -125,25 +121,6 @@ impl Snapshot {
     /// Writes what a worker holds.
     pub fn write_worker(&self, worker: usize, save: impl FnOnce(&mut Saver<'_>) -> io::Result<()>) -> io::Result<()> {
         self.write(&worker_name(worker), save)
-    }
-
-    /// Writes how much a worker's stores hold.
-    pub fn write_sizes(&self, worker: usize, sizes: &Sizes) -> io::Result<()> {
-        let sizes: BTreeMap<&str, (u64, u64)> = sizes.stores.iter().map(|(store, size)| (*store, (size.keys, size.bytes))).collect();
-        fs::write(self.folder.join(format!("{SIZES}{worker}")), serde_json::to_vec(&sizes)?)
-    }
-
-    /// Keys and bytes of each store, of all workers.
-    pub fn sizes(&self) -> io::Result<BTreeMap<String, (u64, u64)>> {
-        let mut sizes: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-        for worker in 0..self.workers {
-            let of_worker: BTreeMap<String, (u64, u64)> = serde_json::from_slice(&fs::read(self.folder.join(format!("{SIZES}{worker}")))?)?;
-            for (store, (keys, bytes)) in of_worker {
-                let sum = sizes.entry(store).or_default();
-                *sum = (sum.0 + keys, sum.1 + bytes);
-            }
-        }
-        Ok(sizes)
     }
 
     pub fn write_rest(&self, save: impl FnOnce(&mut Saver<'_>) -> io::Result<()>) -> io::Result<()> {
