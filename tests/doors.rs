@@ -85,6 +85,8 @@ fn refused_lines_wait_until_somebody_looks_after_them() {
     ] {
         assert!(measures.contains(&format!("shanyraq_{measure}_bucket")), "{measure} is not in {measures}");
     }
+    let log: Option<u64> = measures.lines().find_map(|line| line.strip_prefix("shanyraq_ledger_log_bytes ")?.parse().ok());
+    assert!(log > Some(0), "{measures}");
     assert!(!measures.contains("850315300019"), "nobody is named");
     let status = running.insist("GET", "/v1/status", b"").unwrap();
     let bytes = ["resident_bytes", "available_bytes"].map(|name| status[name].as_u64().unwrap());

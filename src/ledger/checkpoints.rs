@@ -7,7 +7,7 @@ use crate::beside::{Beside, End, send};
 use dataflows::model::Epoch;
 use rusqlite::Connection;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,11 +20,22 @@ const ROWS: u64 = 16_000;
 const LONGEST: Duration = Duration::from_secs(60);
 /// Pages in the log at which it is to begin anew. The writer waits for that, and for no more than what came during the checkpoint before.
 const PAGES_MAX: i64 = 1 << 14;
+/// What of its file stays where it begins anew, however long it became meanwhile.
+pub(super) const LOG_BYTES_KEPT: i64 = PAGES_MAX << 13;
 /// A checkpoint that ends the log waits so long for those who read an older state, and whoever writes waits with it.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// What must reach the disk tries so often, and pauses so long between: another checkpoint may be under way.
 const ATTEMPTS: usize = 10;
 const PAUSE: Duration = Duration::from_millis(400);
+
+/// How long the log is; nothing where there is none.
+pub fn log_bytes(ledger: &Path) -> u64 {
+    log_of(ledger).metadata().map_or(0, |log| log.len())
+}
+
+fn log_of(ledger: &Path) -> PathBuf {
+    ledger.with_extension("db-wal")
+}
 
 /// Makes checkpoints until this is dropped; `rows` is counted up by the writer.
 pub(super) fn checkpoints(path: &Path, rows: Arc<AtomicU64>) -> Beside {
@@ -56,7 +67,7 @@ fn checkpoint(path: &Path, rows: &AtomicU64, end: &End) -> rusqlite::Result<()> 
     let connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
     let checkpoint = |how: &str| connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| row.get::<_, i64>(1));
-    let log = File::open(path.with_extension("db-wal")).ok();
+    let log = File::open(log_of(path)).ok();
     let (mut last, mut counted) = (Instant::now(), rows.load(Ordering::Relaxed));
     let mut sent = counted;
     while end.rest(LOOK) {

@@ -13,7 +13,7 @@ mod reports;
 mod store;
 mod tables;
 
-pub use checkpoints::sync_ledger;
+pub use checkpoints::{log_bytes, sync_ledger};
 pub use lineage::{FamilyEvent, FamilyId, Fate, Lineage, Resettled};
 pub use outbox::{Message, Outbox, Status, reference_of};
 pub use reader::{Brought, Reader, Refused, Stream, Verified, View};

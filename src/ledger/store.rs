@@ -5,7 +5,7 @@
 //! [`BEHIND_MAX`]. The file is written behind the journal and never synced by itself (WAL, `synchronous=NORMAL`): whatever
 //! suffix of epochs a crash takes from it is told again from the journal. Its chain of changes must then come out as it was.
 
-use super::checkpoints::checkpoints;
+use super::checkpoints::{LOG_BYTES_KEPT, checkpoints};
 use super::families;
 use super::tables::{FORMAT, Said, StoreFailure, TABLES, hex, other_format};
 use super::{Effects, Ledger, Message, right_of};
@@ -120,6 +120,7 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         if let Some(format) = other_format(&connection)? {
             return Err(StoreFailure::Format(format));

@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub(super) struct Keeper {
     snapshots: Snapshots,
     compaction: Compaction,
-    compacting: Option<JoinHandle<Result<(), Failure>>>,
+    compacting: Option<JoinHandle<Result<Compacted, Failure>>>,
     every: Duration,
     metrics: Arc<Metrics>,
     /// The epoch of the last one, and when it was begun.
@@ -166,9 +166,15 @@ impl Keeper {
 
     fn end_compaction(&mut self) {
         let Some(compacting) = self.compacting.take() else { return };
-        if let Err(failure) = compacting.join().expect("a compaction does not panic") {
-            tracing::error!(%failure, "no compaction");
-            self.metrics.compactions_failed.inc();
+        match compacting.join().expect("a compaction does not panic") {
+            Ok(Compacted::Done) => {}
+            Ok(Compacted::PutOff) => {
+                self.metrics.compactions_put_off.inc();
+            }
+            Err(failure) => {
+                tracing::error!(%failure, "no compaction");
+                self.metrics.compactions_failed.inc();
+            }
         }
     }
 }
@@ -184,6 +190,14 @@ pub(super) struct Compaction {
     pub after_segments: usize,
 }
 
+/// What came of a compaction.
+enum Compacted {
+    /// There is a base, or too little to make one of.
+    Done,
+    /// The next snapshot tries again.
+    PutOff,
+}
+
 /// Compacts the journal of a data folder in which no pipeline works, behind its newest snapshot.
 pub fn compact_now(data: &Path, archive: Option<&Path>) -> Result<(), Failure> {
     let path = snapshots_folder(data);
@@ -195,19 +209,19 @@ pub fn compact_now(data: &Path, archive: Option<&Path>) -> Result<(), Failure> {
 
 impl Compaction {
     /// Once a snapshot is complete. What is old leaves the archive in any case: it may be full.
-    fn run(&self, snapshots: &Snapshots) -> Result<(), Failure> {
+    fn run(&self, snapshots: &Snapshots) -> Result<Compacted, Failure> {
         let compacted = self.compact(snapshots);
         let Some(archive) = &self.archive else { return compacted };
         let pruned = archive.prune().map_err(|error| Failure::Folder { path: archive.folder.clone(), error });
         compacted.and_then(|compacted| pruned.map(|()| compacted))
     }
 
-    fn compact(&self, snapshots: &Snapshots) -> Result<(), Failure> {
+    fn compact(&self, snapshots: &Snapshots) -> Result<Compacted, Failure> {
         let at = |error| Failure::Folder { path: self.journal.clone(), error };
-        let Some(snapshot) = snapshots.newest().map_err(at)?.into_iter().next() else { return Ok(()) };
+        let Some(snapshot) = snapshots.newest().map_err(at)?.into_iter().next() else { return Ok(Compacted::Done) };
         let segments = base::segments_until(&self.journal, snapshot.epoch)?;
         if self.after_segments == 0 || segments < self.after_segments {
-            return Ok(());
+            return Ok(Compacted::Done);
         }
         let begun = Instant::now();
         // What the base stands for is nowhere else but in the ledger then.
@@ -215,11 +229,11 @@ impl Compaction {
         if synced < snapshot.epoch {
             // Somebody still reads how the ledger stood before, and its log grows meanwhile. The next snapshot tries again.
             tracing::warn!(epoch = snapshot.epoch, "compaction waits: the ledger's file cannot be synced so far");
-            return Ok(());
+            return Ok(Compacted::PutOff);
         }
         base::compact(&self.journal, snapshot.epoch, &snapshot.rest(), self.archive.as_ref())?;
         tracing::info!(epoch = snapshot.epoch, segments, milliseconds = begun.elapsed().as_millis() as u64, "journal compacted");
-        Ok(())
+        Ok(Compacted::Done)
     }
 }
 

@@ -113,6 +113,8 @@ pub struct Metrics {
     pub store_bytes: Family<OfStore, Gauge>,
     pub snapshots_failed: Counter,
     pub compactions_failed: Counter,
+    pub compactions_put_off: Counter,
+    pub ledger_log_bytes: Gauge,
     pub resident_bytes: Gauge,
     pub available_bytes: Gauge,
 }
@@ -159,6 +161,8 @@ impl Default for Metrics {
             store_bytes: Family::default(),
             snapshots_failed: Counter::default(),
             compactions_failed: Counter::default(),
+            compactions_put_off: Counter::default(),
+            ledger_log_bytes: Gauge::default(),
             resident_bytes: Gauge::default(),
             available_bytes: Gauge::default(),
         };
@@ -226,6 +230,10 @@ impl Metrics {
         let help = "What a store of the engine takes, as of the newest snapshot or the start: of a person, over the keys of `people`";
         registry.register_with_unit("store", help, Unit::Bytes, self.store_bytes.clone());
         registry.register("compactions_failed", "Compactions of the journal that failed", self.compactions_failed.clone());
+        let help = "Compactions of the journal left to the next snapshot, since somebody read how the ledger stood before";
+        registry.register("compactions_put_off", help, self.compactions_put_off.clone());
+        let help = "The log of the ledger's file, which grows while somebody reads how the ledger stood before";
+        registry.register_with_unit("ledger_log", help, Unit::Bytes, self.ledger_log_bytes.clone());
         registry.register("snapshots_failed", "Snapshots that could not be written or read", self.snapshots_failed.clone());
         registry.register_with_unit("resident", "Memory of the process", Unit::Bytes, self.resident_bytes.clone());
         registry.register_with_unit("available", "Memory that the process may still take", Unit::Bytes, self.available_bytes.clone());

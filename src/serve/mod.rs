@@ -21,7 +21,7 @@ use crate::commands::{available_bytes, rss_bytes};
 use crate::dispatch::conversation::Stage;
 use crate::intake::did_you_mean;
 use crate::journal::{Own, Pausable};
-use crate::ledger::{Reader, StoreFailure, Stream, View};
+use crate::ledger::{Reader, StoreFailure, Stream, View, log_bytes};
 use crate::packages::{Packages, fingerprint, title};
 use crate::pipeline::metrics::{AtStage, Metrics, OfRegister};
 use crate::pipeline::{
@@ -377,6 +377,7 @@ async fn metrics(State(doors): Shared) -> Result<Response, Refusal> {
         if let Ok(inner) = doors.inner() {
             measure(metrics, &inner.progress.standing());
         }
+        metrics.ledger_log_bytes.set(log_bytes(&doors.ledger_file) as i64);
         metrics.resident_bytes.set(rss_bytes() as i64);
         metrics.available_bytes.set(available_bytes() as i64);
         metrics.bodies_bytes.set(doors.room.taken() as i64);
