@@ -192,7 +192,9 @@ impl Conductor {
             return Ok(None);
         }
         let begun = Instant::now();
-        let prepared = self.understudy.take().filter(|understudy| fingerprint(&understudy.policy) == package);
+        // One that failed before its date may do better now.
+        let is_of_use = |understudy: &Understudy| fingerprint(&understudy.policy) == package && !understudy.has_failed();
+        let prepared = self.understudy.take().filter(is_of_use);
         let understudy = prepared.map_or_else(|| self.understudy(&package), Ok)?;
         understudy.stop_after(epoch - 1);
         let outcome = self.engine.outcome();

@@ -6,9 +6,10 @@ use super::regime::Regime;
 use super::{Failure, journal_folder};
 use crate::dispatch::Terms;
 use crate::engine::Engine;
-use crate::journal::{Folder, base, read_epochs};
+use crate::journal::{self, Folder, base, read_epochs};
 use dataflows::model::Epoch;
 use dataflows::policy::Policy;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -116,11 +117,12 @@ fn follow(
                 told.0.store(epoch.number, Ordering::Release);
                 Ok(())
             });
-            if let Err(failure) = read {
-                match is_in_base(&journal, engine.epoch() + 1) {
-                    true => engine = begin(&mut regime)?,
-                    false => return Err(failure.into()),
-                }
+            match read {
+                Ok(_) => {}
+                Err(_) if is_in_base(&journal, engine.epoch() + 1) => engine = begin(&mut regime)?,
+                // Its segment was of no interest, and gave way to a base after it was listed.
+                Err(journal::Failure::Disk { error, .. }) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(failure) => return Err(failure.into()),
             }
         } else if wanted.load(Ordering::Acquire) == last {
             return Ok(engine);
