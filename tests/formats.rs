@@ -70,7 +70,7 @@ fn a_folder_with_an_older_ledger_is_kept() {
         assert_eq!(summary(&output)["epoch"], 31);
     }
     let drill = summary(&shanyraq(["journal", "restore-drill", "--allow-assumed", "--scratch", &scratch, "--data", &restored]));
-    assert_eq!((&drill["epoch"], &drill["snapshot"]), (&json!(31), &Value::Null), "{drill}");
+    assert_eq!([&drill["epoch"], &drill["snapshot"], &drill["older_ledger"]], [&json!(31), &Value::Null, &json!(7)], "{drill}");
     let restored = folder.0.join("restored");
     Pipeline::start(None, setup(&restored, 1, SELDOM)).unwrap_or_else(|failure| panic!("{failure}")).stop();
     assert_eq!(told(&ledger_file(&restored)), before);

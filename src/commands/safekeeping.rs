@@ -49,11 +49,15 @@ pub fn restore(arguments: &RestoreArguments) -> Result<(), Failure> {
 
 fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<(), Failure> {
     let kept = copy_data(from, to).map_err(|failure| Failure::failed(failure.to_string()))?;
-    if let Some(format) = kept.older_ledger {
-        eprintln!("the ledger is of format {format}, and was not verified: a start writes it anew from the journal");
-    }
+    tell_older_ledger(kept.older_ledger);
     println!("{}", json!({ "epoch": kept.epoch, "journal_epoch": kept.journal_epoch, "snapshot": kept.snapshot }));
     Ok(())
+}
+
+fn tell_older_ledger(format: Option<i64>) {
+    if let Some(format) = format {
+        eprintln!("the ledger is of format {format}, and was not verified: a start writes it anew from the journal");
+    }
 }
 
 pub fn restore_drill(arguments: &DrillArguments) -> Result<(), Failure> {
@@ -62,6 +66,7 @@ pub fn restore_drill(arguments: &DrillArguments) -> Result<(), Failure> {
         return Err(Failure::usage(format!("--scratch {}: is there already", scratch.display())));
     }
     let outcome = drill(data, scratch, *allow_assumed).map_err(|failure| Failure::failed(failure.to_string()))?;
+    tell_older_ledger(outcome["older_ledger"].as_i64());
     println!("{outcome}");
     Ok(())
 }

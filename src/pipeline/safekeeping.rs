@@ -183,7 +183,8 @@ fn restore_twice(data: &Path, scratch: &Path, [recalled, told]: &[PathBuf; 2], a
         return Err(at(io::Error::new(io::ErrorKind::InvalidData, what)));
     }
     Ok(
-        json!({ "epoch": kept.epoch, "journal_epoch": kept.journal_epoch, "snapshot": kept.snapshot, "rights": accounted, "digests": recalled }),
+        json!({ "epoch": kept.epoch, "journal_epoch": kept.journal_epoch, "snapshot": kept.snapshot, "older_ledger": kept.older_ledger, "rights": accounted,
+                "digests": recalled }),
     )
 }
 
