@@ -98,7 +98,7 @@ impl Word {
     }
 }
 
-/// As many fields a key is made of at most.
+/// A key is made of so many fields at most.
 pub(super) const PARTS_MAX: usize = 8;
 
 /// The values of the fields that a key is made of, in their order.
