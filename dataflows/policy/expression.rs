@@ -6,6 +6,21 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::rc::Rc;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+/// Held for reading by whoever parses: the library that does has locks, and one that is held when the process is copied is held in the copy for ever.
+static PARSING: RwLock<()> = RwLock::new(());
+
+/// To be held while something is parsed.
+pub fn parsing() -> RwLockReadGuard<'static, ()> {
+    PARSING.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does something while nobody parses.
+pub fn while_nobody_parses<T>(work: impl FnOnce() -> T) -> T {
+    let _nobody = PARSING.write().unwrap_or_else(PoisonError::into_inner);
+    work()
+}
 
 /// An expression and where it stands.
 #[derive(Clone, Debug)]
@@ -61,7 +76,11 @@ pub fn parse(text: &str, place: Place, problems: &mut Problems<'_>) -> Option<Ex
     if let Some(tree) = TREES.with_borrow(|trees| trees.get(&source).cloned()) {
         return Reader { source: &source, info: &tree.1, place, problems }.read(&tree.0);
     }
-    match cel::Env::default().parser().parse_with_source_info(&source) {
+    let parsed = {
+        let _parsing = parsing();
+        cel::Env::default().parser().parse_with_source_info(&source)
+    };
+    match parsed {
         Ok(tree) => {
             let expression = Reader { source: &source, info: &tree.1, place, problems }.read(&tree.0);
             TREES.with_borrow_mut(|trees| {

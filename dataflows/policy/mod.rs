@@ -39,7 +39,7 @@ pub(crate) use concerns::Touched;
 pub use contents::Contents;
 pub use environment::Environment;
 pub use evaluate::Evaluator;
-pub use expression::{Expression, Kind};
+pub use expression::{Expression, Kind, parsing, while_nobody_parses};
 pub use program::{is_unknown, reason_of, unknown};
 pub use proposal::{Proposal, Weigh};
 pub(crate) use revision::{Asked, Revision};

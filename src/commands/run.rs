@@ -4,7 +4,7 @@ use super::configuration::Configuration;
 use super::{Failure, load_package};
 use crate::intake::{Schema, did_you_mean};
 use crate::journal::base::Archive;
-use crate::packages::title;
+use crate::packages::{Package, title};
 use crate::pipeline::Failure::Unwritten;
 use crate::pipeline::{self, Pipeline, Sending, Setup, Standing, in_force, is_ledger_behind, journal_folder};
 use crate::serve::{Connections, Doors, router};
@@ -14,7 +14,7 @@ use clap::Args;
 use dataflows::policy::Policy;
 use sd_notify::NotifyState;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -84,13 +84,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         name => Some(load_package(name)?),
     };
     let in_force = match in_force(&configuration.data, package.as_ref()) {
-        Err(failure @ pipeline::Failure::NotActivated { .. })
-            if arguments.check && is_ledger_behind(&configuration.data).unwrap_or(true) =>
-        {
-            eprintln!("shanyraq: only a start can tell whether this is so, since the ledger's file is behind its journal: {failure}");
-            None
-        }
-        Err(failure) if arguments.check => return Err(Failure::failed(failure.to_string())),
+        Err(failure) if arguments.check => refuse_or_warn(&configuration.data, &failure)?,
         // What is the matter with a data folder its start tells.
         in_force => in_force.unwrap_or_default(),
     };
@@ -172,6 +166,15 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     // A start that was broken off is not waited for.
     runtime.shutdown_background();
     ended
+}
+
+/// A check refuses what a start would: of what the ledger's file does not know yet it can only say so.
+fn refuse_or_warn(data: &Path, failure: &pipeline::Failure) -> Result<Option<Package>, Failure> {
+    if matches!(failure, pipeline::Failure::NotActivated { .. }) && is_ledger_behind(data).unwrap_or(true) {
+        eprintln!("shanyraq: only a start can tell whether this is so, since the ledger's file is behind its journal: {failure}");
+        return Ok(None);
+    }
+    Err(Failure::failed(failure.to_string()))
 }
 
 /// What of a configuration is about a package's registers and benefits.

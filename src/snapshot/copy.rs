@@ -1,6 +1,7 @@
 //! A copy of this process that does one thing and ends.
 
 use crate::memory;
+use dataflows::policy::while_nobody_parses;
 use nix::libc;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
@@ -93,9 +94,9 @@ pub fn in_a_copy(work: impl FnOnce() -> io::Result<()>) -> io::Result<Copy> {
 }
 
 fn copy(input: Option<&UnixStream>, work: impl FnOnce() -> io::Result<()>) -> io::Result<Copy> {
-    // SAFETY: the copy touches what this thread owns and files that it opens itself, takes no lock of this program (that of the hook is held by who
-    // panics alone), allocates from memory of its own, and ends without running destructors or exit handlers, though it panics.
-    match unsafe { fork() }? {
+    // SAFETY: the copy touches what this thread owns and files that it opens itself, takes no lock that somebody may hold (those of the parser nobody
+    // does now, that of the hook only who panics), allocates from memory of its own, and ends without destructors or exit handlers, though it panics.
+    match while_nobody_parses(|| unsafe { fork() })? {
         ForkResult::Parent { child } => Ok(Copy(child)),
         ForkResult::Child => {
             memory::in_a_copy();
