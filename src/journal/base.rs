@@ -19,8 +19,7 @@ use super::{Disk, Epoch, Failure, Folder, Journal, SUFFIX, damaged, failed, firs
 use dataflows::model::Date;
 use hashbrown::HashMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::FileExt;
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
@@ -148,8 +147,9 @@ pub fn compact(journal: &Path, epoch: u64, rest: &Path, archive: Option<&Archive
 /// Has each segment of a base say in its header which form that is of.
 fn write_form(folder: &Path) -> io::Result<()> {
     for name in Folder::beside(folder).list()?.into_iter().filter(|name| name.ends_with(SUFFIX)) {
-        let file = File::options().write(true).open(folder.join(name))?;
-        file.write_all_at(&FORM.to_le_bytes(), FORM_AT)?;
+        let mut file = File::options().write(true).open(folder.join(name))?;
+        file.seek(SeekFrom::Start(FORM_AT))?;
+        file.write_all(&FORM.to_le_bytes())?;
         file.sync_all()?;
     }
     Ok(())
