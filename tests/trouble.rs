@@ -5,6 +5,7 @@ use crate::pipeline::{by_batch, measure, quiet_story, token};
 use crate::program::{shanyraq, summary};
 use crate::running::*;
 use crate::sending::configured;
+use crate::snapshots::newest;
 use shanyraq::journal::{self, base, read_epochs};
 use shanyraq::pipeline::journal_folder;
 use std::collections::BTreeSet;
@@ -253,6 +254,39 @@ pub fn tell_until<'s>(
         let (path, body) = bodies.next().unwrap();
         running.tell(path, body).unwrap();
     }
+}
+
+/// Somebody who goes on reading how the ledger stood keeps the journal from giving way to a newer base: it is told, and once they are gone it does.
+#[test]
+fn a_compaction_waits_for_whoever_reads_on() {
+    let folder = Folder::new("waiting");
+    let data = folder.0.join("data");
+    let story = quiet_story(400, 4, 4);
+    let running = configured(&folder, "data", "none", COMPACTED_AT_ONCE);
+    let epoch = || running.insist("GET", "/v1/status", b"").unwrap()["epoch"].as_u64();
+    // One body a snapshot: told as fast as it can be, a journal grows quicker than this build compacts it.
+    let tell_until = |what: &str, has_come: &dyn Fn() -> bool| {
+        let is_kept = || newest(&data).first().map(|folder| folder.file_name().unwrap().to_str().unwrap().parse().unwrap()) >= epoch();
+        let begun = Instant::now();
+        tell_until(&running, &mut story.iter().cycle(), what, || {
+            while !has_come() && epoch() > Some(0) && !is_kept() {
+                assert!(begun.elapsed() < PATIENCE, "{what}: no snapshot comes");
+            }
+            has_come()
+        });
+    };
+    tell_until("a base", &|| compacted(&data).is_some());
+    let reader = rusqlite::Connection::open(data.join("ledger.db")).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    let read: u64 = reader.query_row("SELECT frontier FROM meta", [], |row| row.get(0)).unwrap();
+    tell_until("waiting", &|| running.said.lock().unwrap().iter().any(|line| line.contains("compaction waits")));
+    assert!(compacted(&data) <= Some(read), "a base of what the ledger's file does not have for sure");
+    reader.execute_batch("COMMIT").unwrap();
+    let waited = epoch();
+    tell_until("a newer base", &|| compacted(&data) > waited);
+    story.iter().for_each(|(path, body)| running.tell(path, body).unwrap());
+    assert_eq!(running.decisions(), by_batch(&folder, &story));
+    running.stop();
 }
 
 /// An archive that cannot be written keeps nothing from going on, nor from starting: what was compacted stays where it is until there is room.

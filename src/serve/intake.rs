@@ -12,6 +12,7 @@ use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::{Extension, Json};
+use dataflows::model::Date;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fs::File;
