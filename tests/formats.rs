@@ -4,7 +4,6 @@ use crate::registers::repository;
 use crate::snapshots::{SELDOM, newest, said, setup, tell};
 use dataflows::model::Date;
 use fixtures::country::morning;
-use serde_json::{Value, json};
 use shanyraq::ledger::Reader;
 use shanyraq::pipeline::{Pipeline, compact_now, copy_data, ledger_file, snapshots_folder};
 use std::path::{Path, PathBuf};
@@ -70,7 +69,7 @@ fn a_folder_with_an_older_ledger_is_kept() {
         assert_eq!(summary(&output)["epoch"], 31);
     }
     let drill = summary(&shanyraq(["journal", "restore-drill", "--allow-assumed", "--scratch", &scratch, "--data", &restored]));
-    assert_eq!([&drill["epoch"], &drill["snapshot"], &drill["older_ledger"]], [&json!(31), &Value::Null, &json!(7)], "{drill}");
+    assert_eq!(["epoch", "snapshot", "older_ledger"].map(|name| drill[name].as_u64().unwrap_or_default()), [31, 31, 7], "{drill}");
     let restored = folder.0.join("restored");
     Pipeline::start(None, setup(&restored, 1, SELDOM)).unwrap_or_else(|failure| panic!("{failure}")).stop();
     assert_eq!(told(&ledger_file(&restored)), before);

@@ -1,5 +1,5 @@
 use crate::folder::Folder;
-use crate::packages::edit;
+use crate::packages::{edit, write};
 use crate::program::{shanyraq, summary};
 use crate::registers::repository;
 use crate::running::*;
@@ -222,11 +222,7 @@ fn a_configuration_is_checked_against_the_package_in_force() {
     let mut texts = package_texts("us-cps").unwrap_or_else(|failure| panic!("{}", failure.message));
     edit(&mut texts, "parameters.toml", "is = 11670", "is = 11671");
     let edited = folder.0.join("edited").display().to_string();
-    for (name, text) in texts {
-        let path = Path::new(&edited).join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
+    write(&texts, Path::new(&edited));
     let place = data.display().to_string();
     for (package, title) in [("kz", "kz@"), (edited.as_str(), "us-cps@")] {
         let begin = |words: &[&str]| {

@@ -1,5 +1,5 @@
 use crate::folder::Folder;
-use crate::packages::later;
+use crate::packages::{later, write};
 use crate::program::{rows, shanyraq, summary};
 use dataflows::model::Date;
 use fixtures::country::Country;
@@ -243,11 +243,7 @@ pub fn story(persons: usize, seed: u64, days: usize) -> Story {
 /// The same, and on the way another package comes into force, which lies in this folder.
 pub fn story_of_two_packages(persons: usize, seed: u64, days: usize, package: &Path) -> Story {
     let texts = later();
-    for (name, text) in &texts {
-        let path = package.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
+    write(&texts, package);
     let fingerprint = fingerprint(&Package::load(texts.clone()).unwrap().policy);
     let mut story = story(persons, seed, days);
     let propose = ("/v1/policies".to_owned(), json!({ "texts": texts }).to_string().into_bytes());

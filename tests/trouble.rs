@@ -132,7 +132,7 @@ fn a_ledger_on_a_full_or_broken_disk_is_told_and_passes() {
     let failing = Tracer::of_all(&running, &log, "pwrite64", "error=ENOSPC");
     let acknowledged = running.insist("POST", "/v1/updates", &last.concat()).unwrap();
     // As many epochs more as may wait for the one that cannot be written.
-    (0..4).for_each(|_| drop(running.insist("POST", "/v1/pause", br#"{ "feed": "another", "paused": true }"#).unwrap()));
+    (0..4).for_each(|_| drop(running.insist("POST", "/v1/pause", br#"{ "feed": "http:another", "paused": true }"#).unwrap()));
     ends_unwritten(&mut running, "database or disk is full");
     failing.end();
     running.start_again();
@@ -175,7 +175,9 @@ fn a_broken_disk_keeps_no_process_from_ending() {
     running.stop();
     let outbox = outbox(&data);
     let delivered = outbox.iter().filter(|(.., status)| status == "delivered").count();
-    assert!(delivered > 10 && delivered == gateway.taken().len(), "{delivered} delivered, {} taken", gateway.taken().len());
+    // Whether what was said of the first one outlived its failed sync is the disk's to say: if so it is not handed over again.
+    let taken = gateway.taken().len();
+    assert!(delivered > 10 && (delivered - 1..=delivered).contains(&taken), "{delivered} delivered, {taken} taken");
     assert!(outbox.iter().all(|(.., status)| status == "delivered" || status == "suppressed"), "{outbox:?}");
 }
 

@@ -53,12 +53,14 @@ pub fn sync_ledger(path: &Path) -> Result<Epoch, StoreFailure> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
     let frontier = connection.query_row("SELECT frontier FROM meta", [], |row| row.get(0))?;
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            std::thread::sleep(PAUSE);
+        }
         let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get(0))?;
         if busy == 0 {
             return Ok(frontier);
         }
-        std::thread::sleep(PAUSE);
     }
     Ok(0)
 }

@@ -585,7 +585,7 @@ mod tests {
         let policy = load_package("us-cps").unwrap_or_else(|failure| panic!("{}", failure.message)).policy;
         let other = Connection::open(&path).unwrap();
         // A table of this name that takes no row of ours.
-        other.execute_batch("CREATE TABLE policies(nothing TEXT)").unwrap();
+        other.execute_batch("CREATE TABLE policies(word TEXT)").unwrap();
         assert!(Store::open(&path, policy.clone()).is_err());
         let tables: String = other.query_row("SELECT group_concat(name) FROM sqlite_master", [], |row| row.get(0)).unwrap();
         assert_eq!(tables, "policies");

@@ -179,8 +179,12 @@ impl Metrics {
             "1 if what comes is taken in; 0 while the journal is told again, and while journal or ledger cannot be written",
             self.ready.clone(),
         );
-        registry.register("records_accepted", "Records taken in, by the feed that sent them", self.accepted.clone());
-        registry.register("records_refused", "Lines refused and kept in the quarantine, by feed", self.refused.clone());
+        registry.register(
+            "records_accepted",
+            "Records taken in, by the feed that sent them; not what is read again out of the quarantine",
+            self.accepted.clone(),
+        );
+        registry.register("records_refused", "Lines refused and kept in the quarantine, by the feed that sent them", self.refused.clone());
         let help = "When a feed last brought anything, in seconds since 1970; of one that the configuration names and that is silent since the start, when that was";
         registry.register("feed_time", help, self.feed_time.clone());
         let help = "Days from what the newest record that a feed last brought is of to the business date";

@@ -325,8 +325,9 @@ async fn status(State(doors): Shared) -> Json<Value> {
 
 fn place(standing: &Standing) -> Value {
     let told = standing.understudy.as_ref().map(Told::epoch);
+    let date = (standing.date > Date::BEFORE_ALL).then(|| standing.date.to_string());
     let next = standing.packages.next.as_ref().map(|(package, from)| json!({ "package": package, "from": from.to_string(), "told": told }));
-    json!({ "epoch": standing.epoch, "date": standing.date.to_string(), "live": standing.live, "texts": standing.texts, "texts_under_way": standing.texts_under_way,
+    json!({ "epoch": standing.epoch, "date": date, "live": standing.live, "texts": standing.texts, "texts_under_way": standing.texts_under_way,
             "failure": standing.trouble(), "paused": standing.paused, "policy": title(&standing.policy), "package": fingerprint(&standing.policy), "next_package": next })
 }
 
