@@ -134,12 +134,19 @@ fn read_in_pieces_it_is_each_change_once_and_adds_up_to_what_holds() {
     for limit in ["0", "10001", "many"] {
         assert_eq!(running.call("GET", &format!("/v1/changes?limit={limit}"), b"").unwrap().0, 400, "{limit}");
     }
-    for after in ["7", "0-", "x", "-1"] {
-        assert_eq!(running.call("GET", &format!("/v1/changes?after={after}"), b"").unwrap().0, 400, "{after}");
-    }
-    for stream in ["cases", "payments"] {
-        let (status, text) = running.call("GET", &format!("/v1/{stream}?after=1000000"), b"").unwrap();
+    for stream in ["changes", "cases", "payments"] {
+        let ask = |after: &str| running.call("GET", &format!("/v1/{stream}?after={after}"), b"").unwrap();
+        for after in ["7", "0-", "x", "-1"] {
+            assert_eq!(ask(after).0, 400, "{stream}: {after}");
+        }
+        let (status, text) = ask("1000000-01234567");
         assert!(status == 409 && text.contains("this ledger ends at"), "{stream}: {status} {text}");
+        for row in page(&running, stream, "0", 1) {
+            let token = row["token"].as_str().unwrap();
+            assert_eq!((token.split_once('-').unwrap().0, ask(token).0), ("1", 200), "{stream}");
+            let (status, text) = ask("1-01234567");
+            assert!(status == 409 && text.contains("row 1 of this ledger is another one"), "{stream}: {status} {text}");
+        }
     }
     running.stop();
 

@@ -85,7 +85,8 @@ fn what_was_agreed_to_is_paid() {
         ordered[&(text("person"), text("benefit"), text("ground"))].contains("2026-04-01")
     };
     let dead = payments.iter().find(monthly).unwrap();
-    let last = rows(&running, "/v1/payments?after=0").last().unwrap()["token"].as_i64().unwrap();
+    let all = rows(&running, "/v1/payments?after=0");
+    let last = all.last().unwrap()["token"].as_str().unwrap();
     tell(&running, &line("zags.death", "D-1", Some(&dead["person"]), "2026-02-10", json!({ "act_no": "D-1", "died": "2026-02-10" })));
     let after = rows(&running, &format!("/v1/payments?after={last}"));
     let of = |change: &str| -> BTreeSet<String> {

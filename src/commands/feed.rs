@@ -151,28 +151,12 @@ impl Progress<'_> {
         Ok(Progress { file, acknowledged })
     }
 
-    /// How many bytes of a file's lines were acknowledged: none if it does not begin with them any more.
-    fn lines_of(&self, path: &Path) -> std::io::Result<u64> {
-        let Some(known) = self.acknowledged.get(path) else { return Ok(0) };
-        let mut sum = Sum::default();
-        for piece in blocks_of_lines(path, BODY_BYTES)? {
-            if let Piece::Block(block) = piece {
-                sum.add(&block.bytes[..block.bytes.len().min((known.bytes - sum.bytes) as usize)]);
-            }
-            if sum.bytes == known.bytes {
-                break;
-            }
+    /// What was acknowledged of a file, which must be one that can be read again.
+    fn known_of(&self, path: &Path) -> Result<Option<Acknowledged>, Failure> {
+        if self.file.is_some() && !path.is_file() {
+            return Err(Failure::usage(format!("{}: --resume is for files, which can be read again", path.display())));
         }
-        Ok(if self.is_known(path, &sum.known_as(None)) { known.bytes } else { 0 })
-    }
-
-    /// Whether this is what was acknowledged of a file; says so where it is something else.
-    fn is_known(&self, path: &Path, now: &Acknowledged) -> bool {
-        let known = self.acknowledged.get(path);
-        if known.is_some_and(|known| known != now) {
-            eprintln!("{}: not what was acknowledged of it before: it is sent from its beginning", path.display());
-        }
-        known == Some(now)
+        Ok(self.acknowledged.get(path).cloned())
     }
 
     fn set(&mut self, path: &Path, acknowledged: Acknowledged) -> Result<(), Failure> {
@@ -194,29 +178,51 @@ fn name_of(path: &Path) -> String {
     name.chars().map(|letter| if letter.is_ascii_graphic() { letter } else { '_' }).collect()
 }
 
+fn is_other(path: &Path) {
+    eprintln!("{}: not what was acknowledged of it before: it is sent from its beginning", path.display());
+}
+
+/// Sends the lines of a file behind those that were acknowledged, or all where it does not begin with these any more.
 fn send_lines(to: &str, path: &Path, sent: &mut Sent, progress: &mut Progress<'_>) -> Result<(), Failure> {
+    if !send_behind(progress.known_of(path)?.as_ref(), to, path, sent, progress)? {
+        is_other(path);
+        send_behind(None, to, path, sent, progress)?;
+    }
+    Ok(())
+}
+
+/// Sends what is behind the lines that are known, unless the file does not begin with them: then it sends nothing, and says so.
+fn send_behind(known: Option<&Acknowledged>, to: &str, path: &Path, sent: &mut Sent, progress: &mut Progress<'_>) -> Result<bool, Failure> {
     let problem = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
-    let (name, url) = (name_of(path), format!("{to}/v1/updates"));
-    let (acknowledged, mut sum) = (progress.lines_of(path).map_err(problem)?, Sum::default());
+    let (name, url, mut sum) = (name_of(path), format!("{to}/v1/updates"), Sum::default());
+    let mut known = known.filter(|known| known.bytes > 0);
     for piece in blocks_of_lines(path, BODY_BYTES).map_err(problem)? {
         match piece {
             Piece::Block(Block { bytes, .. }) => {
-                let known = bytes.len().min(acknowledged.saturating_sub(sum.bytes) as usize);
-                sum.add(&bytes);
-                if known < bytes.len() {
+                let met = bytes.len().min(known.map_or(0, |known| (known.bytes - sum.bytes) as usize));
+                sum.add(&bytes[..met]);
+                if let Some(before) = known.take_if(|before| before.bytes == sum.bytes)
+                    && sum.known_as(None) != *before
+                {
+                    return Ok(false);
+                }
+                if met < bytes.len() {
+                    sum.add(&bytes[met..]);
                     // A line that had no end yet goes once more, whole.
-                    let from = bytes[..known].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+                    let from = bytes[..met].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
                     sent.note(&post(&url, &name, &bytes[from..])?);
                     progress.set(path, sum.known_as(None))?;
                 }
             }
-            Piece::Fault { line, reason, .. } => {
+            Piece::Fault { line, reason, .. } if known.is_none() => {
                 eprintln!("{}:{line}: {reason}", path.display());
                 sent.left_out += 1;
             }
+            // It was told of before.
+            Piece::Fault { .. } => {}
         }
     }
-    Ok(())
+    Ok(known.is_none())
 }
 
 /// Sends a table or a full dump, which is one body however long it is.
@@ -230,10 +236,13 @@ fn send_whole(arguments: &FeedArguments, path: &Path, sent: &mut Sent, progress:
     words.extend(snapshot.iter().map(|register| format!("snapshot={register}")));
     words.extend(max_shrink.iter().map(|share| format!("max_shrink={share}")));
     let words = words.join("&");
+    let known = progress.known_of(path)?;
     // Where nothing is remembered it is read but once: it may be no file that can be read again.
     let acknowledged = progress.file.map(|_| Ok(sum_of(path)?.known_as(Some(&words)))).transpose().map_err(problem)?;
-    if acknowledged.as_ref().is_some_and(|now| progress.is_known(path, now)) {
-        return Ok(());
+    match known {
+        Some(known) if acknowledged.as_ref() == Some(&known) => return Ok(()),
+        Some(_) => is_other(path),
+        None => {}
     }
     let url = format!("{to}/v1/updates?{words}");
     // It travels as its lines, whichever way the file is packed.

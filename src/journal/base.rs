@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The form of a base; another one is another program's. Those of form 0 had no mark at their ends.
+/// The form of a base; a later one is a later program's. The first that had none told (0) had no mark at their ends.
 const FORM: u16 = 1;
 const NAME: &str = "base-";
 const DRAFT: &str = "draft";
@@ -80,17 +80,24 @@ impl Base {
     /// place, so nothing of it is torn.
     pub fn read(&self, mut each: impl FnMut(Epoch) -> Result<(), Failure>) -> Result<(), Failure> {
         let (disk, base) = (Folder::beside(&self.folder), self.folder.file_name().unwrap_or_default().to_string_lossy());
+        let other_form = |form| Failure::Form { base: base.clone().into_owned(), form, known: FORM };
+        let mut oldest = FORM;
         for name in segments(&disk)? {
             let form = disk.read_part(&name, FORM_AT, FORM_BYTES).map_err(failed(&name))?;
-            if form.len() == FORM_BYTES && form != FORM.to_le_bytes() {
-                return Err(Failure::Form { base: base.into_owned(), form: u16::from_le_bytes([form[0], form[1]]), known: FORM });
+            let form = <[u8; FORM_BYTES]>::try_from(form).map_or(FORM, u16::from_le_bytes);
+            if form > FORM {
+                return Err(other_form(form));
             }
+            oldest = oldest.min(form);
         }
         let mut is_whole = false;
         let summary = read_epochs(&disk, 0, u64::MAX, |part| {
             is_whole = part.entries.is_empty();
             each(part)
         })?;
+        if !is_whole && oldest < FORM {
+            return Err(other_form(oldest));
+        }
         if !is_whole || summary.torn_bytes > 0 {
             let what = "it does not end with its mark: part of it is damaged or missing";
             return Err(damaged(&base, summary.bytes as usize, what));

@@ -150,8 +150,8 @@ impl<D: Disk> Journal<D> {
         self.dictionary = dictionary;
     }
 
-    /// Writes entries as the next epoch and returns its number once they would outlive a loss of power. After a failure nothing of
-    /// them will ever be read, and the next call begins anew.
+    /// Writes entries as the next epoch and returns its number once they would outlive a loss of power. After a failure the
+    /// next call begins anew, and nothing of them will be read, unless the process ends before that call and the disk has kept them.
     pub fn append(&mut self, entries: &[u8]) -> Result<u64, Failure> {
         self.prepare()?;
         let name = name_of(self.segment);

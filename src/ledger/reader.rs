@@ -140,8 +140,16 @@ pub enum Stream {
     Payments,
 }
 
-/// So many digits of a change's link tell that it is the one that somebody read.
-const LINK_DIGITS: usize = 8;
+impl Stream {
+    /// Its table, what numbers its rows, and what tells a row from the one of this number in another ledger.
+    fn columns(self) -> [&'static str; 3] {
+        match self {
+            Stream::Changes => ["changes", "change", "chain"],
+            Stream::Cases => ["cases", "number", "epoch || \"case\" || change"],
+            Stream::Payments => ["payments", "number", "epoch || payment || change"],
+        }
+    }
+}
 
 /// The file as others read it, beside its writer.
 pub struct Reader(Connection);
@@ -233,66 +241,33 @@ impl Reader {
 
     /// Rows of a stream after the one of this number, each with its `token`; at most so many.
     pub fn follow(&self, stream: Stream, after: i64, limit: usize) -> Result<Vec<Value>, StoreFailure> {
-        match stream {
-            Stream::Changes => self.changes(after, limit),
-            Stream::Cases => self.cases(after, limit),
-            Stream::Payments => self.payments(after, limit),
-        }
+        let [table, number, told_by] = stream.columns();
+        let rows = format!("SELECT *, {number} AS row, {told_by} AS told_by FROM {table} WHERE {number} > ? ORDER BY {number} LIMIT ?");
+        let mut query = self.0.prepare_cached(&rows)?;
+        let read = |row: &rusqlite::Row<'_>| {
+            let mut told = match stream {
+                Stream::Changes => change(row),
+                Stream::Cases => case(row),
+                Stream::Payments => payment(row),
+            }?;
+            told["token"] = token(row)?.into();
+            Ok(told)
+        };
+        Ok(query.query_map(params![after, limit as i64], read)?.collect::<Result<_, _>>()?)
     }
 
     /// The number of a stream's last row; zero where there is none.
     pub fn end(&self, stream: Stream) -> Result<i64, StoreFailure> {
-        let mut query = self.0.prepare_cached(match stream {
-            Stream::Changes => "SELECT coalesce(max(change), 0) FROM changes",
-            Stream::Cases => "SELECT coalesce(max(number), 0) FROM cases",
-            Stream::Payments => "SELECT coalesce(max(number), 0) FROM payments",
-        })?;
+        let [table, number, _] = stream.columns();
+        let mut query = self.0.prepare_cached(&format!("SELECT coalesce(max({number}), 0) FROM {table}"))?;
         Ok(query.query_row([], |row| row.get(0))?)
     }
 
-    /// The token of the change of this number.
-    pub fn token_of_change(&self, change: i64) -> Result<Option<String>, StoreFailure> {
-        let mut query = self.0.prepare_cached("SELECT change, chain FROM changes WHERE change = ?")?;
-        Ok(query.query_row([change], token_of_change).optional()?)
-    }
-
-    /// Changes after the one of this number, as rows of the view `changes`, each with its number and the first digits of its link as `token`; at most so
-    /// many. Whoever takes all of them in, right by right, holds the decisions that stand.
-    fn changes(&self, after: i64, limit: usize) -> Result<Vec<Value>, StoreFailure> {
-        let mut query = self.0.prepare_cached("SELECT * FROM changes WHERE change > ? ORDER BY change LIMIT ?")?;
-        let row = |row: &rusqlite::Row<'_>| {
-            let text = |name: &str| row.get::<_, String>(name);
-            let kind = text("kind")?;
-            let stands = matches!(kind.as_str(), "gained" | "amount");
-            Ok(json!({
-                "token": token_of_change(row)?, "date": text("date")?, "decision": text("decision")?, "person": text("person")?,
-                "benefit": text("benefit")?, "ground": Some(text("ground")?).filter(|_| stands),
-                "period": Some(text("period")?).filter(|period| stands && !period.is_empty()), "change": kind,
-            }))
-        };
-        Ok(query.query_map(params![after, limit as i64], row)?.collect::<Result<_, _>>()?)
-    }
-
-    /// Cases opened and withdrawn after the one of this number, each with its number as `token`; at most so many. An agency that is told of one twice
-    /// knows it by its `case`.
-    fn cases(&self, after: i64, limit: usize) -> Result<Vec<Value>, StoreFailure> {
-        let mut query = self.0.prepare_cached("SELECT * FROM cases WHERE number > ? ORDER BY number LIMIT ?")?;
-        let row = |row: &rusqlite::Row<'_>| {
-            let text = |name: &str| row.get::<_, Option<String>>(name);
-            Ok(json!({
-                "token": row.get::<_, i64>("number")?, "case": text("case")?, "change": text("change")?, "date": text("date")?, "person": text("person")?,
-                "benefit": text("benefit")?, "ground": text("ground")?, "period": text("period")?.filter(|period| !period.is_empty()),
-                "amount": row.get::<_, i64>("amount")?, "from": text("from")?, "until": text("until")?, "consented": text("consented")?,
-            }))
-        };
-        Ok(query.query_map(params![after, limit as i64], row)?.collect::<Result<_, _>>()?)
-    }
-
-    /// Orders of payments, their stops and recoveries after the one of this number, each with its number as `token`; at most so many. Whoever is
-    /// told of one twice knows it by its `payment` and `change`.
-    fn payments(&self, after: i64, limit: usize) -> Result<Vec<Value>, StoreFailure> {
-        let mut query = self.0.prepare_cached("SELECT * FROM payments WHERE number > ? ORDER BY number LIMIT ?")?;
-        Ok(query.query_map(params![after, limit as i64], payment)?.collect::<Result<_, _>>()?)
+    /// The token of a stream's row of this number.
+    pub fn token(&self, stream: Stream, row: i64) -> Result<Option<String>, StoreFailure> {
+        let [table, number, told_by] = stream.columns();
+        let mut query = self.0.prepare_cached(&format!("SELECT {number} AS row, {told_by} AS told_by FROM {table} WHERE {number} = ?"))?;
+        Ok(query.query_row([row], token).optional()?)
     }
 
     /// Orders made on days from one to another, both included, but for those that were asked back.
@@ -410,9 +385,32 @@ impl Reader {
     }
 }
 
-fn token_of_change(row: &rusqlite::Row<'_>) -> rusqlite::Result<String> {
-    let (change, chain): (i64, String) = (row.get("change")?, row.get("chain")?);
-    Ok(format!("{change}-{}", chain.get(..LINK_DIGITS).unwrap_or_default()))
+/// The number of a row, and a sum over what tells it from others of this number.
+fn token(row: &rusqlite::Row<'_>) -> rusqlite::Result<String> {
+    let (number, told_by): (i64, String) = (row.get("row")?, row.get("told_by")?);
+    Ok(format!("{number}-{:08x}", xxh3_128(told_by.as_bytes()) as u32))
+}
+
+/// A row of the view `changes`. Whoever takes all of them in, right by right, holds the decisions that stand.
+fn change(row: &rusqlite::Row<'_>) -> rusqlite::Result<Value> {
+    let text = |name: &str| row.get::<_, String>(name);
+    let kind = text("kind")?;
+    let stands = matches!(kind.as_str(), "gained" | "amount");
+    Ok(json!({
+        "date": text("date")?, "decision": text("decision")?, "person": text("person")?, "benefit": text("benefit")?,
+        "ground": Some(text("ground")?).filter(|_| stands),
+        "period": Some(text("period")?).filter(|period| stands && !period.is_empty()), "change": kind,
+    }))
+}
+
+/// A case that was opened or withdrawn. An agency that is told of one twice knows it by its `case`.
+fn case(row: &rusqlite::Row<'_>) -> rusqlite::Result<Value> {
+    let text = |name: &str| row.get::<_, Option<String>>(name);
+    Ok(json!({
+        "case": text("case")?, "change": text("change")?, "date": text("date")?, "person": text("person")?, "benefit": text("benefit")?,
+        "ground": text("ground")?, "period": text("period")?.filter(|period| !period.is_empty()), "amount": row.get::<_, i64>("amount")?,
+        "from": text("from")?, "until": text("until")?, "consented": text("consented")?,
+    }))
 }
 
 fn refused(row: &rusqlite::Row<'_>) -> rusqlite::Result<Refused> {
@@ -421,10 +419,11 @@ fn refused(row: &rusqlite::Row<'_>) -> rusqlite::Result<Refused> {
     Ok(Refused { number: row.get(0)?, row: quarantined, state: row.get(6)? })
 }
 
+/// The order of a payment, its stop or its recovery. Whoever is told of one twice knows it by its `payment` and `change`.
 fn payment(row: &rusqlite::Row<'_>) -> rusqlite::Result<Value> {
     let text = |name: &str| row.get::<_, Option<String>>(name);
     Ok(json!({
-        "token": row.get::<_, i64>("number")?, "payment": text("payment")?, "change": text("change")?, "date": text("date")?, "person": text("person")?,
+        "payment": text("payment")?, "change": text("change")?, "date": text("date")?, "person": text("person")?,
         "payee": text("payee")?, "account": text("account")?, "benefit": text("benefit")?, "ground": text("ground")?,
         "period": text("period")?.filter(|period| !period.is_empty()), "month": text("month")?, "amount": row.get::<_, i64>("amount")?,
     }))

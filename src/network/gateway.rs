@@ -12,7 +12,7 @@ use dataflows::policy::parts::takes_seven_bits;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
@@ -103,7 +103,28 @@ struct Gateway {
     queue: Arc<Queue>,
     hearing: Hearing,
     governor: Mutex<Governor>,
+    doubts: Mutex<Doubts>,
     agent: ureq::Agent,
+}
+
+/// Texts in a row of which nobody knows whether they were taken. A gateway that is broken would make all that wait uncertain at once, and nobody would be
+/// written to: none is given for a while after each, longer each time.
+struct Doubts {
+    in_a_row: u32,
+    over: Instant,
+}
+
+impl Doubts {
+    fn note(&mut self, is_doubt: bool, now: Instant) {
+        self.in_a_row = if is_doubt { (self.in_a_row + 1).min(REFUSALS_MAX) } else { 0 };
+        if is_doubt {
+            self.over = now + REFUSAL_PAUSE * 2_u32.pow(self.in_a_row);
+        }
+    }
+
+    fn are_over(&self, now: Instant) -> bool {
+        now >= self.over
+    }
 }
 
 /// What a gateway makes of a text.
@@ -117,8 +138,9 @@ enum Verdict {
 /// Begins to give texts to a gateway, as many at a time as its window has room for, until no more come.
 pub(super) fn begin(terms: GatewayTerms, waits_for_links: bool, queue: &Arc<Queue>, hearing: &Hearing, running: &mut JoinSet<()>) {
     let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build().into();
-    let (window, governor) = (terms.window, Mutex::new(Governor::new(terms.rate, Instant::now())));
-    let gateway = Arc::new(Gateway { terms, waits_for_links, queue: queue.clone(), hearing: hearing.clone(), governor, agent });
+    let (window, now) = (terms.window, Instant::now());
+    let (governor, doubts) = (Mutex::new(Governor::new(terms.rate, now)), Mutex::new(Doubts { in_a_row: 0, over: now }));
+    let gateway = Arc::new(Gateway { terms, waits_for_links, queue: queue.clone(), hearing: hearing.clone(), governor, doubts, agent });
     for _ in 0..window {
         running.spawn(gateway.clone().run());
     }
@@ -139,7 +161,11 @@ impl Gateway {
     }
 
     fn is_due(&self) -> bool {
-        !self.waits_for_links || self.queue.had_no_link_for(WITHOUT_LINKS)
+        self.doubts().are_over(Instant::now()) && (!self.waits_for_links || self.queue.had_no_link_for(WITHOUT_LINKS))
+    }
+
+    fn doubts(&self) -> MutexGuard<'_, Doubts> {
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives a text until the gateway has said something of it that is not "later".
@@ -149,7 +175,9 @@ impl Gateway {
             self.wait_for_the_rate().await;
             let (agent, address) = (self.agent.clone(), address.clone());
             let given = spawn_blocking(move || verdict(agent.get(&address).call().map(|answer| answer.status().as_u16()))).await;
-            match given.unwrap_or_else(|error| Verdict::Unknown(error.to_string())) {
+            let said = given.unwrap_or_else(|error| Verdict::Unknown(error.to_string()));
+            self.doubts().note(matches!(said, Verdict::Unknown(_)), Instant::now());
+            match said {
                 Verdict::Taken => return self.hearing.note(Own::Taken { message, names: Vec::new() }),
                 Verdict::NotNow(_) if refusals < REFUSALS_MAX && !self.queue.is_closed() => {
                     sleep(REFUSAL_PAUSE * 2_u32.pow(refusals)).await;
@@ -232,6 +260,23 @@ mod tests {
         assert!(wrong("ftp://host/{phone}{text}").contains("is not like http://"));
         assert!(wrong("http://host/{phone}{txt}").contains("a template has no {txt}"));
         assert_eq!(wrong("http://host/{phone}"), "a template has {phone} and {text}");
+    }
+
+    #[test]
+    fn a_broken_gateway_is_given_less_and_less() {
+        let begun = Instant::now();
+        let mut doubts = Doubts { in_a_row: 0, over: begun };
+        assert!(doubts.are_over(begun));
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            doubts.note(true, begun);
+            assert!(!doubts.are_over(begun));
+            pauses.push(doubts.over - begun);
+        }
+        assert!(pauses[0] == 2 * REFUSAL_PAUSE && pauses.is_sorted() && pauses[9] > Duration::from_secs(60), "{pauses:?}");
+        doubts.note(false, begun);
+        doubts.note(true, begun);
+        assert_eq!(doubts.over - begun, pauses[0], "one that takes a text is trusted again");
     }
 
     #[test]

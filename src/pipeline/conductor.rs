@@ -332,8 +332,7 @@ impl Conductor {
         loop {
             let is_last = scribe.is_some_and(Scribe::is_leaving);
             let Err(failure) = self.store.write(&self.ledger, page, &mut self.engine) else { return Ok(()) };
-            let may_pass = matches!(failure, StoreFailure::Sql(_)) && scribe.is_some_and(|scribe| !scribe.is_closed());
-            if !may_pass {
+            if !matches!(failure, StoreFailure::Sql(_)) || scribe.is_none() {
                 return Err(failure.into());
             }
             if is_last {

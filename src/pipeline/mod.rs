@@ -323,9 +323,9 @@ impl Pipeline {
         let join = |thread: JoinHandle<()>| thread.join().expect("no thread of the pipeline panics");
         // Before anybody is waited for who waits for a disk.
         self.scribe.leave();
-        drop(self.auditing);
         // What the network says of what it was given is still heard. A conductor that gave up is gone already.
         let _ = self.work.send(Work::Farewell);
+        drop(self.auditing);
         self.network_threads.into_iter().for_each(join);
         self.scribe.close();
         join(self.scribe_thread);

@@ -133,7 +133,7 @@ impl Sender {
         arrived: Instant,
     ) {
         self.time(texts, own, arrived);
-        if own.iter().any(|own| matches!(own, Own::Intents(_))) {
+        if own.iter().any(|own| matches!(own, Own::Intents(texts) if !texts.is_empty())) {
             self.intending = None;
         }
         let doubts =

@@ -121,7 +121,7 @@ fn follow(
                 Ok(_) => {}
                 Err(_) if is_in_base(&journal, engine.epoch() + 1) => engine = begin(&mut regime)?,
                 // Its segment was of no interest, and gave way to a base after it was listed.
-                Err(journal::Failure::Disk { error, .. }) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(journal::Failure::Disk { error, .. }) if error.kind() == io::ErrorKind::NotFound => std::thread::park_timeout(LOOK),
                 Err(failure) => return Err(failure.into()),
             }
         } else if wanted.load(Ordering::Acquire) == last {

@@ -16,7 +16,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 /// The longest that anybody waits for a completion in one request.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// The epochs of what came in together, which with several dates are several, and others' may be in between: written `17,19-21`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -34,13 +34,13 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use dataflows::model::Date;
+use dataflows::model::{Date, Epoch};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
@@ -69,6 +69,8 @@ pub struct Doors {
     tokens: Tokens,
     /// So long a body may be silent.
     silence: Duration,
+    /// The last epoch in which rows of the quarantine were settled.
+    settled_by: Mutex<Epoch>,
 }
 
 struct Inner {
@@ -95,6 +97,7 @@ impl Doors {
             spooling: intake::Spooling::default(),
             tokens,
             silence,
+            settled_by: Mutex::default(),
         })
     }
 
@@ -248,18 +251,17 @@ async fn rows(doors: Arc<Doors>, After { after, limit }: After, stream: Stream) 
 /// others by now: to go on would be to miss what became of them, unseen.
 fn row_of(ledger: &Reader, stream: Stream, token: &str) -> Result<i64, Refusal> {
     let number = token.split_once('-').map_or(token, |(number, _)| number).parse::<i64>().ok().filter(|number| *number >= 0);
-    let is_short = token.bytes().all(|digit| digit.is_ascii_digit());
-    // Of changes all but the beginning has a link.
+    let is_number = token.bytes().all(|digit| digit.is_ascii_digit());
+    // The beginning alone is none but a number.
     let number = number
-        .filter(|number| is_short == (stream != Stream::Changes || *number == 0))
+        .filter(|number| is_number == (*number == 0))
         .ok_or_else(|| Refusal(StatusCode::BAD_REQUEST, format!("after: `{token}` is not a token that was given")))?;
     let end = ledger.end(stream)?;
-    let parted = match stream {
+    let parted = match number {
+        0 => return Ok(number),
         _ if number > end => format!("this ledger ends at {end}"),
-        Stream::Changes if number > 0 && ledger.token_of_change(number)?.as_deref() != Some(token) => {
-            format!("change {number} of this ledger is another one")
-        }
-        _ => return Ok(number),
+        _ if ledger.token(stream, number)?.as_deref() == Some(token) => return Ok(number),
+        _ => format!("row {number} of this ledger is another one"),
     };
     let why = "it was restored from a backup of before. Read again from a row that both you and it have, or from 0";
     Err(Refusal(StatusCode::CONFLICT, format!("after: {token}: {parted}: {why}")))

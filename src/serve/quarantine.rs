@@ -1,9 +1,9 @@
 //! The door for rows of the quarantine: they are sent once more as they came, or are done with.
 //!
 //! What is sent again is what the ledger has kept, under the name by which it came: nobody who may ask for it can send anything else. That rows are done
-//! with is an entry of the same epoch as what they say, so that neither is there without the other.
+//! with is an entry of the same epoch as the last of what they say: after a kill in between what came before is sent once more, and known already.
 
-use super::completion::hand_in;
+use super::completion::{WAIT_MAX, hand_in};
 use super::intake::{BODY_BYTES_MAX, Mappings};
 use super::{Doors, Refusal, Shared, aside};
 use crate::intake::Intake;
@@ -17,7 +17,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 /// Rows in one request.
 pub(crate) const ROWS_MAX: usize = 10_000;
@@ -39,8 +39,13 @@ pub(super) async fn settle(State(doors): Shared, Json(settle): Json<Settle>) -> 
         if !(1..=ROWS_MAX).contains(&rows.len()) {
             return Err(bad(format!("rows: {} are not between 1 and {ROWS_MAX}", rows.len())));
         }
-        // What was settled so far is settled in the ledger.
-        doors.inner()?.questions.catch_up();
+        // One after the other: what was settled so far must be settled in the ledger.
+        let mut settled_by = doors.settled_by.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = doors.inner()?;
+        if !inner.progress.wait_for(*settled_by, WAIT_MAX) {
+            return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, "rows that were settled before are not in the ledger yet".to_owned()));
+        }
+        inner.questions.catch_up();
         let ledger = doors.ledger()?;
         let bytes = check(&ledger, &rows)?;
         let mut parts = match how {
@@ -55,6 +60,7 @@ pub(super) async fn settle(State(doors): Shared, Json(settle): Json<Settle>) -> 
             None => parts.push(settled),
         }
         let epochs = hand_in(&doors, parts)?;
+        *settled_by = epochs.last();
         Ok(Json(json!({ "epoch": epochs.last(), "accepted": accepted, "quarantined": quarantined, "token": epochs.to_string() })))
     })
     .await

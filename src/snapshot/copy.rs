@@ -100,8 +100,11 @@ fn copy(input: Option<&UnixStream>, work: impl FnOnce() -> io::Result<()>) -> io
         ForkResult::Parent { child } => Ok(Copy(child)),
         ForkResult::Child => {
             memory::in_a_copy();
-            std::panic::set_hook(Box::new(end_at));
-            let done = detach(input).and_then(|()| work());
+            let done = detach(input).and_then(|()| {
+                // Should somebody have held its lock, the end that is set by now is near.
+                std::panic::set_hook(Box::new(end_at));
+                work()
+            });
             let code = done.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EIO), |()| 0);
             // SAFETY: ends the copy at once.
             unsafe { libc::_exit(code) }
