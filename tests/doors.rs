@@ -763,8 +763,11 @@ fn what_is_told_while_it_ends_is_acknowledged_or_not() {
 /// A body of so many lines with a name of so many letters in each: 400 MiB.
 const LONG_LINES: usize = 4_000;
 const LONG_NAME: usize = 100 << 10;
+/// A body told so many times over.
+const LONG_BODY: usize = 140 << 20;
+const TIMES: usize = 4;
 /// More memory than this a body does not take, however long it is.
-const LONG_BODY_MEMORY: u64 = 160 << 20;
+const LONG_BODY_MEMORY: u64 = 224 << 20;
 /// Between two looks at a process's memory: what it has for shorter is not seen.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
@@ -801,9 +804,10 @@ fn a_long_body_is_one_epoch() {
     let story = quiet_story(2_000, 8, 1);
     let lines: Vec<&[u8]> = story.iter().flat_map(|(_, body)| body.split_inclusive(|byte| *byte == b'\n')).collect();
     let (dates, records): (Vec<&[u8]>, Vec<&[u8]>) = lines.into_iter().partition(|line| is_calendar(line));
-    let once = records.concat();
-    let times = (70 << 20) / once.len() + 1;
-    let long = once.repeat(times);
+    // Long by white space, so that what is measured is the body, and not what the engine makes of so many records.
+    let padding = vec![b' '; LONG_BODY / TIMES / records.len()];
+    let once: Vec<u8> = records.iter().flat_map(|line| [b"{", padding.as_slice(), &line[1..]].concat()).collect();
+    let long = once.repeat(TIMES);
     dates.iter().for_each(|date| running.tell("/v1/updates", date).unwrap());
     let before = running.insist("GET", "/v1/status", b"").unwrap()["epoch"].as_u64().unwrap();
     let process = running.process.0.id();
@@ -813,11 +817,11 @@ fn a_long_body_is_one_epoch() {
         answer
     });
     let accepted = answer["accepted"].as_u64().unwrap();
-    assert_eq!((answer["epoch"].as_u64().unwrap(), accepted % times as u64), (before + 1, 0), "{answer}");
+    assert_eq!((answer["epoch"].as_u64().unwrap(), accepted % TIMES as u64), (before + 1, 0), "{answer}");
     assert!(memory < LONG_BODY_MEMORY, "{memory} bytes for a body of {}", long.len());
     let completion = running.insist("GET", &format!("/v1/completion/{}", token(&answer)), b"").unwrap();
-    // Nearly all but the first of each: some are older versions than the last of those before.
-    assert!(completion["duplicates"].as_u64() > Some(accepted / 10 * 9) && completion["superseded"].as_u64() > Some(0), "{completion}");
+    // All but the first of each: some are older versions than the last of those before.
+    assert!(completion["duplicates"].as_u64() > Some(accepted / 2) && completion["superseded"].as_u64() > Some(0), "{completion}");
     let decisions =
         |told: &[&[u8]]| by_batch(&folder, &told.iter().map(|body| ("/v1/updates".to_owned(), body.to_vec())).collect::<Vec<_>>());
     let dates = dates.concat();
