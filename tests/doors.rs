@@ -446,6 +446,11 @@ fn a_feed_goes_on_where_it_was() {
     assert_eq!((feed(), feed()), ((2, true), (0, false)), "the next day's, of which the last line has no end");
     folder.write("feed.ndjson", [&one[..], &two, &three].join(&b'\n'));
     assert_eq!(feed(), (2, false), "the line that had no end goes once more");
+    folder.write("feed.ndjson", [&two[..], &three, &one].join(&b'\n'));
+    assert_eq!(feed(), (3, true), "as long, and something else");
+    let no_file = shanyraq(["feed", "--resume", &remembered, "--to", &running.url, "/dev/null"]);
+    let message = String::from_utf8_lossy(&no_file.stderr).into_owned();
+    assert!(no_file.status.code() == Some(2) && message.contains("/dev/null: --resume is for files"), "{message}");
     let map = folder.write("wages.map.toml", WAGES).display().to_string();
     let table = folder.0.join("wages.csv").display().to_string();
     for (tenge, anew) in [(1, false), (2, true)] {
