@@ -64,13 +64,13 @@ fn main() {
         ("duckdb", "DuckDB, everything anew, two threads"),
         ("pathway", "Pathway, incremental"),
         ("flink", "Apache Flink SQL, incremental, one slot, 2 GiB of heap"),
+        ("dbsp", "dbsp, incremental, one worker"),
     ];
     for (peer, title) in others {
-        let python = repository("target/peers").join(peer).join("bin/python");
-        if wanted(peer) && python.exists() {
-            tales.push((title, script(&python, peer, &folder)));
-        } else if wanted(peer) {
-            println!("{peer} is not there: benches/peers/install");
+        match program(peer).filter(|_| wanted(peer)) {
+            Some(program) => tales.push((title, tell(program, peer, &folder))),
+            None if wanted(peer) => println!("{peer} is not there: benches/peers/install (dbsp with --dbsp)"),
+            None => {}
         }
     }
     compare(&tales);
@@ -141,10 +141,21 @@ fn break_even(one: &[(usize, f64)], other: &[(usize, f64)]) -> Option<f64> {
     Some(from + (to - from) * ahead(before) / (ahead(before) - ahead(index)))
 }
 
-/// Runs a peer's script, which prints a line a batch.
-fn script(python: &Path, peer: &str, folder: &Path) -> Tale {
-    let script = repository("benches/peers").join(format!("{peer}_peer.py"));
-    let output = Command::new(python).arg(script).arg(folder).arg("2").output().expect("the peer starts");
+/// What runs a peer, if it is installed: its script, or a program of its own.
+fn program(peer: &str) -> Option<Command> {
+    let place = repository("target/peers").join(peer);
+    let [python, own] = ["bin/python".to_owned(), format!("release/{peer}-peer")].map(|path| place.join(path));
+    if own.exists() {
+        return Some(Command::new(own));
+    }
+    let mut script = Command::new(&python);
+    script.arg(repository("benches/peers").join(format!("{peer}_peer.py")));
+    python.exists().then_some(script)
+}
+
+/// Has a peer tell its tale: it prints a line a batch.
+fn tell(mut program: Command, peer: &str, folder: &Path) -> Tale {
+    let output = program.arg(folder).arg("2").output().expect("the peer starts");
     assert!(output.status.success(), "{peer}: {}", String::from_utf8_lossy(&output.stderr));
     let told = |line: &str| {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{peer}: {line}"));
