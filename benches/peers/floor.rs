@@ -2,6 +2,7 @@
 //! batch are added up and judged anew.
 
 use super::records::{Batch, Change, Records};
+use super::rules::judge;
 use super::{Tale, Told, summand};
 use std::time::Instant;
 
@@ -98,34 +99,11 @@ impl World {
             let person = &self.people[*member as usize];
             income += person.incomes.iter().map(|(_, amount)| amount).sum::<i64>();
             debt += person.loans.iter().map(|(_, balance, _)| balance).sum::<i64>();
-            arrears += person.loans.iter().filter(|(.., overdue)| *overdue > 90).count();
-            children += usize::from(person.child);
+            arrears += person.loans.iter().filter(|(.., overdue)| *overdue > 90).count() as i64;
+            children += i64::from(person.child);
         }
         let family = &mut self.families[family];
-        let by_income = match income / family.members.len() as i64 {
-            ..50_000 => 30,
-            50_000..100_000 => 20,
-            100_000..200_000 => 10,
-            _ => 0,
-        };
-        let by_children = match children {
-            0 => 0,
-            1..4 => 5,
-            _ => 15,
-        };
-        let by_debt = match debt / income.max(1) {
-            ..12 => 0,
-            12..36 => 5,
-            _ => 10,
-        };
-        let score = by_income + by_children + by_debt + if arrears > 0 { 10 } else { 0 };
-        let category = match score {
-            ..5 => 5,
-            5..15 => 4,
-            15..25 => 3,
-            25..40 => 2,
-            _ => 1,
-        };
+        let (score, category) = judge(family.members.len() as i64, children, income, debt, arrears);
         let before = (std::mem::replace(&mut family.score, score), std::mem::replace(&mut family.category, category));
         before != (score, category)
     }

@@ -4,6 +4,7 @@
 
 mod floor;
 mod records;
+mod rules;
 
 use dataflows::House;
 use dataflows::model::{Date, HouseholdKey, Scores, Update};

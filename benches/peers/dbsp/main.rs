@@ -2,10 +2,14 @@
 //! over households as a linear aggregate, by one worker, as the engine has. `dbsp-peer FOLDER` reads what the bench wrote there, and prints a JSON line for
 //! each batch: its name, seconds, changed households, and a sum over all of them.
 
+#[path = "../rules.rs"]
+mod rules;
+
 use dbsp::operator::Update;
 use dbsp::typed_batch::{IndexedZSetReader, SpineSnapshot};
 use dbsp::utils::{Tup2, Tup3, Tup5};
 use dbsp::{DBSPHandle, MapHandle, OrdZSet, OutputHandle, RootCircuit, Runtime, ZSetHandle};
+use rules::judge;
 use serde_json::json;
 use std::fs::read_to_string;
 use std::path::Path;
@@ -39,36 +43,11 @@ fn build(circuit: &mut RootCircuit) -> anyhow::Result<Handles> {
     let owned = of_income.plus(&of_loan).join(&lives, |_, sums, household| Tup2(*household, *sums));
     let selves = person.map(|Tup3(_, child, household)| Tup2(*household, Tup5(1, i64::from(*child), 0, 0, 0)));
     let by_household = owned.plus(&selves).map_index(|Tup2(household, sums): &Tup2<i64, Sums>| (*household, *sums));
-    let judged = by_household.aggregate_linear(|sums| *sums).map(|(household, sums)| judge(*household, sums));
+    let judged = by_household.aggregate_linear(|sums| *sums).map(|(household, Tup5(members, children, income, debt, arrears))| {
+        let (score, category) = judge(*members, *children, *income, *debt, *arrears);
+        Tup3(*household, score, category)
+    });
     Ok(Handles { people, incomes, loans, judged: judged.accumulate_output() })
-}
-
-fn judge(household: i64, Tup5(members, children, income, debt, arrears): &Sums) -> Judged {
-    let by_income = match income / members {
-        ..50_000 => 30,
-        50_000..100_000 => 20,
-        100_000..200_000 => 10,
-        _ => 0,
-    };
-    let by_children = match children {
-        0 => 0,
-        1..4 => 5,
-        _ => 15,
-    };
-    let by_debt = match debt / (*income).max(1) {
-        ..12 => 0,
-        12..36 => 5,
-        _ => 10,
-    };
-    let score = by_income + by_children + by_debt + if *arrears > 0 { 10 } else { 0 };
-    let category = match score {
-        ..5 => 5,
-        5..15 => 4,
-        15..25 => 3,
-        25..40 => 2,
-        _ => 1,
-    };
-    Tup3(household, score, category)
 }
 
 /// The rows of a table, each as its words.
