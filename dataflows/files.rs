@@ -2,7 +2,7 @@
 //! flight.
 
 use crate::model::{Date, HouseholdKey, Ignored, Membership, PersonId, Role, Update};
-use crate::operators::{Column, Place, Restorer, Saver, Shelf, StoreSize, TURN, Table, hash, spread};
+use crate::operators::{Column, Place, Restorer, Saver, Shelf, StoreSize, TOGETHER, TURN, Table, hash, spread};
 use crate::policy::file::{self, Identity, Record};
 use crate::policy::{Environment, Policy};
 use crate::records::{Circumstances, Verdict, judge_version};
@@ -30,6 +30,15 @@ pub enum FileEvent {
 }
 
 impl FileEvent {
+    /// Whom it is about, if it is about somebody.
+    pub fn person(&self) -> Option<PersonId> {
+        match self {
+            FileEvent::Version(update) => Some(update.person),
+            FileEvent::Put(person, _) | FileEvent::Remove(person, ..) => Some(*person),
+            FileEvent::Circumstances(..) | FileEvent::Hold(_) => None,
+        }
+    }
+
     /// The worker on which the event is due.
     pub fn route(&self) -> u64 {
         match self {
@@ -199,6 +208,29 @@ impl Files {
         self.shelf.get(entry.file)
     }
 
+    /// Has memory fetch the files of so many people.
+    pub fn expect(&self, people: impl Iterator<Item = PersonId>) {
+        let (mut slots, mut count) = ([0; TOGETHER], 0);
+        for slot in people.filter_map(|person| self.index.candidate(hash(person)).copied()).take(TOGETHER) {
+            slots[count] = slot;
+            count += 1;
+        }
+        self.expect_slots(&slots[..count]);
+    }
+
+    /// The same of those of these slots.
+    pub fn expect_slots(&self, slots: &[u32]) {
+        let (mut places, mut rest) = ([Place::default(); TOGETHER], slots);
+        while !rest.is_empty() {
+            let (some, others) = rest.split_at(rest.len().min(TOGETHER));
+            for (place, slot) in places.iter_mut().zip(some) {
+                *place = self.entries[*slot].file;
+            }
+            places[..some.len()].iter().for_each(|place| self.shelf.fetch(*place));
+            rest = others;
+        }
+    }
+
     /// The slot of a person, if anything is known of them.
     pub fn find(&self, person: PersonId) -> Option<u32> {
         self.index.find(hash(person), |&slot| self.entries[slot].person == person).copied()
@@ -272,6 +304,14 @@ impl Files {
     /// The slot of the person who is looked at in this turn.
     pub fn touched_slot(&self, turn: usize) -> u32 {
         if self.everybody { turn as u32 } else { self.changed[turn].slot }
+    }
+
+    /// Has memory fetch the files of those who are looked at from this turn on.
+    pub fn expect_touched(&self, turn: usize) {
+        let (mut slots, turns) = ([0; TOGETHER], turn..self.touched().min(turn + TOGETHER));
+        let count = turns.len();
+        slots.iter_mut().zip(turns).for_each(|(slot, turn)| *slot = self.touched_slot(turn));
+        self.expect_slots(&slots[..count]);
     }
 
     /// The file and the place of somebody before this epoch.

@@ -7,7 +7,7 @@
 use crate::dwellings::Lodged;
 use crate::files::{Files, SharedFiles};
 use crate::model::{Date, Decision, Fault, HouseholdKey, Membership, Outcome, PersonId, Role, SharedAnswer};
-use crate::operators::{Flow, PerEpoch, Restorer, Room, Saver, Turns, spread};
+use crate::operators::{Flow, PerEpoch, Restorer, Room, Saver, TOGETHER, Turns, spread};
 use crate::persons::{Placed, Told, address, concerns_everybody, declared, swept};
 use crate::policy::{Claim, Contribution, Entitlement, Environment, Evaluator, Policy, Right, Touched};
 use crate::records::Circumstances;
@@ -40,6 +40,14 @@ pub enum Measured {
 }
 
 impl Measured {
+    /// The household that it is about, if it is about one.
+    pub fn household(&self) -> Option<HouseholdKey> {
+        match self {
+            Measured::Difference(household, _) => Some(*household),
+            Measured::Circumstances(..) => None,
+        }
+    }
+
     /// The worker on which it is due.
     pub fn route(&self) -> u64 {
         match self {
@@ -106,6 +114,10 @@ impl PerEpoch for Measurer {
     type Event = Told;
     type Outlets = Said;
 
+    fn expect(&self, events: &[Told]) {
+        self.files.borrow().expect(events.iter().filter_map(Told::person));
+    }
+
     fn receive(&mut self, event: Told, _: &mut Said) {
         match event {
             Told::Place(person, place, sign) => self.files.borrow_mut().place(person, place, sign),
@@ -128,6 +140,9 @@ impl PerEpoch for Measurer {
             self.answer.borrow_mut().changes.reserve(files.entries.len() * FIRST_RIGHTS_A_PERSON);
         }
         for index in self.turns.next(files.touched()) {
+            if index % TOGETHER == 0 {
+                files.expect_touched(index);
+            }
             self.compare(files, files.touched_slot(index), out);
         }
         if self.turns.more(files.touched()) {

@@ -5,7 +5,9 @@
 
 use crate::indicators::{Decided, Difference, Measured, hand_on, leave_out_doubts};
 use crate::model::{HouseholdKey, SharedAnswer, Standing};
-use crate::operators::{Column, Flow, Packed, PerEpoch, Place, Restorer, Room, Saver, Shelf, StoreSize, TURN, Table, Turns, hash, spread};
+use crate::operators::{
+    Column, Flow, Packed, PerEpoch, Place, Restorer, Room, Saver, Shelf, StoreSize, TOGETHER, TURN, Table, Turns, hash, spread,
+};
 use crate::persons::concerns_everybody;
 use crate::policy::file;
 use crate::policy::{BUILT_IN_SLOTS, Claim, Environment, Evaluator, Judgement, Policy, Row};
@@ -152,6 +154,42 @@ impl Rows {
     /// The packed row of a slot.
     fn packed(&self, slot: u32) -> &[u8] {
         self.rows.get(self.values[slot])
+    }
+
+    /// Has memory fetch the rows of so many households.
+    fn expect(&self, households: impl Iterator<Item = HouseholdKey>) {
+        let (mut slots, mut count) = ([0; TOGETHER], 0);
+        for slot in households.filter_map(|household| self.index.candidate(hash(household.0)).copied()).take(TOGETHER) {
+            slots[count] = slot;
+            count += 1;
+        }
+        self.expect_slots(&slots[..count]);
+    }
+
+    /// The same of those of these slots.
+    fn expect_slots(&self, slots: &[u32]) {
+        let mut places = [[Place::default(); 2]; TOGETHER];
+        for (places, slot) in places.iter_mut().zip(slots) {
+            std::hint::black_box((self.keys[*slot], self.touched[*slot]));
+            *places = [self.values[*slot], self.claims[*slot]];
+        }
+        for [values, claims] in &places[..slots.len().min(TOGETHER)] {
+            self.rows.fetch(*values);
+            self.claimed.fetch(*claims);
+        }
+    }
+
+    /// Has memory fetch the rows that are judged from this turn on.
+    fn expect_turns(&self, turn: usize) {
+        let (mut slots, turns) = ([0; TOGETHER], turn..self.count().min(turn + TOGETHER));
+        let count = turns.len();
+        slots.iter_mut().zip(turns).for_each(|(slot, turn)| *slot = self.turn(turn));
+        self.expect_slots(&slots[..count]);
+    }
+
+    /// The slot of the row that is judged in this turn.
+    fn turn(&self, turn: usize) -> u32 {
+        if self.everybody { turn as u32 } else { self.changed[turn].slot }
     }
 
     fn slot(&mut self, household: HouseholdKey) -> u32 {
@@ -367,6 +405,10 @@ impl PerEpoch for Judge {
     type Event = Measured;
     type Outlets = (Vec<Decided>,);
 
+    fn expect(&self, events: &[Measured]) {
+        self.rows.borrow().expect(events.iter().filter_map(Measured::household));
+    }
+
     fn receive(&mut self, event: Measured, _: &mut (Vec<Decided>,)) {
         match event {
             Measured::Difference(household, difference) => self.rows.borrow_mut().add(household, difference),
@@ -384,8 +426,10 @@ impl PerEpoch for Judge {
             rows.everybody = self.everybody();
         }
         for index in self.turns.next(rows.count()) {
-            let slot = if rows.everybody { index as u32 } else { rows.changed[index].slot };
-            self.compare(rows, slot, rights);
+            if index % TOGETHER == 0 {
+                rows.expect_turns(index);
+            }
+            self.compare(rows, rows.turn(index), rights);
         }
         if self.turns.more(rows.count()) {
             return true;

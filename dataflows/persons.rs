@@ -8,7 +8,7 @@
 use crate::facts::{AdultFact, Care, ChildFact, Resident};
 use crate::files::{FileEvent, Files, RegisterSet, SharedFiles};
 use crate::model::{Date, Fault, FaultKind, HouseholdKey, Membership, PersonId, Role, SharedAnswer};
-use crate::operators::{Flow, Listed, PerEpoch, Restorer, Room, Saver, Turns, spread};
+use crate::operators::{Flow, Listed, PerEpoch, Restorer, Room, Saver, TOGETHER, Turns, spread};
 use crate::policy::file::{self, ABSENT, Brief, NewRecord, Record};
 use crate::policy::{Composition, Environment, Evaluator, Policy, Tie, TieKind, Touched};
 use crate::records::Circumstances;
@@ -51,6 +51,15 @@ impl From<Placed> for Told {
 }
 
 impl Told {
+    /// Whom it is about, if it is about somebody.
+    pub fn person(&self) -> Option<PersonId> {
+        match self {
+            Told::Place(person, ..) => Some(*person),
+            Told::Kin(event) => event.person(),
+            Told::Looked(_) | Told::Circumstances(..) => None,
+        }
+    }
+
     /// The worker on which it is due.
     pub fn route(&self) -> u64 {
         match self {
@@ -540,6 +549,10 @@ impl PerEpoch for Looker {
     type Event = FileEvent;
     type Outlets = Said;
 
+    fn expect(&self, events: &[FileEvent]) {
+        self.files.borrow().expect(events.iter().filter_map(FileEvent::person));
+    }
+
     fn receive(&mut self, event: FileEvent, _: &mut Said) {
         match event {
             FileEvent::Circumstances(_, now) => {
@@ -562,6 +575,9 @@ impl PerEpoch for Looker {
             self.answer.borrow_mut().ignored += std::mem::take(&mut files.ignored);
         }
         for index in self.turns.next(files.touched()) {
+            if index % TOGETHER == 0 {
+                files.expect_touched(index);
+            }
             self.compare(files, files.touched_slot(index), out);
         }
         if self.turns.more(files.touched()) {

@@ -28,6 +28,9 @@ pub trait PerEpoch: 'static {
     /// What is said, and to whom: a buffer for each stream that leaves.
     type Outlets: Outlets;
 
+    /// Has memory fetch what these events will need, which are taken in next: all of it at the same time.
+    fn expect(&self, _events: &[Self::Event]) {}
+
     /// Takes in one event, and says what does not depend on those still to come.
     fn receive(&mut self, event: Self::Event, out: &mut Self::Outlets);
 
@@ -41,6 +44,10 @@ pub trait PerEpoch: 'static {
     /// Takes in what the same state wrote, where nothing is held yet; if several parts were written, one after the other.
     fn restore(&mut self, restorer: &mut Restorer<'_>) -> io::Result<()>;
 }
+
+/// So many events or keys are looked at together beforehand. Where each of them is in memory depends on where it was found before, so one after
+/// the other a store of millions keeps a processor waiting; of several it waits for all at once.
+pub const TOGETHER: usize = 32;
 
 /// How many keys an operator answers for before those behind it work; lists that are longer for once give their room back.
 pub const TURN: usize = 4096;

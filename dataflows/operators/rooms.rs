@@ -6,7 +6,7 @@
 //! queues, and answer in the order in which they were built: it was measured that nearly half of an update's instructions went into
 //! telling each other of progress with eleven operators (117,000 of 255,000), and a quarter of its time when all rooms were one.
 
-use super::{PerEpoch, Restorer, Saver, TURN};
+use super::{PerEpoch, Restorer, Saver, TOGETHER, TURN};
 use crate::model::Epoch;
 use std::cell::RefCell;
 use std::io;
@@ -206,8 +206,24 @@ pub struct Room<'scope, Event> {
     inlets: Vec<Inlet<Event>>,
 }
 
-/// Hands on what waits at one input.
-type Inlet<Event> = Box<dyn FnMut(&mut Held, &mut dyn FnMut(Event))>;
+/// Hands on what waits at one input, some events at a time.
+type Inlet<Event> = Box<dyn FnMut(&mut Held, &mut dyn FnMut(&mut Vec<Event>))>;
+
+/// Hands items on, so many at a time; `events` is room to put them.
+fn hand_on<Item: Into<Event>, Event>(
+    mut items: impl Iterator<Item = Item>,
+    events: &mut Vec<Event>,
+    receive: &mut dyn FnMut(&mut Vec<Event>),
+) {
+    loop {
+        events.extend(items.by_ref().take(TOGETHER).map(Into::into));
+        if events.is_empty() {
+            return;
+        }
+        receive(events);
+        events.clear();
+    }
+}
 
 /// The right to answer in the epoch of the events received: one capability per outlet.
 struct Held {
@@ -240,6 +256,7 @@ impl<'scope, Event: 'static> Room<'scope, Event> {
 
     /// Hears items, which are sent to the worker that `route` names (modulo the number of workers).
     pub fn hear<Item: ExchangeData + Into<Event>>(mut self, items: Flow<'scope, Item>, route: impl Fn(&Item) -> u64 + 'static) -> Self {
+        let mut events = Vec::new();
         self.inlets.push(match (items.way, &mut self.builder) {
             (Way::Channel(stream), Some(builder)) => {
                 let mut input = builder.new_input(stream, Exchange::new(route));
@@ -247,13 +264,13 @@ impl<'scope, Event: 'static> Room<'scope, Event> {
                 Box::new(move |held, receive| {
                     input.for_each(|capability, items| {
                         held.keep(&capability);
-                        items.drain(..).for_each(|item| receive(item.into()));
+                        hand_on(items.drain(..), &mut events, receive);
                     });
                 })
             }
             (Way::Queue(queue), None) => Box::new(move |_, receive| {
                 let mut items = queue.borrow_mut();
-                items.drain(..).for_each(|item| receive(item.into()));
+                hand_on(items.drain(..), &mut events, receive);
                 items.shrink_to(TURN);
             }),
             _ => unreachable!("channels are there between workers, queues for a lone one"),
@@ -292,7 +309,7 @@ fn run_as_operator<'scope, State: PerEpoch>(
     builder.build(move |_initial| {
         move |frontiers| {
             let mut state = state.borrow_mut();
-            inlets.iter_mut().for_each(|inlet| inlet(&mut held, &mut |event| state.receive(event, &mut out)));
+            inlets.iter_mut().for_each(|inlet| inlet(&mut held, &mut |events| take_in(&mut *state, events, &mut out)));
             let Some(epoch) = held.epoch() else { return };
             let complete = !frontiers.iter().any(|frontier| frontier.less_equal(&epoch));
             let more = complete && state.answer(&mut out);
@@ -305,6 +322,13 @@ fn run_as_operator<'scope, State: PerEpoch>(
         }
     });
     flows
+}
+
+fn take_in<State: PerEpoch>(state: &mut State, events: &mut Vec<State::Event>, out: &mut State::Outlets) {
+    if events.len() > 1 {
+        state.expect(events);
+    }
+    events.drain(..).for_each(|event| state.receive(event, out));
 }
 
 /// A room of a lone worker.
@@ -330,9 +354,9 @@ impl<State: PerEpoch> Local for LocalRoom<State> {
         let mut state = state.borrow_mut();
         let mut nobody = Held { outlets: 0, capabilities: Vec::new() };
         for inlet in inlets {
-            inlet(&mut nobody, &mut |event| {
+            inlet(&mut nobody, &mut |events| {
                 *heard = true;
-                state.receive(event, out);
+                take_in(&mut *state, events, out);
             });
         }
         out.push(queues);

@@ -93,6 +93,12 @@ impl Shelf {
         }
     }
 
+    /// Has memory fetch the beginning of a string.
+    pub fn fetch(&self, place: Place) {
+        let (page, at) = split(place);
+        std::hint::black_box(self.pages[page].bytes[at]);
+    }
+
     /// Puts a string somewhere.
     pub fn put(&mut self, bytes: &[u8]) -> Place {
         match bytes.len() {

@@ -113,6 +113,11 @@ impl<T> Table<T> {
         self.parts[part(hash)].find(hash, is_it)
     }
 
+    /// An item of this hash, most likely the one that is looked for: without looking at more than the table.
+    pub fn candidate(&self, hash: u64) -> Option<&T> {
+        self.find(hash, |_| true)
+    }
+
     pub fn find_mut(&mut self, hash: u64, is_it: impl FnMut(&T) -> bool) -> Option<&mut T> {
         self.parts[part(hash)].find_mut(hash, is_it)
     }
