@@ -2,7 +2,7 @@
 
 use crate::indicators::Decided;
 use crate::model::{Change, ChangeKind, Date, Decision, DecisionId, Ground, Outcome, PersonId, PersonKind, SharedAnswer};
-use crate::operators::{Flow, Listed, PerEpoch, Restorer, Room, Rule, Saver, StoreSize, TURN, lists, spread};
+use crate::operators::{Flow, Listed, PerEpoch, ROOM, Restorer, Room, Rule, Saver, StoreSize, lists, spread};
 use crate::policy::{Policy, Right};
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
@@ -124,7 +124,7 @@ impl<Stacked: PerEpoch<Event = Listed<Right>, Outlets = Pending>> PerEpoch for N
     fn answer(&mut self, _: &mut (Vec<()>,)) -> bool {
         while self.stacked.answer(&mut self.concluded) {}
         self.pending.append(&mut self.concluded.0);
-        self.concluded.0.shrink_to(TURN);
+        self.concluded.0.shrink_to(ROOM);
         let first = !std::mem::replace(&mut self.decided, true);
         differential_dataflow::consolidation::consolidate(&mut self.pending);
         let changes = &mut self.answer.borrow_mut().changes;
@@ -137,7 +137,7 @@ impl<Stacked: PerEpoch<Event = Listed<Right>, Outlets = Pending>> PerEpoch for N
             changes.extend(change(before, now).filter(|change| !(first && change.kind == ChangeKind::Refuted)));
         }
         drop(rest);
-        self.pending.shrink_to(TURN);
+        self.pending.shrink_to(ROOM);
         false
     }
 

@@ -2,8 +2,8 @@
 //! flight.
 
 use crate::model::{Date, HouseholdKey, Ignored, Membership, PersonId, Role, Update};
-use crate::operators::{Column, Place, Restorer, Saver, Shelf, StoreSize, TOGETHER, TURN, Table, hash, spread};
-use crate::policy::file::{self, Identity, Record};
+use crate::operators::{Column, Place, ROOM, Restorer, Saver, Shelf, StoreSize, TOGETHER, Table, hash, spread};
+use crate::policy::file::{self, Identity, Record, Shared, Versions};
 use crate::policy::{Environment, Policy};
 use crate::records::{Circumstances, Verdict, judge_version};
 use serde::{Deserialize, Serialize};
@@ -111,12 +111,25 @@ struct Changed {
     /// Whether declared faults may have come or gone, for which nobody has looked yet.
     faults_left: bool,
     /// `None`: the same as now (the person was only woken by their date).
-    file: Option<Box<[u8]>>,
+    file: Option<Was>,
     membership: Membership,
     /// The first date on which composition may place the person otherwise; set by the room that looks at people.
     horizon: Date,
     /// Whether composition gave the person a place in this epoch.
     placed: bool,
+}
+
+/// A file as it was before the epoch in flight.
+#[derive(Clone)]
+struct Was {
+    /// Where it stands in [`Files::were`].
+    at: Range<usize>,
+    /// What it shares with the file that is.
+    shared: Shared,
+    /// Whether a record that differs is disputed.
+    disputed: bool,
+    /// The latest date of one that is not deleted.
+    latest: Date,
 }
 
 /// Everything that is kept of one person: 32 bytes beside the records.
@@ -133,6 +146,9 @@ pub struct Entry {
 }
 
 const UNCHANGED: u32 = u32::MAX;
+
+/// Most files are shorter.
+const WAS_BYTES: usize = 512;
 
 impl Entry {
     /// Where the person stands.
@@ -155,6 +171,8 @@ pub struct Files {
     packed: Vec<u8>,
     /// Who is to be looked at in this epoch, as they were before.
     changed: Vec<Changed>,
+    /// The files of these as they were, one after the other.
+    were: Vec<u8>,
     /// Everybody is to be looked at in this epoch.
     everybody: bool,
     /// Then: when composition may place them otherwise, by slot.
@@ -181,6 +199,7 @@ impl Files {
             shelf: Shelf::default(),
             packed: Vec::new(),
             changed: Vec::new(),
+            were: Vec::new(),
             everybody: false,
             horizons: Vec::new(),
             spoken: false,
@@ -306,6 +325,23 @@ impl Files {
         if self.everybody { turn as u32 } else { self.changed[turn].slot }
     }
 
+    /// The file of somebody before this epoch, and now.
+    pub fn versions(&self, slot: u32) -> Versions<'_> {
+        let now = self.file(slot);
+        let shared = self.was(slot).map_or(Shared { head: now.len(), tail: 0 }, |was| was.shared);
+        Versions { files: [self.before(slot).0, now], shared }
+    }
+
+    /// Whether a record of somebody that came or went in this epoch is disputed, or waits for a date after this one.
+    pub fn waits_or_is_disputed(&self, slot: u32, today: Date) -> bool {
+        self.was(slot).is_some_and(|was| was.disputed || was.latest > today)
+    }
+
+    /// What is known of the file before this epoch, if it was another one.
+    fn was(&self, slot: u32) -> Option<&Was> {
+        self.changed.get(self.entries[slot].changed as usize)?.file.as_ref()
+    }
+
     /// Has memory fetch the files of those who are looked at from this turn on.
     pub fn expect_touched(&self, turn: usize) {
         let (mut slots, turns) = ([0; TOGETHER], turn..self.touched().min(turn + TOGETHER));
@@ -318,7 +354,8 @@ impl Files {
     pub fn before(&self, slot: u32) -> (&[u8], Membership) {
         let entry = &self.entries[slot];
         match self.changed.get(entry.changed as usize) {
-            Some(changed) => (changed.file.as_deref().unwrap_or_else(|| self.file_of(entry)), changed.membership),
+            Some(Changed { file: Some(was), membership, .. }) => (&self.were[was.at.clone()], *membership),
+            Some(changed) => (self.file_of(entry), changed.membership),
             None => (self.file_of(entry), entry.membership()),
         }
     }
@@ -343,7 +380,9 @@ impl Files {
     /// Ends the epoch: whoever is told of everybody from now on was told of them once.
     pub fn finish(&mut self, spoken: bool) {
         self.changed.clear();
-        self.changed.shrink_to(TURN);
+        self.changed.shrink_to(ROOM);
+        self.were.clear();
+        self.were.shrink_to(ROOM * WAS_BYTES);
         self.horizons = Vec::new();
         self.everybody = false;
         self.spoken |= spoken;
@@ -442,7 +481,7 @@ impl Files {
     /// Replaces a stretch of a file that a record of this register takes, keeping the file as it was before the epoch.
     fn splice(&mut self, slot: u32, register: u16, Range { start, end }: Range<usize>, new: &[u8], in_dispute: bool) {
         self.touch(slot, Cause::Records(RegisterSet::of(register)));
-        let Files { entries, shelf, packed, changed, .. } = self;
+        let Files { entries, shelf, packed, changed, were, .. } = self;
         let entry = &mut entries[slot];
         let file = shelf.get(entry.file);
         packed.clear();
@@ -453,7 +492,17 @@ impl Files {
             file::set_conflict(&mut packed[start..start + new.len()], true);
         }
         if let Some(changed) = changed.get_mut(entry.changed as usize) {
-            changed.file.get_or_insert_with(|| file.into());
+            let beside = Shared::beside(start..end, file.len());
+            let was = changed.file.get_or_insert_with(|| {
+                let from = were.len();
+                were.extend_from_slice(file);
+                Was { at: from..were.len(), shared: beside, disputed: false, latest: Date::BEFORE_ALL }
+            });
+            was.shared = was.shared.meet(beside);
+            for record in [&file[start..end], &packed[start..start + new.len()]].into_iter().flat_map(file::records) {
+                was.disputed |= record.conflict();
+                was.latest = was.latest.max(record.event_date().filter(|_| !record.deleted()).unwrap_or(Date::BEFORE_ALL));
+            }
         }
         shelf.replace(&mut entry.file, packed);
     }

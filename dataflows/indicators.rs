@@ -198,9 +198,9 @@ impl Measurer {
                 horizon.min(entry.wake)
             }
             (Some(registers), Some(_)) => {
-                let (files_of_both, both) = ([file_before, file], [&mut self.before, &mut self.now]);
+                let both = [&mut self.before, &mut self.now];
                 let (who, fault) = ((person, is), faults_left.then_some(fault));
-                let horizon = self.evaluator.contributions(environment, who, registers.as_slice(), files_of_both, both, fault);
+                let horizon = self.evaluator.contributions(environment, who, registers.as_slice(), files.versions(slot), both, fault);
                 // What was not looked at may change when it might have before.
                 horizon.min(entry.wake)
             }

@@ -6,7 +6,7 @@
 use crate::indicators::{Decided, Difference, Measured, hand_on, leave_out_doubts};
 use crate::model::{HouseholdKey, SharedAnswer, Standing};
 use crate::operators::{
-    Column, Flow, Packed, PerEpoch, Place, Restorer, Room, Saver, Shelf, StoreSize, TOGETHER, TURN, Table, Turns, hash, spread,
+    Column, Flow, Packed, PerEpoch, Place, ROOM, Restorer, Room, Saver, Shelf, StoreSize, TOGETHER, Table, Turns, hash, spread,
 };
 use crate::persons::concerns_everybody;
 use crate::policy::file;
@@ -47,11 +47,11 @@ pub fn judge<'scope>(
 /// A row as it was before the epoch in flight.
 struct Changed {
     slot: u32,
-    /// Packed; empty where nobody was there.
-    values: Box<[u8]>,
+    /// Where it stands in [`Rows::were`], packed; empty where nobody was there.
+    values: Range<usize>,
     unknown: Vec<(u16, u16, i32)>,
-    /// Packed.
-    claims: Box<[u8]>,
+    /// The same of claims.
+    claims: Range<usize>,
 }
 
 /// The keyed store of one worker's household rows. Most sums are zero, so a row is packed: a bitmap of those that are not,
@@ -73,6 +73,8 @@ pub struct Rows {
     free: Vec<u32>,
     /// Who is to be judged in this epoch, as they were before.
     changed: Vec<Changed>,
+    /// Rows and claims of these as they were, one after the other.
+    were: Vec<u8>,
     /// Position in `changed` during an epoch.
     touched: Column<u32>,
     /// Every household is to be judged in this epoch.
@@ -85,6 +87,9 @@ pub struct Rows {
 pub type SharedRows = Rc<RefCell<Rows>>;
 
 const UNTOUCHED: u32 = u32::MAX;
+
+/// Most rows and their claims are shorter.
+const WAS_BYTES: usize = 256;
 
 impl Rows {
     /// An empty store for rows of so many slots.
@@ -102,6 +107,7 @@ impl Rows {
             claimed: Shelf::default(),
             free: Vec::new(),
             changed: Vec::new(),
+            were: Vec::new(),
             touched: Column::default(),
             everybody: false,
             judged: false,
@@ -213,8 +219,14 @@ impl Rows {
         if self.judged && self.touched[slot] == UNTOUCHED {
             self.touched[slot] = self.changed.len() as u32;
             let unknown = self.unknown.get(&slot).cloned().unwrap_or_default();
-            let claims = self.claimed.get(self.claims[slot]).into();
-            self.changed.push(Changed { slot, values: self.packed(slot).into(), unknown, claims });
+            let Rows { were, rows, claimed, .. } = self;
+            let mut keep = |bytes: &[u8]| {
+                let from = were.len();
+                were.extend_from_slice(bytes);
+                from..were.len()
+            };
+            let (values, claims) = (keep(rows.get(self.values[slot])), keep(claimed.get(self.claims[slot])));
+            self.changed.push(Changed { slot, values, unknown, claims });
         }
     }
 
@@ -294,9 +306,9 @@ impl Rows {
             self.copy(slot, row);
             return self.judged && !self.packed(slot).is_empty();
         };
-        unpack(&changed.values, self.slots, &mut row.values);
+        unpack(&self.were[changed.values.clone()], self.slots, &mut row.values);
         row.unknown = std::mem::take(&mut changed.unknown);
-        unpack_claims(&changed.claims, &mut row.claims);
+        unpack_claims(&self.were[changed.claims.clone()], &mut row.claims);
         !changed.values.is_empty()
     }
 
@@ -436,7 +448,9 @@ impl PerEpoch for Judge {
         }
         self.answer.borrow_mut().rows_changed += if rows.judged { rows.changed.len() } else { rows.len() } as u64;
         rows.changed.clear();
-        rows.changed.shrink_to(TURN);
+        rows.changed.shrink_to(ROOM);
+        rows.were.clear();
+        rows.were.shrink_to(ROOM * WAS_BYTES);
         rows.judged |= self.next.is_some() || self.circumstances.is_some();
         if self.next.is_some() {
             self.circumstances = self.next.take();

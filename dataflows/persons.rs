@@ -682,14 +682,12 @@ impl Looker {
         if place.household == HouseholdKey::NONE || registers.as_slice().iter().any(|register| policy.concerns_composition(*register)) {
             return None;
         }
-        let future = |record: &Brief| !record.deleted() && record.event_date.is_some_and(|date| date > today);
-        let faultless = |file| file::briefs_of(file, changed).all(|record| !record.conflict() && !future(&record));
         let stays =
             |other: u16| !changed(other) && other != policy.kin_register && policy.registers[usize::from(other)].retain_months.is_none();
         // Records of other registers are the same in both.
         let mut others = file::briefs_of(before, stays);
-        (others.any(|record| !record.deleted() && !future(&record)) && faultless(before) && faultless(files.file(slot)))
-            .then_some(registers)
+        let lasts = |record: Brief| !record.deleted() && record.event_date.is_none_or(|date| date <= today);
+        (!files.waits_or_is_disputed(slot, today) && others.any(lasts)).then_some(registers)
     }
 
     /// Takes the kin row from those who are no longer told, and gives it to those who are.

@@ -1,6 +1,6 @@
 //! Keyed lists of facts, and what follows from each list.
 
-use super::{Outlets, PerEpoch, Place, Restorer, Saver, Shelf, StoreSize, TURN, Table, Turns, hash, spread};
+use super::{Outlets, PerEpoch, Place, ROOM, Restorer, Saver, Shelf, StoreSize, Table, Turns, hash, spread};
 use crate::policy::file::{read_varint, write_varint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -162,7 +162,7 @@ impl<R: Rule> PerEpoch for Lists<R> {
             return true;
         }
         self.changed.clear();
-        self.changed.shrink_to(TURN);
+        self.changed.shrink_to(ROOM);
         self.measure();
         false
     }

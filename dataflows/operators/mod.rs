@@ -49,8 +49,11 @@ pub trait PerEpoch: 'static {
 /// the other a store of millions keeps a processor waiting; of several it waits for all at once.
 pub const TOGETHER: usize = 32;
 
-/// How many keys an operator answers for before those behind it work; lists that are longer for once give their room back.
+/// How many keys an operator answers for before those behind it work.
 pub const TURN: usize = 4096;
+
+/// Lists that are longer for once give their room back.
+pub const ROOM: usize = 1 << 14;
 
 /// How far an answer that is given in parts has come.
 #[derive(Default)]

@@ -6,7 +6,7 @@
 //! queues, and answer in the order in which they were built: it was measured that nearly half of an update's instructions went into
 //! telling each other of progress with eleven operators (117,000 of 255,000), and a quarter of its time when all rooms were one.
 
-use super::{PerEpoch, Restorer, Saver, TOGETHER, TURN};
+use super::{PerEpoch, ROOM, Restorer, Saver, TOGETHER};
 use crate::model::Epoch;
 use std::cell::RefCell;
 use std::io;
@@ -271,7 +271,7 @@ impl<'scope, Event: 'static> Room<'scope, Event> {
             (Way::Queue(queue), None) => Box::new(move |_, receive| {
                 let mut items = queue.borrow_mut();
                 hand_on(items.drain(..), &mut events, receive);
-                items.shrink_to(TURN);
+                items.shrink_to(ROOM);
             }),
             _ => unreachable!("channels are there between workers, queues for a lone one"),
         });

@@ -4,7 +4,7 @@
 //! any was paid lately is the same.
 
 use super::bits::Bits;
-use super::file::{different_records, registers_of};
+use super::file::{Versions, registers_of};
 use super::graph::{FoldKind, Sequence};
 use super::person::Pass;
 
@@ -12,12 +12,13 @@ impl<'a> Pass<'a> {
     /// Says which folds may give something else of one of two files than of the other, in which only records of these registers differ:
     /// those over a record that is in one of them alone, unless it is not seen or a filter turns it away (one that needs nodes
     /// which are not blank is not asked). When it may let the record pass lowers the horizon.
-    pub(super) fn touch(&mut self, registers: &[u16], files: [&'a [u8]; 2], folds: &mut Bits) {
+    pub(super) fn touch(&mut self, registers: &[u16], versions: Versions<'a>, folds: &mut Bits) {
         let sequence = &self.policy.programs.sequence;
         folds.clear();
         self.room.apart.clear();
         let mut shown = None;
-        different_records(files, |side, record| {
+        let files = versions.files;
+        versions.different_records(|side, record| {
             let register = usize::from(record.register);
             let doubted = self.environment.doubt(record.register) != 0;
             let is_read = sequence.registers[register] && (!doubted || sequence.silent[register]) && registers.contains(&record.register);

@@ -247,7 +247,7 @@ impl Builder<'_, '_, '_> {
             Scope::Household | Scope::Claim { .. } => self.right.household.extend(&block.dependencies),
             _ => self.right.person.extend(&block.dependencies),
         }
-        Code { ops: block.ops, result }
+        Code::new(block.ops, result)
     }
 
     /// The conditions of a right: those under which an application stands first, inherited ones next.

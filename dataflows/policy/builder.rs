@@ -215,11 +215,11 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
                 continue;
             };
             let (title, source) = described(self.compiler.problems, self.languages, &entry.node, entry.place);
-            let Some((value, node)) = done else {
+            let Some((value, _)) = done else {
                 continue;
             };
             if level == Level::Household {
-                self.values.insert(node);
+                self.values.extend(self.compiler.drafts[index].node);
             }
             let first = if level == Level::Person { self.programs.person_indicators.0 } else { self.programs.household_indicators.0 };
             let position = usize::from(self.compiler.drafts[index].reg - first);
@@ -338,7 +338,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         }
         self.compiler.check_length(&block, expression.place);
         self.standing.extend(&block.dependencies);
-        Some(Code { ops: block.ops, result: value.reg })
+        Some(Code::new(block.ops, value.reg))
     }
 
     /// The program whose bins decide: `by`, or a total.
@@ -349,7 +349,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         let mut block = Block::guarded(true);
         let value = self.binnable(by, Scope::Household, &mut block)?;
         self.standing.extend(&block.dependencies);
-        Some(Code { ops: block.ops, result: value.reg })
+        Some(Code::new(block.ops, value.reg))
     }
 
     pub fn category(&mut self, entry: Option<&Entry>) -> Vec<u8> {
@@ -584,7 +584,7 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
         }
         let registers = compiler.registers.len();
         let done = |draft: &super::compile::Draft| match draft.state {
-            State::Done(_, node) if draft.level == Level::Person => Some(node),
+            State::Done(..) if draft.level == Level::Person => draft.node,
             _ => None,
         };
         let indicators: BTreeSet<usize> = compiler.drafts.iter().filter_map(done).collect();
@@ -614,6 +614,14 @@ impl<'b, 'c, 'p> Builder<'b, 'c, 'p> {
             }
         }
         programs.slot_nodes = [&vec![usize::MAX; BUILT_IN_SLOTS][..], &compiler.members.nodes, &compiler.residents.nodes].concat();
+        programs.fillers = [&compiler.members.nodes, &compiler.residents.nodes].map(|nodes| nodes.iter().copied().collect());
+        programs.filled_by = vec![0..0; programs.sequence.nodes()];
+        for (slot, node) in programs.slot_nodes.iter().enumerate().skip(BUILT_IN_SLOTS) {
+            let slots = &mut programs.filled_by[*node];
+            *slots = if slots.end == 0 { slot as u16 } else { slots.start }..slot as u16 + 1;
+        }
+        let set = |benefits: &[u16]| benefits.iter().map(|benefit| usize::from(*benefit)).collect();
+        (programs.own_set, programs.claim_set) = (set(&programs.own_benefits), set(&programs.claims));
         let of_node = |node: &usize| if *node == usize::MAX { Bits::default() } else { needed(&BTreeSet::from([*node])) };
         programs.slot_needs = programs.slot_nodes.iter().map(of_node).collect();
         programs.fault_needs = self.faults.iter().map(of_node).collect();

@@ -1,7 +1,7 @@
 //! From expressions to programs: names, types, units and the shapes of list macros.
 
 use super::contents::root;
-use super::expression::{Expression, Kind};
+use super::expression::{Expression, Kind, canonical};
 use super::file::{ABSENT, opaque};
 use super::graph::{Block, Code, DWELLING_SLOT_COUNT, DWELLING_SLOTS, DWELLING_SUMS, FIELDS, Graph, Input, SLOT_COUNT, SLOTS, SUMS};
 use super::program::{Bins, Op, Reg, Rounding};
@@ -175,8 +175,9 @@ pub struct Draft {
     pub rounding: Option<Rounding>,
     pub unknown: Option<Expression>,
     pub classes: Option<u16>,
-    /// Where its value is kept.
+    /// Where its value is kept, and the node that keeps it there.
     pub reg: Reg,
+    pub node: Option<usize>,
     pub state: State,
 }
 
@@ -185,7 +186,16 @@ pub enum State {
     Waiting,
     Working,
     Failed,
+    /// Where others read it, and the node that leaves it there.
     Done(Value, usize),
+}
+
+/// Whether an expression names a field of the record that a macro calls by this name, or is a list, which has no place in a macro.
+fn is_of(expression: &Expression, variable: &str) -> bool {
+    match &expression.kind {
+        Kind::Name(name) => name.split_once('.').is_some_and(|(head, _)| head == variable),
+        kind => matches!(kind, Kind::Method(..)),
+    }
 }
 
 /// The six roles, as registers of the person machine.
@@ -343,6 +353,9 @@ impl<'c, 'p> Compiler<'c, 'p> {
         }
         value = self.rounded(value, rounding, expression.place, &mut block)?;
         self.check_unit(index, &mut value);
+        // What is another node's value is read there.
+        let is_copy = block.ops.is_empty() && !guarded && !block.roles && block.dependencies.len() == 1;
+        let source = block.dependencies.first().copied().filter(|_| is_copy);
         match self.drafts[index].unknown.take() {
             Some(other) => {
                 let other = self.expression(&other, scope, &mut block)?;
@@ -352,9 +365,13 @@ impl<'c, 'p> Compiler<'c, 'p> {
             }
             None => block.ops.push(Op::Move(reg, value.reg)),
         }
-        value.reg = reg;
         self.check_length(&block, expression.place);
         let node = self.graph(scope).add_scalar(block);
+        self.drafts[index].node = Some(node);
+        if let Some(source) = source {
+            return Some((value, source));
+        }
+        value.reg = reg;
         Some((value, node))
     }
 
@@ -478,7 +495,7 @@ impl<'c, 'p> Compiler<'c, 'p> {
         let width = 1 + usize::from(value.fraction);
         let reg = self.household.keep(width);
         self.claim_nodes.extend(&own.dependencies);
-        self.claim_inputs.push(ClaimInput { code: Code { ops: own.ops, result: value.reg }, reg, width, gate: false });
+        self.claim_inputs.push(ClaimInput { code: Code::new(own.ops, value.reg), reg, width, gate: false });
         Some(Value { reg, ..value })
     }
 
@@ -1092,6 +1109,12 @@ impl<'c, 'p> Compiler<'c, 'p> {
                 let date = date?;
                 Some(self.emit(block, |to| Op::Within(to, date, window)))
             }
+            ("add_days" | "add_months", _)
+                if let Scope::Record { variable, lists: false, .. } = scope
+                    && !arguments.iter().any(|argument| argument.any(&|inner| is_of(inner, variable))) =>
+            {
+                self.once(name, arguments, place, block)
+            }
             ("add_days" | "add_months", [date, count]) => {
                 let date = self.date(date, scope, block);
                 let value = self.operand(count, scope, block)?;
@@ -1121,6 +1144,28 @@ impl<'c, 'p> Compiler<'c, 'p> {
                 None
             }
         }
+    }
+
+    /// A value that is the same for all records of a list: a node of its own, so that it is computed once for all of them.
+    fn once(&mut self, name: &str, arguments: &[Expression], place: Place, block: &mut Block) -> Option<Value> {
+        let told: Vec<String> = arguments.iter().map(|argument| canonical(argument, "")).collect();
+        let key = format!("once|{name}({})|{}", told.join(","), self.despite_silence);
+        let (node, value) = match self.folds.get(&key) {
+            Some((node, value)) => (*node, value.clone()),
+            None => {
+                let mut own = Block::guarded(block.guards > 0);
+                let value = self.time(name, arguments, place, Scope::Person, &mut own)?;
+                let reg = self.person.keep(1);
+                own.ops.push(Op::Move(reg, value.reg));
+                self.check_length(&own, place);
+                let node = self.person.add_scalar(own);
+                let value = Value { reg, ..value };
+                self.folds.insert(key, (node, value.clone()));
+                (node, value)
+            }
+        };
+        block.dependencies.insert(node);
+        Some(value)
     }
 
     fn date(&mut self, expression: &Expression, scope: Scope<'_>, block: &mut Block) -> Option<Reg> {

@@ -8,6 +8,7 @@ use super::Policy;
 use super::bits::Bits;
 use super::environment::Environment;
 use super::graph::{Code, Graph, slot_of};
+use super::person::Inquiry;
 use super::program::{Op, Reg};
 use super::programs::Programs;
 use super::rights::BenefitProgram;
@@ -92,6 +93,9 @@ pub(crate) struct Touched {
     pub slots: Vec<u16>,
     pub own_benefits: Vec<u16>,
     pub claims: Vec<u16>,
+    /// Of another day: what everybody is asked for that may be other of their contributions and rights, and of faults and what tied people know.
+    pub of_everybody: Inquiry,
+    pub of_faults: Inquiry,
 }
 
 impl Touched {
@@ -141,11 +145,16 @@ impl Touched {
             period.begun_on(before.today) != period.begun_on(now.today)
         };
         let of_nodes = |of: &[usize]| (0..of.len() as u16).filter(|at| nodes.contains(of[usize::from(*at)])).collect();
-        let (faults, slots) = (of_nodes(&programs.fault_nodes), of_nodes(&programs.slot_nodes));
+        let (faults, slots): (Vec<u16>, Vec<u16>) = (of_nodes(&programs.fault_nodes), of_nodes(&programs.slot_nodes));
         // A claim is of no period before it is decided with the row.
-        let claims = programs.claims.iter().copied().filter(right).collect();
-        let own_benefits = programs.own_benefits.iter().copied().filter(|benefit| right(benefit) || of_another_period(benefit)).collect();
-        Touched { folds: Bits::default(), nodes, faults, slots, own_benefits, claims }
+        let claims: Vec<u16> = programs.claims.iter().copied().filter(right).collect();
+        let is_other = |benefit: &u16| right(benefit) || of_another_period(benefit);
+        let own_benefits: Vec<u16> = programs.own_benefits.iter().copied().filter(is_other).collect();
+        let of_everybody = Inquiry::new(policy, &slots, &[&claims, &own_benefits]);
+        let mut of_faults = programs.kin_known.clone();
+        faults.iter().for_each(|fault| of_faults.join(&programs.fault_needs[usize::from(*fault)]));
+        let of_faults = Inquiry::of_nodes(of_faults);
+        Touched { folds: Bits::default(), nodes, faults, slots, own_benefits, claims, of_everybody, of_faults }
     }
 
     /// Whether who belongs together, or of whom tied people know, may be other.

@@ -7,13 +7,13 @@
 use super::bits::Bits;
 use super::concerns::Touched;
 use super::environment::{Environment, Loaded};
-use super::file::{ABSENT, briefs_of};
+use super::file::{ABSENT, Versions, briefs_of};
 use super::graph::{SLOTS, SUMS};
 use super::household::{JudgeAtWork, RowChange};
-use super::person::{Pass, Person, Room};
+use super::person::{Inquiry, Pass, Person, Room};
 use super::program::{Reg, is_unknown, unknown};
 use super::rights::{Machinery, Question, Trace};
-use super::{Asked, BUILT_IN_SLOTS, Claim, Composition, Contribution, Entitlement, Judgement, Policy, Row};
+use super::{Asked, Claim, Composition, Contribution, Entitlement, Judgement, Policy, Row};
 use crate::model::{Date, Ground, HouseholdKey, Membership, PersonId, Role};
 use std::sync::Arc;
 
@@ -148,16 +148,10 @@ impl Evaluator {
         let mut wanted = std::mem::take(&mut self.wanted);
         wanted.copy(&programs.filled);
         let mut pass = self.pass(&policy, environment, person, file, place.role);
-        pass.want(&programs.claims, &mut wanted);
-        pass.want(&programs.own_benefits, &mut wanted);
+        pass.want_all(&mut wanted);
         pass.run(&wanted);
         out.clear();
-        if place.role != Role::Outside {
-            out.values.push((0, 1));
-            out.values.extend((place.role == Role::Head).then_some((1, person as i64)));
-        }
-        let slots = BUILT_IN_SLOTS as u16..(policy.slots + policy.dwelling_slots) as u16;
-        pass.give(person, place, slots, &programs.claims, &programs.own_benefits, out);
+        pass.give_all(person, place, out);
         let horizon = pass.clock.horizon();
         self.wanted = wanted;
         horizon
@@ -175,13 +169,17 @@ impl Evaluator {
         let policy = self.policy.clone();
         let mut wanted = std::mem::take(&mut self.wanted);
         wanted.clear();
-        asked.slots.iter().for_each(|slot| wanted.join(&policy.programs.slot_needs[usize::from(*slot)]));
-        let mut pass = self.pass(&policy, environment, person, file, place.role);
-        pass.want(&asked.claims, &mut wanted);
-        pass.want(&asked.own_benefits, &mut wanted);
+        let machine = self.take_up(&policy, environment, person, place.role);
+        self.people[machine].choose(&policy, asked.of_people.rights());
+        let mut pass = self.people[machine].pass(&policy, environment, &mut self.room);
+        pass.turn_to_of(file, &asked.of_people);
+        pass.want_of(&asked.of_people, &mut wanted);
         pass.run(&wanted);
         out.clear();
-        pass.give(person, place, asked.slots.iter().copied(), &asked.claims, &asked.own_benefits, out);
+        pass.give_of(person, place, &asked.of_people, out);
+        // A histogram may be asked for in part.
+        out.values.retain(|(slot, _)| asked.slots.binary_search(slot).is_ok());
+        out.unknown.retain(|(slot, _)| asked.slots.binary_search(slot).is_ok());
         self.wanted = wanted;
     }
 
@@ -193,13 +191,13 @@ impl Evaluator {
         environment: &Environment,
         (person, place): (PersonId, Membership),
         registers: &[u16],
-        files: [&[u8]; 2],
+        versions: Versions<'_>,
         out: [&mut Contribution; 2],
         mut fault: Option<impl FnMut(usize, u16)>,
     ) -> Date {
         let policy = self.policy.clone();
         let programs = &policy.programs;
-        let [before, now] = out;
+        let (files, [before, now]) = (versions.files, out);
         before.clear();
         now.clear();
         if !registers.iter().any(|register| programs.concerns[usize::from(*register)].is_of_outputs(fault.is_some())) {
@@ -207,7 +205,7 @@ impl Evaluator {
         }
         let (mut wanted, mut touched) = (std::mem::take(&mut self.wanted), std::mem::take(&mut self.touched));
         let mut pass = self.begin(&policy, environment, person, place.role);
-        pass.touch(registers, files, &mut touched.folds);
+        pass.touch(registers, versions, &mut touched.folds);
         pass.narrow(files, &touched.folds, &mut touched.nodes);
         touched.pick(&policy, registers);
         if fault.is_none() {
@@ -217,7 +215,10 @@ impl Evaluator {
             wanted.clear();
             touched.faults.iter().for_each(|fault| wanted.join(&programs.fault_needs[usize::from(*fault)]));
             touched.slots.iter().for_each(|slot| wanted.join(&programs.slot_needs[usize::from(*slot)]));
-            pass.turn_to(files[1]);
+            match touched.claims.is_empty() && touched.own_benefits.is_empty() {
+                true => pass.turn_to_for(files[1], &wanted),
+                false => pass.turn_to(files[1]),
+            }
             // What is asked about one of both is asked about both: as if either had such records.
             let mut present = std::mem::take(&mut pass.room.asked);
             present.copy(&pass.room.present);
@@ -233,7 +234,7 @@ impl Evaluator {
                     let found = touched.faults.iter().filter(|index| pass.regs[usize::from(programs.faults[usize::from(**index)])] == 1);
                     found.for_each(|index| fault(side, *index));
                 }
-                pass.give(person, place, touched.slots.iter().copied(), &touched.claims, &touched.own_benefits, out);
+                pass.give(person, place, &touched.nodes, out);
             };
             give(&mut pass, 1, now);
             pass.turn_to_for(files[0], &wanted);
@@ -259,16 +260,10 @@ impl Evaluator {
         if touched.contributes_nothing() {
             return Date::NEVER;
         }
-        let policy = self.policy.clone();
-        let Touched { nodes, slots, own_benefits, claims, .. } = touched;
-        let want = |pass: &Pass<'_>, wanted: &mut Bits| {
-            slots.iter().for_each(|slot| wanted.join(&policy.programs.slot_needs[usize::from(*slot)]));
-            pass.want(claims, wanted);
-            pass.want(own_benefits, wanted);
-        };
+        let Touched { nodes, of_everybody, .. } = touched;
         let out = [before, now];
-        self.compare_days(days, nodes, (person, place.role), file, want, |pass, side| {
-            pass.give(person, place, slots.iter().copied(), claims, own_benefits, out[side]);
+        self.compare_days(days, nodes, of_everybody, (person, place.role), file, |pass, side| {
+            pass.give_of(person, place, of_everybody, out[side]);
         })
     }
 
@@ -277,7 +272,7 @@ impl Evaluator {
     pub(crate) fn contradictions_of_days(
         &mut self,
         days: [&Environment; 2],
-        Touched { nodes, faults, .. }: &Touched,
+        Touched { nodes, faults, of_faults, .. }: &Touched,
         person: PersonId,
         file: &[u8],
         mut fault: impl FnMut(usize, u16),
@@ -288,12 +283,8 @@ impl Evaluator {
         if faults.is_empty() && kin_when.is_none() {
             return Some(Date::NEVER);
         }
-        let want = |_: &Pass<'_>, wanted: &mut Bits| {
-            faults.iter().for_each(|fault| wanted.join(&programs.fault_needs[usize::from(*fault)]));
-            wanted.join(&programs.kin_known);
-        };
         let mut is_told = false;
-        let horizon = self.compare_days(days, nodes, (person, Role::Outside), file, want, |pass, side| {
+        let horizon = self.compare_days(days, nodes, of_faults, (person, Role::Outside), file, |pass, side| {
             is_told |= kin_when.is_some_and(|when| pass.regs[usize::from(when)] == 1);
             let found = faults.iter().filter(|fault| pass.regs[usize::from(programs.faults[usize::from(**fault)])] == 1);
             found.for_each(|index| fault(side, *index));
@@ -307,9 +298,9 @@ impl Evaluator {
         &mut self,
         days: [&Environment; 2],
         nodes: &Bits,
+        inquiry: &Inquiry,
         (person, role): (PersonId, Role),
         file: &[u8],
-        want: impl Fn(&Pass<'_>, &mut Bits),
         mut tell: impl FnMut(&mut Pass<'_>, usize),
     ) -> Date {
         let policy = self.policy.clone();
@@ -317,12 +308,14 @@ impl Evaluator {
         let Evaluator { people: [one, other], room, wanted, .. } = self;
         let [past, present] = if latest == 0 { [other, one] } else { [one, other] };
         wanted.clear();
+        past.choose(&policy, inquiry.rights());
+        present.choose(&policy, inquiry.rights());
         let mut pass = present.pass(&policy, days[1], room);
-        pass.turn_to(file);
+        pass.turn_to_of(file, inquiry);
         let horizon = pass.clock.horizon();
-        want(&pass, wanted);
+        pass.want_of(inquiry, wanted);
         // What is asked about as of one of the days is asked about as of both.
-        want(&past.pass(&policy, days[0], room), wanted);
+        past.pass(&policy, days[0], room).want_of(inquiry, wanted);
         let mut pass = present.pass(&policy, days[1], room);
         pass.file = file;
         pass.run(wanted);
@@ -344,7 +337,7 @@ impl Evaluator {
         let mut pass = self.pass(&policy, environment, person, file, role);
         pass.run(&wanted);
         let (mut traces, mut claims) = (pass.traces(), Vec::new());
-        pass.claims(&policy.programs.claims, person, role, true, &mut claims);
+        policy.programs.claims.iter().for_each(|benefit| pass.claim(*benefit, person, role, true, &mut claims));
         self.total(&policy, environment, row, &mut Judgement::default());
         let mut machinery = self.judge_at_work(&policy, environment).machinery;
         for mut claim in claims {
@@ -486,6 +479,7 @@ impl Evaluator {
         if !self.people[self.latest].loaded.is_of(environment) {
             self.latest = 1 - self.latest;
         }
+        self.room.rights.clear();
         let machine = &mut self.people[self.latest];
         if !machine.loaded.is_of(environment) {
             machine.load(policy, environment, &mut self.room);

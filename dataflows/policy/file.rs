@@ -22,6 +22,7 @@ pub use super::key::{opaque, transparent};
 use super::{FieldType, Register};
 use crate::model::{Date, PersonKind};
 use std::cmp::Ordering;
+use std::ops::Range;
 
 /// A field, indicator or slot without a value. Unknown values lie just above it: see [`crate::policy::evaluate`].
 pub const ABSENT: i64 = i64::MIN;
@@ -410,24 +411,45 @@ pub fn registers_of(file: &[u8]) -> impl Iterator<Item = u16> + '_ {
     })
 }
 
-/// Visits records that only one of two files has, with which it is; of those between the first and the last of them perhaps others too.
-pub fn different_records(files: [&[u8]; 2], mut visit: impl FnMut(usize, Brief)) {
-    let mut at = [0, 0];
-    let end = |side: usize, from: usize| {
-        let mut at = from;
-        (from < files[side].len()).then(|| Head::read(files[side], &mut at).end)
-    };
-    while let (Some(one), Some(other)) = (end(0, at[0]), end(1, at[1]))
-        && files[0][at[0]..one] == files[1][at[1]..other]
-    {
-        at = [one, other];
+/// How many bytes two files share, in whole records: at the beginning and at the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shared {
+    pub head: usize,
+    pub tail: usize,
+}
+
+impl Shared {
+    /// Of a file of so many bytes, of which this stretch is replaced.
+    pub fn beside(stretch: Range<usize>, length: usize) -> Shared {
+        Shared { head: stretch.start, tail: length - stretch.end }
     }
-    while files[0][at[0]..] != files[1][at[1]..] {
-        let side = usize::from(files[0].len() - at[0] < files[1].len() - at[1]);
-        let (start, mut read) = (at[side] as u32, at[side]);
-        let Head { register, flags, end } = Head::read(files[side], &mut read);
-        visit(side, Brief::read(files[side], &mut read, (register, flags, start)));
-        at[side] = end;
+
+    /// What both share that share this and that with a third one.
+    pub fn meet(self, other: Shared) -> Shared {
+        Shared { head: self.head.min(other.head), tail: self.tail.min(other.tail) }
+    }
+}
+
+/// A file as it was (0) and as it is (1).
+#[derive(Clone, Copy, Debug)]
+pub struct Versions<'a> {
+    pub files: [&'a [u8]; 2],
+    pub shared: Shared,
+}
+
+impl Versions<'_> {
+    /// Visits the records that only one of the files has, with which it is; of those between the first and the last of them perhaps others too.
+    pub fn different_records(&self, mut visit: impl FnMut(usize, Brief)) {
+        for (side, file) in self.files.into_iter().enumerate() {
+            let between = &file[..file.len() - self.shared.tail];
+            let mut at = self.shared.head;
+            while at < between.len() {
+                let start = at as u32;
+                let Head { register, flags, end } = Head::read(between, &mut at);
+                visit(side, Brief::read(between, &mut at, (register, flags, start)));
+                at = end;
+            }
+        }
     }
 }
 
@@ -558,34 +580,49 @@ pub fn read_varint(bytes: &[u8], at: &mut usize) -> u64 {
 mod tests {
     use super::*;
 
-    fn file(records: &[(u16, u64)]) -> Vec<u8> {
-        let mut file = Vec::new();
-        for (register, seq) in records {
-            let record = NewRecord { register: *register, key: "k", seq: *seq, deleted: false, event_date: None, shown: 0, fields: &[] };
-            record.pack(&Packing::default(), &mut file);
-        }
-        file
+    /// The bytes of one record after the other.
+    fn packed(records: &[(u16, u64)]) -> Vec<Vec<u8>> {
+        let pack = |&(register, seq): &(u16, u64)| {
+            let mut bytes = Vec::new();
+            let record = NewRecord { register, key: "k", seq, deleted: false, event_date: None, shown: 0, fields: &[] };
+            record.pack(&Packing::default(), &mut bytes);
+            bytes
+        };
+        records.iter().map(pack).collect()
     }
 
-    /// With which file, and of which register, records are that differ.
-    fn differing(before: &[(u16, u64)], now: &[(u16, u64)]) -> Vec<(usize, u16)> {
+    /// With which file, and of which register, records are that differ where records are replaced by others one after the other: from which
+    /// position, how many, by which.
+    fn differing(records: &[(u16, u64)], replaced: &[(usize, usize, &[(u16, u64)])]) -> Vec<(usize, u16)> {
+        let before = packed(records);
+        let (mut now, mut shared) = (before.clone(), None);
+        for (from, count, by) in replaced {
+            let start = now[..*from].concat().len();
+            let stretch = start..start + now[*from..from + count].concat().len();
+            let beside = Shared::beside(stretch, now.concat().len());
+            shared = Some(shared.map_or(beside, |shared: Shared| shared.meet(beside)));
+            now.splice(*from..from + count, packed(by));
+        }
         let mut seen = Vec::new();
-        different_records([&file(before), &file(now)], |side, record| seen.push((side, record.register)));
-        seen.sort_unstable();
+        let [before, now] = [before, now].map(|records| records.concat());
+        let versions = Versions { files: [&before, &now], shared: shared.expect("something is replaced") };
+        versions.different_records(|side, record| seen.push((side, record.register)));
         seen
     }
 
     #[test]
     fn only_records_that_differ_are_visited() {
         let before = [(1, 1), (2, 1), (3, 1), (3, 1), (4, 1)];
-        assert_eq!(differing(&before, &before), []);
-        assert_eq!(differing(&[], &before[..2]), [(1, 1), (1, 2)]);
-        // Begun with new ones, as files grow, one of them like the one that stood first.
-        assert_eq!(differing(&before, &[&[(9, 1), (1, 1)], &before[..]].concat()), [(1, 1), (1, 9)]);
-        // Another version in the middle, longer or as long as the one before; one taken out; the last one.
-        assert_eq!(differing(&before, &[(1, 1), (2, 70_000), (3, 1), (3, 1), (4, 1)]), [(0, 2), (1, 2)]);
-        assert_eq!(differing(&[(1, 1), (2, 7), (3, 1)], &[(1, 1), (2, 8), (3, 1)]), [(0, 2), (1, 2)]);
-        assert_eq!(differing(&before, &[(1, 1), (2, 1), (3, 1), (4, 1)]), [(0, 3)]);
-        assert_eq!(differing(&before, &before[..4]), [(0, 4)]);
+        // As files grow: at the beginning; several of them.
+        assert_eq!(differing(&before, &[(0, 0, &[(9, 1)])]), [(1, 9)]);
+        assert_eq!(differing(&before, &[(0, 0, &[(9, 1)]), (0, 0, &[(8, 1)])]), [(1, 8), (1, 9)]);
+        assert_eq!(differing(&[], &[(0, 0, &[(1, 1)])]), [(1, 1)]);
+        // Another version in the middle, longer or as long as the one before; the same one twice; one taken out; the last one.
+        assert_eq!(differing(&before, &[(1, 1, &[(2, 70_000)])]), [(0, 2), (1, 2)]);
+        assert_eq!(differing(&before, &[(1, 1, &[(2, 7)]), (1, 1, &[(2, 300)])]), [(0, 2), (1, 2)]);
+        assert_eq!(differing(&before, &[(2, 1, &[])]), [(0, 3)]);
+        assert_eq!(differing(&before, &[(4, 1, &[])]), [(0, 4)]);
+        // Of two that differ, those between them too.
+        assert_eq!(differing(&before, &[(4, 1, &[]), (2, 1, &[(5, 1)])]), [(0, 3), (0, 3), (0, 4), (1, 5), (1, 3)]);
     }
 }

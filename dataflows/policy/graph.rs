@@ -7,11 +7,12 @@
 use super::bits::Bits;
 use super::file::{ABSENT, FIELDS_MAX};
 use super::program::{Bins, Op, Reg};
+use super::shorten::shorten;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// Registers that live only while one program runs.
-const TEMPORARIES: Reg = 2048;
+pub const TEMPORARIES: Reg = 2048;
 /// Where the fields of the record at hand are unpacked.
 pub const FIELDS: Reg = TEMPORARIES;
 /// How many fields a record may have.
@@ -36,6 +37,10 @@ pub struct Code {
 }
 
 impl Code {
+    pub fn new(ops: Vec<Op>, result: Reg) -> Code {
+        Code { ops: shorten(ops, Some(result)), result }
+    }
+
     /// Every register from which the answer may come, with those that only this program uses.
     pub fn reads(&self) -> Vec<Reg> {
         let mut read = vec![self.result];
@@ -254,10 +259,10 @@ impl Graph {
         index as u16
     }
 
-    /// Adds a program whose last operation writes a lasting register.
+    /// Adds a program whose last operation writes a lasting register, or none where that is written already.
     pub fn add_scalar(&mut self, block: Block) -> usize {
         let Block { ops, dependencies, roles, kin, .. } = block;
-        self.add(dependencies, roles, kin, Work::Scalar(ops))
+        self.add(dependencies, roles, kin, Work::Scalar(shorten(ops, None)))
     }
 
     /// Adds a fold that needs what these blocks need.
@@ -383,12 +388,8 @@ impl Graph {
         self.complete_folds(&mut sequence, &roles);
         let stages = &sequence.stages;
         let uses = |register: usize| stages.iter().any(|stage: &Stage| !stage.groups[register].is_empty());
-        let read_by = |register: usize| {
-            let mut folds = Bits::default();
-            stages.iter().for_each(|stage| folds.join(&stage.folds[register]));
-            folds
-        };
-        let read_by = (0..registers).map(read_by).collect();
+        let is_over = |register: usize, node: usize| usize::from(sequence.fold_over[node]) == register && !sequence.scalars.contains(node);
+        let read_by = (0..registers).map(|register| (0..self.nodes.len()).filter(|node| is_over(register, *node)).collect()).collect();
         let holds = |register: usize| stages.iter().any(|stage: &Stage| stage.groups[register].iter().any(Group::holds));
         (sequence.registers, sequence.silent) = ((0..registers).map(uses).collect(), (0..registers).map(holds).collect());
         sequence.read_by = read_by;
@@ -412,8 +413,9 @@ pub struct Sequence {
     pub silent: Vec<bool>,
     /// By register: the nodes that may not be blank where there are records of it.
     pub shown_by: Vec<Bits>,
-    /// By register: the folds over its records.
+    /// By register: the folds over its records; and by node, of folds, the register.
     pub read_by: Vec<Bits>,
+    fold_over: Vec<u16>,
     /// Folds that only ask whether some record passes.
     pub existential: Bits,
     /// By node, of folds: all nodes that it needs; it and all that rest on it.
@@ -428,9 +430,13 @@ impl Sequence {
     fn add(&mut self, index: usize, node: &Node, roles: &Range<Reg>) {
         let (from, stage) = (self.ops.len(), &mut self.stages[node.stage]);
         let mut written = BTreeSet::new();
+        self.fold_over.push(if let Work::Fold(fold) = &node.work { fold.register } else { 0 });
         match &node.work {
             Work::Scalar(ops) => {
-                stage.scalars.insert(index);
+                // Nothing is to be done where a value is where it is wanted.
+                if !ops.is_empty() {
+                    stage.scalars.insert(index);
+                }
                 self.scalars.insert(index);
                 self.ops.extend(ops);
                 let mut personal = node.dependencies.iter().any(|needed| self.personal.contains(*needed));
@@ -450,6 +456,12 @@ impl Sequence {
         self.programs.push(from..self.ops.len());
         self.written_by.push(self.written.len()..self.written.len() + written.len());
         self.written.extend(written);
+    }
+
+    /// Becomes those registers whose records these nodes read.
+    pub fn registers_of(&self, nodes: &Bits, registers: &mut Bits) {
+        registers.clear();
+        nodes.each(&self.scalars, false, |node| registers.insert(usize::from(self.fold_over[node])));
     }
 
     /// How many nodes there are.
@@ -490,9 +502,8 @@ impl Sequence {
 #[derive(Clone, Debug)]
 pub struct Stage {
     pub scalars: Bits,
-    /// By register: the folds over its records, by filter; and which nodes these are, of each register and of all.
+    /// By register: the folds over its records, by filter; and which nodes all of them are.
     pub groups: Vec<Vec<Group>>,
-    pub folds: Vec<Bits>,
     pub all_folds: Bits,
     /// Where each fold's result is, what kind it is, and the register it rests on.
     pub starts: Vec<(Reg, FoldKind, u16)>,
@@ -532,18 +543,11 @@ impl Group {
 
 impl Stage {
     fn new(registers: usize) -> Self {
-        Stage {
-            scalars: Bits::default(),
-            groups: vec![Vec::new(); registers],
-            folds: vec![Bits::default(); registers],
-            all_folds: Bits::default(),
-            starts: Vec::new(),
-        }
+        Stage { scalars: Bits::default(), groups: vec![Vec::new(); registers], all_folds: Bits::default(), starts: Vec::new() }
     }
 
     fn add(&mut self, node: usize, fold: &Fold) {
         self.starts.push((fold.result, fold.kind, fold.register));
-        self.folds[usize::from(fold.register)].insert(node);
         self.all_folds.insert(node);
         let item = Item { node, kind: fold.kind, map: fold.map.clone(), result: fold.result };
         let groups = &mut self.groups[usize::from(fold.register)];

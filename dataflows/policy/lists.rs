@@ -272,8 +272,8 @@ impl Compiler<'_, '_> {
         let fold = Fold {
             register,
             filter_key,
-            filter: passes.map(|result| Code { ops: filter.ops, result }),
-            map: taken.map(|(taken, _)| Code { ops: map.ops, result: taken.reg }),
+            filter: passes.map(|result| Code::new(filter.ops, result)),
+            map: taken.map(|(taken, _)| Code::new(map.ops, taken.reg)),
             kind,
             result: reg,
         };

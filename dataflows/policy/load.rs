@@ -663,6 +663,7 @@ impl Declarations<'_, '_> {
             unknown,
             classes: classes.filter(|count| (2..=16).contains(count)).map(|count| count as u16),
             reg: 0,
+            node: None,
             state: State::Waiting,
         }
     }

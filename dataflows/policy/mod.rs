@@ -33,6 +33,7 @@ mod ranges;
 pub mod reach;
 mod revision;
 mod rights;
+mod shorten;
 mod source;
 
 pub(crate) use concerns::Touched;

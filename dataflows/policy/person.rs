@@ -9,7 +9,7 @@ use super::environment::{Environment, Loaded};
 use super::file::{ABSENT, Brief, Record, briefs_of};
 use super::graph::{FIELD_COUNT, FIELDS, FoldKind, Group, Item, Stage};
 use super::program::{Clock, LIMIT, Reg, Registers, is_unknown, reason_of, run, unknown};
-use super::programs::{Gate, Layout};
+use super::programs::{Gate, Layout, Programs};
 use super::rights::{Machinery, Question, Trace};
 use super::{BUILT_IN_SLOTS, Claim, Contribution, Entitlement, Policy};
 use crate::model::{Date, Ground, Membership, PersonId, Role};
@@ -21,12 +21,60 @@ pub(super) struct Person {
     blank: Vec<i64>,
     /// The first date on which that may change by itself.
     pub(super) horizon: i64,
-    /// By benefit: the conditions that fail for a blank file.
-    pub(super) closed: Vec<Vec<usize>>,
-    /// Slots that are not zero for a blank file.
-    pub(super) filled: Bits,
+    /// By benefit: the conditions that fail for a blank file; and the same for all of them together.
+    closed: Vec<Vec<usize>>,
+    locks: Vec<Lock>,
+    /// The same of rights that are asked about again and again.
+    chosen: (Bits, Vec<Lock>),
+    /// The nodes that fill slots which are not zero for a blank file.
+    fillers: Bits,
     /// Nodes whose registers may hold something else now.
     dirty: Bits,
+}
+
+/// What opens rights of which the same conditions fail for a blank file.
+struct Lock {
+    /// Of each of these there must be a record.
+    shown_by: Vec<Bits>,
+    rights: Bits,
+    /// The nodes that these need.
+    needs: Bits,
+}
+
+/// What is asked of everybody alike: sums, by the nodes that fill them, and rights.
+#[derive(Debug, Default)]
+pub(crate) struct Inquiry {
+    fillers: Bits,
+    rights: Bits,
+    /// The nodes that the sums need; and with them those of all these rights.
+    needs: Bits,
+    most: Bits,
+}
+
+impl Inquiry {
+    pub fn new(policy: &Policy, slots: &[u16], rights: &[&[u16]]) -> Inquiry {
+        let programs = &policy.programs;
+        let mut inquiry = Inquiry::default();
+        for slot in slots.iter().map(|slot| usize::from(*slot)) {
+            inquiry.fillers.insert(programs.slot_nodes[slot]);
+            inquiry.needs.join(&programs.slot_needs[slot]);
+        }
+        inquiry.most.copy(&inquiry.needs);
+        for benefit in rights.iter().copied().flatten().map(|benefit| usize::from(*benefit)) {
+            inquiry.rights.insert(benefit);
+            inquiry.most.join(&programs.needs[benefit]);
+        }
+        inquiry
+    }
+
+    /// One that only has these nodes run.
+    pub fn of_nodes(nodes: Bits) -> Inquiry {
+        Inquiry { most: nodes.clone(), needs: nodes, ..Inquiry::default() }
+    }
+
+    pub fn rights(&self) -> &Bits {
+        &self.rights
+    }
 }
 
 /// Room to work in, used again and again.
@@ -44,6 +92,8 @@ pub(super) struct Room {
     pub(super) founding: Vec<Brief>,
     /// Values met by folds that count different ones, by result register.
     distinct: Vec<(Reg, i64)>,
+    /// Rights that the person at hand may have, or claim.
+    pub(super) rights: Bits,
     /// The inputs of a claim.
     pub(super) inputs: Vec<i64>,
     /// Of two files: the records that rules see in one of them alone, and in which; and what filters say of them, by fold.
@@ -56,18 +106,38 @@ pub(super) struct Room {
     /// Nodes that are asked for, and those of them that must run now.
     pub(super) asked: Bits,
     pub(super) due: Bits,
+    /// Folds at hand, and the registers whose records are read.
+    folds: Bits,
+    read: Bits,
 }
 
 impl Person {
     pub(super) fn new() -> Self {
-        Person { loaded: Loaded::new(), blank: Vec::new(), horizon: 0, closed: Vec::new(), filled: Bits::default(), dirty: Bits::default() }
+        Person {
+            loaded: Loaded::new(),
+            blank: Vec::new(),
+            horizon: 0,
+            closed: Vec::new(),
+            locks: Vec::new(),
+            chosen: (Bits::default(), Vec::new()),
+            fillers: Bits::default(),
+            dirty: Bits::default(),
+        }
     }
 
     pub(super) fn pass<'a>(&'a mut self, policy: &'a Policy, environment: &'a Environment, room: &'a mut Room) -> Pass<'a> {
-        let Person { loaded, blank, horizon, closed, filled, dirty } = self;
+        let Person { loaded, blank, horizon, closed, locks, chosen: (_, chosen), fillers, dirty } = self;
         let mut clock = Clock::new(environment.today);
         clock.wake(*horizon);
-        Pass { policy, environment, file: &[], regs: &mut loaded.regs, clock, blank, closed, filled, dirty, room, expiring: None }
+        let regs = &mut *loaded.regs;
+        Pass { policy, environment, file: &[], regs, clock, blank, closed, locks, chosen, fillers, dirty, room, expiring: None }
+    }
+
+    /// Has what opens these rights ready.
+    pub(super) fn choose(&mut self, policy: &Policy, rights: &Bits) {
+        if self.chosen.0 != *rights {
+            self.chosen = (rights.clone(), locks(&policy.programs, &self.closed, |benefit| rights.contains(benefit)));
+        }
     }
 
     /// Turns to another day: runs everything for a blank file.
@@ -81,10 +151,12 @@ impl Person {
         let closes = |gate: &Gate| pass.machinery().value(&gate.code) == 0;
         let closed = closed_gates(&programs.gates, closes);
         let slots = BUILT_IN_SLOTS..programs.slots.len();
-        let filled = slots.filter(|slot| pass.contribution(*slot) != Ok(0)).collect();
+        let fillers = slots.filter(|slot| pass.fills(*slot)).map(|slot| programs.slot_nodes[slot]).collect();
         let horizon = pass.clock.horizon;
         self.blank = programs.sequence.written.iter().map(|reg| self.loaded.regs[usize::from(*reg)]).collect();
-        (self.horizon, self.closed, self.filled) = (horizon, closed, filled);
+        self.chosen = Default::default();
+        self.locks = locks(programs, &closed, |_| true);
+        (self.horizon, self.closed, self.fillers) = (horizon, closed, fillers);
         self.dirty.clear();
     }
 }
@@ -92,6 +164,29 @@ impl Person {
 /// By benefit, which of its conditions close it.
 fn closed_gates(gates: &[Vec<Gate>], mut closes: impl FnMut(&Gate) -> bool) -> Vec<Vec<usize>> {
     gates.iter().map(|gates| (0..gates.len()).filter(|gate| closes(&gates[*gate])).collect()).collect()
+}
+
+/// The same for all benefits of people that are meant, by what opens them.
+fn locks(programs: &Programs, closed: &[Vec<usize>], is_meant: impl Fn(usize) -> bool) -> Vec<Lock> {
+    let mut locks: Vec<Lock> = Vec::new();
+    let of_people = programs.own_benefits.iter().chain(&programs.claims).map(|benefit| usize::from(*benefit));
+    for benefit in of_people.filter(|benefit| is_meant(*benefit)) {
+        let mut shown_by: Vec<Bits> = Vec::new();
+        for gate in &closed[benefit] {
+            let shown = &programs.gates[benefit][*gate].shown_by;
+            if !shown_by.contains(shown) {
+                shown_by.push(shown.clone());
+            }
+        }
+        let known = locks.iter().position(|lock| lock.shown_by == shown_by);
+        let at = known.unwrap_or(locks.len());
+        if known.is_none() {
+            locks.push(Lock { shown_by, rights: Bits::default(), needs: Bits::default() });
+        }
+        locks[at].rights.insert(benefit);
+        locks[at].needs.join(&programs.needs[benefit]);
+    }
+    locks
 }
 
 /// A record as the ground of a right.
@@ -107,8 +202,10 @@ pub(super) struct Pass<'a> {
     pub(super) regs: &'a mut Registers,
     pub(super) clock: Clock,
     blank: &'a [i64],
-    pub(super) closed: &'a [Vec<usize>],
-    pub(super) filled: &'a Bits,
+    closed: &'a [Vec<usize>],
+    locks: &'a [Lock],
+    chosen: &'a [Lock],
+    fillers: &'a Bits,
     dirty: &'a mut Bits,
     pub(super) room: &'a mut Room,
     /// The months for which the records at hand are retained, and the least period among them.
@@ -124,9 +221,10 @@ impl<'a> Pass<'a> {
     /// The same for these nodes alone, and all that they need: records that none of them reads are passed over.
     pub(super) fn turn_to_for(&mut self, file: &'a [u8], nodes: &Bits) {
         let programs = &self.policy.programs;
-        self.read(file, |register| {
-            programs.founding[usize::from(register)] || programs.sequence.read_by[usize::from(register)].meets(nodes)
-        });
+        let mut read = std::mem::take(&mut self.room.read);
+        programs.sequence.registers_of(nodes, &mut read);
+        self.read(file, |register| programs.founding[usize::from(register)] || read.contains(usize::from(register)));
+        self.room.read = read;
     }
 
     fn read(&mut self, file: &'a [u8], wanted: impl Fn(u16) -> bool) {
@@ -186,10 +284,38 @@ impl<'a> Pass<'a> {
         closed.iter().all(|gate| gates[*gate].shown_by.meets(&self.room.present))
     }
 
-    /// Adds what those of these rights need that the person may have.
-    pub(super) fn want(&self, benefits: &[u16], wanted: &mut Bits) {
-        let open = benefits.iter().filter(|benefit| self.is_open(**benefit));
-        open.for_each(|benefit| wanted.join(&self.policy.programs.needs[usize::from(*benefit)]));
+    /// Has those of these rights asked about that the person may have, and adds what they need.
+    pub(super) fn want(&mut self, benefits: &[u16], wanted: &mut Bits) {
+        for benefit in benefits {
+            if self.is_open(*benefit) {
+                self.room.rights.insert(usize::from(*benefit));
+                wanted.join(&self.policy.programs.needs[usize::from(*benefit)]);
+            }
+        }
+    }
+
+    /// The same of all rights there are.
+    pub(super) fn want_all(&mut self, wanted: &mut Bits) {
+        self.open(self.locks, wanted);
+    }
+
+    /// Has what is asked of everybody asked; its rights were chosen before.
+    pub(super) fn want_of(&mut self, inquiry: &Inquiry, wanted: &mut Bits) {
+        wanted.join(&inquiry.needs);
+        self.open(self.chosen, wanted);
+    }
+
+    fn open(&mut self, locks: &[Lock], wanted: &mut Bits) {
+        let Room { present, rights, .. } = &mut *self.room;
+        for lock in locks.iter().filter(|lock| lock.shown_by.iter().all(|shown| shown.meets(present))) {
+            rights.join(&lock.rights);
+            wanted.join(&lock.needs);
+        }
+    }
+
+    /// Takes up a file as far as what is asked of everybody may need it.
+    pub(super) fn turn_to_of(&mut self, file: &'a [u8], inquiry: &Inquiry) {
+        self.turn_to_for(file, &inquiry.most);
     }
 
     /// Runs the nodes wanted of which it is true that others have them.
@@ -229,6 +355,12 @@ impl<'a> Pass<'a> {
         leave(&mut asked);
         due.copy(&asked);
         due.meet(&self.room.shown);
+        // A program writes what is its own, whatever it skips.
+        let mut blank = std::mem::take(&mut self.room.folds);
+        blank.copy(&due);
+        blank.meet(&sequence.scalars);
+        asked.remove(&blank);
+        self.room.folds = blank;
         self.make_blank(&asked);
         self.dirty.join(&due);
         for stage in &sequence.stages {
@@ -243,9 +375,13 @@ impl<'a> Pass<'a> {
     /// Has one pass over the file serve the folds of a stage that are due.
     fn run_folds(&mut self, stage: &Stage, due: &Bits) {
         self.room.distinct.clear();
+        let (mut read, mut folds) = (std::mem::take(&mut self.room.read), std::mem::take(&mut self.room.folds));
+        folds.copy(&stage.all_folds);
+        folds.meet(due);
+        self.policy.programs.sequence.registers_of(&folds, &mut read);
         for index in 0..self.room.seen.len() {
             let record = self.room.seen[index];
-            if due.meets(&stage.folds[usize::from(record.register)]) && self.lay_out(index, &record) {
+            if read.contains(usize::from(record.register)) && self.lay_out(index, &record) {
                 let groups = &stage.groups[usize::from(record.register)];
                 let doubted = self.environment.doubt(record.register) != 0;
                 let due_groups = groups.iter().filter(|group| group.is_due(due));
@@ -256,6 +392,7 @@ impl<'a> Pass<'a> {
             }
         }
         self.wake_when_expired();
+        (self.room.read, self.room.folds) = (read, folds);
     }
 
     pub(super) fn effective(&mut self, record: &Brief) -> bool {
@@ -375,84 +512,96 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// What the person gives to their household in these slots, claims of it, and has a right to themselves.
-    pub(super) fn give(
-        &mut self,
-        person: PersonId,
-        place: Membership,
-        slots: impl Iterator<Item = u16>,
-        claims: &[u16],
-        own_benefits: &[u16],
-        out: &mut Contribution,
-    ) {
+    /// What the person gives to their household in slots that these nodes fill, and what is said of the rights asked about.
+    pub(super) fn give(&mut self, person: PersonId, place: Membership, nodes: &Bits, out: &mut Contribution) {
         if place.role != Role::Outside {
-            self.fill(slots, out);
-            self.claims(claims, person, place.role, false, &mut out.claims);
+            self.fill(Some(nodes), out);
+        }
+        self.decide(person, place, out);
+    }
+
+    /// The same of what is asked of everybody.
+    pub(super) fn give_of(&mut self, person: PersonId, place: Membership, inquiry: &Inquiry, out: &mut Contribution) {
+        self.give(person, place, &inquiry.fillers, out);
+    }
+
+    /// What the person gives to their household, and what is said of the rights asked about.
+    pub(super) fn give_all(&mut self, person: PersonId, place: Membership, out: &mut Contribution) {
+        if place.role != Role::Outside {
+            out.values.push((0, 1));
+            out.values.extend((place.role == Role::Head).then_some((1, person as i64)));
+            self.fill(None, out);
+        }
+        self.decide(person, place, out);
+    }
+
+    /// What of the rights asked about the person claims of their household, and what they have themselves.
+    fn decide(&mut self, person: PersonId, place: Membership, out: &mut Contribution) {
+        let (programs, rights) = (&self.policy.programs, std::mem::take(&mut self.room.rights));
+        if place.role != Role::Outside {
+            rights.each(&programs.claim_set, true, |benefit| self.claim(benefit as u16, person, place.role, false, &mut out.claims));
         }
         let addressee = place.addressee(person);
-        self.rights(own_benefits, |right| out.entitlements.push(Entitlement { recipient: person, addressee, ..right }));
+        rights.each(&programs.own_set, true, |benefit| {
+            self.right(benefit as u16, |right| out.entitlements.push(Entitlement { recipient: person, addressee, ..right }));
+        });
         out.entitlements.sort();
+        self.room.rights = rights;
     }
 
-    /// Fills slots of a member, in their order, after the nodes that they need have run: those that are zero for a blank file stay so
+    /// Fills slots of a member in their order, all of them or those that these nodes fill, which have run: what is zero for a blank file stays so
     /// where nothing has run.
-    pub(super) fn fill(&self, slots: impl Iterator<Item = u16>, out: &mut Contribution) {
+    fn fill(&mut self, nodes: Option<&Bits>, out: &mut Contribution) {
         let programs = &self.policy.programs;
-        for index in slots {
-            let at = usize::from(index);
-            if !self.filled.contains(at) && !self.room.due.contains(programs.slot_nodes[at]) {
-                continue;
-            }
-            match self.contribution(at) {
-                Ok(0) => {}
-                Ok(value) => out.values.push((index, value)),
-                Err(reason) => out.unknown.extend(reason.map(|reason| (index, reason))),
-            }
-        }
-    }
-
-    /// What a slot gains by a member; or why that is unknown, if it is this slot that says so.
-    pub(super) fn contribution(&self, slot: usize) -> Result<i64, Option<u16>> {
-        let slot = &self.policy.programs.slots[slot];
-        match (self.regs[usize::from(slot.source)], slot.class) {
-            (value, class) if is_unknown(value) => Err(class.is_none_or(|(class, _)| class == 0).then(|| reason_of(value))),
-            (value, None) => Ok(value),
-            (value, Some((class, count))) => Ok(i64::from(value.min(i64::from(count) - 1) == i64::from(class))),
-        }
-    }
-
-    /// Decides the person's own rights, of these benefits.
-    pub(super) fn rights(&mut self, benefits: &[u16], mut give: impl FnMut(Entitlement)) {
-        let policy = self.policy;
-        for index in benefits {
-            if !self.is_open(*index) {
-                continue;
-            }
-            self.grounds(*index, |pass, doubt, ground| {
-                let environment = pass.environment;
-                let right = Question::new(policy, *index, doubt).decide(ground, &mut pass.machinery(), environment);
-                right.into_iter().for_each(&mut give);
-            });
-        }
-    }
-
-    /// What the person claims of their household, of these benefits; with `all`, also what cannot come true.
-    pub(super) fn claims(&mut self, benefits: &[u16], person: PersonId, role: Role, all: bool, out: &mut Vec<Claim>) {
-        let policy = self.policy;
-        for &benefit in benefits {
-            if !all && !self.is_open(benefit) {
-                continue;
-            }
-            let program = &policy.programs.benefits[usize::from(benefit)];
-            self.grounds(benefit, |pass, doubt, ground| {
-                let mut room = std::mem::take(&mut pass.room.inputs);
-                let inputs = pass.machinery().claim(program, all || policy.benefits[usize::from(benefit)].answers, &mut room);
-                pass.room.inputs = room;
-                if let Some(inputs) = inputs {
-                    out.push(Claim { benefit, person, role, ground: ground(), doubt, inputs });
+        let mut filling = std::mem::take(&mut self.room.folds);
+        filling.copy(&self.room.due);
+        filling.join(self.fillers);
+        nodes.into_iter().for_each(|nodes| filling.meet(nodes));
+        for fillers in &programs.fillers {
+            filling.each(fillers, true, |node| {
+                let first = programs.filled_by[node].start;
+                let slot = &programs.slots[usize::from(first)];
+                match (self.regs[usize::from(slot.source)], slot.class) {
+                    (0, None) => {}
+                    (value, _) if is_unknown(value) => out.unknown.push((first, reason_of(value))),
+                    (value, None) => out.values.push((first, value)),
+                    (value, Some((_, count))) if value >= 0 => out.values.push((first + value.min(i64::from(count) - 1) as u16, 1)),
+                    _ => {}
                 }
             });
         }
+        self.room.folds = filling;
+    }
+
+    /// Whether a member adds anything to a slot, or it is unknown what.
+    fn fills(&self, slot: usize) -> bool {
+        let slot = &self.policy.programs.slots[slot];
+        let value = self.regs[usize::from(slot.source)];
+        is_unknown(value) || slot.class.map_or(value != 0, |(class, count)| value.min(i64::from(count) - 1) == i64::from(class))
+    }
+
+    /// Decides a right of the person's own.
+    fn right(&mut self, benefit: u16, mut give: impl FnMut(Entitlement)) {
+        let policy = self.policy;
+        self.grounds(benefit, |pass, doubt, ground| {
+            let environment = pass.environment;
+            let right = Question::new(policy, benefit, doubt).decide(ground, &mut pass.machinery(), environment);
+            right.into_iter().for_each(&mut give);
+        });
+    }
+
+    /// What the person claims of their household, of this benefit; with `all`, also what cannot come true.
+    pub(super) fn claim(&mut self, benefit: u16, person: PersonId, role: Role, all: bool, out: &mut Vec<Claim>) {
+        let policy = self.policy;
+        let program = &policy.programs.benefits[usize::from(benefit)];
+        self.grounds(benefit, |pass, doubt, ground| {
+            let mut room = std::mem::take(&mut pass.room.inputs);
+            let inputs = pass.machinery().claim(program, all || policy.benefits[usize::from(benefit)].answers, &mut room);
+            pass.room.inputs = room;
+            if let Some(inputs) = inputs {
+                out.push(Claim { benefit, person, role, ground: ground(), doubt, inputs });
+            }
+        });
     }
 
     pub(super) fn traces(&mut self) -> Vec<Trace> {

@@ -100,6 +100,9 @@ pub enum Op {
     Skip(u16),
     SkipIfFalse(Reg, u16),
     SkipIfTrue(Reg, u16),
+    /// Writes the second and skips, if that is false; or true.
+    MoveSkipIfFalse(Reg, Reg, u16),
+    MoveSkipIfTrue(Reg, Reg, u16),
     /// Writes the doubt of the second and skips, if that is unknown.
     SkipIfUnknown(Reg, Reg, u16),
     /// What the bins of this number give to a value; not covered is absent.
@@ -165,6 +168,7 @@ impl Op {
                 Some((to, 2))
             }
             Op::Move(to, _) | Op::Has(to, _) | Op::Absent(to, _) | Op::Neg(to, _) | Op::Not(to, _) => Some((to, 1)),
+            Op::MoveSkipIfFalse(to, ..) | Op::MoveSkipIfTrue(to, ..) => Some((to, 1)),
             Op::Bins(to, ..) | Op::SkipIfUnknown(to, ..) | Op::MaxClass(to, ..) | Op::MinClass(to, ..) | Op::Round(to, ..) => Some((to, 1)),
             Op::Age(to, _) | Op::AgeMonths(to, _) | Op::Past(to, _) | Op::Year(to, _) | Op::Within(to, ..) => Some((to, 1)),
             Op::Default(to, ..)
@@ -197,6 +201,87 @@ impl Op {
         }
     }
 
+    /// How many operations it may skip, if it is one that may.
+    pub fn skips(self) -> Option<u16> {
+        match self {
+            Op::Skip(count) | Op::SkipIfFalse(_, count) | Op::SkipIfTrue(_, count) => Some(count),
+            Op::SkipIfUnknown(.., count) | Op::MoveSkipIfFalse(.., count) | Op::MoveSkipIfTrue(.., count) => Some(count),
+            _ => None,
+        }
+    }
+
+    /// The same operation, if it may skip skipping so many.
+    pub fn skipping(mut self, so_many: u16) -> Op {
+        match &mut self {
+            Op::Skip(count) | Op::SkipIfFalse(_, count) | Op::SkipIfTrue(_, count) => *count = so_many,
+            Op::SkipIfUnknown(.., count) | Op::MoveSkipIfFalse(.., count) | Op::MoveSkipIfTrue(.., count) => *count = so_many,
+            _ => {}
+        }
+        self
+    }
+
+    /// Has it work on one register instead of another, wherever it names that.
+    pub fn rename(&mut self, from: Reg, to: Reg) {
+        let named: [Option<&mut Reg>; 3] = match self {
+            Op::Skip(_) => [None, None, None],
+            Op::SkipIfFalse(a, _) | Op::SkipIfTrue(a, _) => [Some(a), None, None],
+            Op::Move(a, b)
+            | Op::Has(a, b)
+            | Op::Absent(a, b)
+            | Op::Neg(a, b)
+            | Op::Not(a, b)
+            | Op::SkipIfUnknown(a, b, _)
+            | Op::MoveSkipIfFalse(a, b, _)
+            | Op::MoveSkipIfTrue(a, b, _)
+            | Op::Bins(a, b, _)
+            | Op::Age(a, b)
+            | Op::AgeMonths(a, b)
+            | Op::Past(a, b)
+            | Op::Year(a, b)
+            | Op::MaxClass(a, b, _)
+            | Op::MinClass(a, b, _)
+            | Op::Fraction(a, b)
+            | Op::FNeg(a, b)
+            | Op::FMove(a, b)
+            | Op::Round(a, b, _) => [Some(a), Some(b), None],
+            Op::Default(a, b, c)
+            | Op::Add(a, b, c)
+            | Op::Sub(a, b, c)
+            | Op::Mul(a, b, c)
+            | Op::Rem(a, b, c)
+            | Op::Min(a, b, c)
+            | Op::Max(a, b, c)
+            | Op::Eq(a, b, c)
+            | Op::Ne(a, b, c)
+            | Op::Lt(a, b, c)
+            | Op::Le(a, b, c)
+            | Op::Gt(a, b, c)
+            | Op::Ge(a, b, c)
+            | Op::And(a, b, c)
+            | Op::Or(a, b, c)
+            | Op::In(a, b, c)
+            | Op::AddIf(a, b, c)
+            | Op::Reached(a, b, c)
+            | Op::Active(a, b, c)
+            | Op::Within(a, b, c)
+            | Op::AddDays(a, b, c)
+            | Op::AddMonths(a, b, c)
+            | Op::FAdd(a, b, c)
+            | Op::FSub(a, b, c)
+            | Op::FMul(a, b, c)
+            | Op::FDiv(a, b, c)
+            | Op::FMin(a, b, c)
+            | Op::FMax(a, b, c)
+            | Op::FEq(a, b, c)
+            | Op::FNe(a, b, c)
+            | Op::FLt(a, b, c)
+            | Op::FLe(a, b, c)
+            | Op::FGt(a, b, c)
+            | Op::FGe(a, b, c) => [Some(a), Some(b), Some(c)],
+        };
+        named.into_iter().flatten().filter(|reg| **reg == from).for_each(|reg| *reg = to);
+    }
+
     /// Calls `read` with every register that this operation reads, those of windows, fractions and classes included.
     pub fn reads(self, mut read: impl FnMut(Reg)) {
         match self {
@@ -210,6 +295,8 @@ impl Op {
             | Op::SkipIfFalse(a, _)
             | Op::SkipIfTrue(a, _)
             | Op::SkipIfUnknown(_, a, _)
+            | Op::MoveSkipIfFalse(_, a, _)
+            | Op::MoveSkipIfTrue(_, a, _)
             | Op::Age(_, a)
             | Op::AgeMonths(_, a)
             | Op::Past(_, a)
@@ -429,6 +516,16 @@ fn step(op: Op, regs: &mut Registers, bins: &[Bins], clock: &mut Clock) -> usize
         Op::Skip(count) => return count as usize,
         Op::SkipIfFalse(a, count) => return if regs[a as usize] == 0 { count as usize } else { 0 },
         Op::SkipIfTrue(a, count) => return if regs[a as usize] == 1 { count as usize } else { 0 },
+        Op::MoveSkipIfFalse(to, from, count) => {
+            let value = regs[from as usize];
+            regs[to as usize] = value;
+            return if value == 0 { count as usize } else { 0 };
+        }
+        Op::MoveSkipIfTrue(to, from, count) => {
+            let value = regs[from as usize];
+            regs[to as usize] = value;
+            return if value == 1 { count as usize } else { 0 };
+        }
         Op::SkipIfUnknown(to, a, count) => {
             let value = regs[a as usize];
             if is_unknown(value) {

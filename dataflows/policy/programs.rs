@@ -7,6 +7,7 @@ use super::file::Shape;
 use super::graph::{Code, Input, Sequence};
 use super::program::{Bins, Op, Reg};
 use super::rights::BenefitProgram;
+use std::ops::Range;
 
 /// A machine's constants and tables.
 #[derive(Debug, Default)]
@@ -84,6 +85,10 @@ pub(crate) struct Programs {
     pub slots: Vec<super::compile::Slot>,
     /// By slot: the node that fills it; none of those that are built in.
     pub slot_nodes: Vec<usize>,
+    /// The same by node: the slots that it fills, several of a histogram. Of the nodes that do, those for members and those for residents: in the
+    /// order of their slots.
+    pub filled_by: Vec<Range<u16>>,
+    pub fillers: [Bits; 2],
     /// What decides a household's standing and rights; the second computes all its indicators too.
     pub judgement: Vec<Op>,
     pub judgement_with_values: Vec<Op>,
@@ -101,6 +106,9 @@ pub(crate) struct Programs {
     pub own_benefits: Vec<u16>,
     pub household_benefits: Vec<u16>,
     pub claims: Vec<u16>,
+    /// The first and the last as sets.
+    pub own_set: Bits,
+    pub claim_set: Bits,
     /// By register: whether its records found rights.
     pub founding: Vec<bool>,
     /// By benefit that excludes another or is excluded: its turn, after those that it excludes.

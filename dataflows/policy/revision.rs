@@ -6,6 +6,7 @@
 use super::bits::Bits;
 use super::environment::Environment;
 use super::graph::{Code, DWELLING_SLOTS, DWELLING_SUMS, Group, Item, SLOTS, SUMS};
+use super::person::Inquiry;
 use super::program::{Bins, Op, Reg};
 use super::programs::{Machine, Programs};
 use super::{BUILT_IN_SLOTS, Benefit, Entitlement, Field, FieldType, Policy, Register};
@@ -30,6 +31,8 @@ pub(crate) struct Asked {
     pub slots: Vec<u16>,
     pub own_benefits: Vec<u16>,
     pub claims: Vec<u16>,
+    /// The same, ready to be asked.
+    pub of_people: Inquiry,
     /// Of households: their rights, and which of their members' claims.
     pub household_benefits: Vec<u16>,
     pub claimed: Vec<u16>,
@@ -107,10 +110,13 @@ impl Revision {
         let asked = [0, 1].map(|side| Asked::new(policies[side], |benefit| is_asked(side, benefit)));
         let known: HashMap<u128, u16> = meant.slots.iter().copied().zip(0..).collect();
         let slots: Vec<Option<u16>> = means.slots.iter().map(|slot| known.get(slot).copied()).collect();
-        let [of_before, mut of_now] = asked;
+        let [mut of_before, mut of_now] = asked;
         let missing = (0..).zip(&slots).filter(|(slot, known)| known.is_none() && of_now.rests_on(now, *slot)).map(|(slot, _)| slot);
         of_now.slots = missing.collect();
         of_now.claims.clone_from(&of_now.claimed);
+        for (policy, asked) in [(before, &mut of_before), (now, &mut of_now)] {
+            asked.of_people = Inquiry::new(policy, &asked.slots, &[&asked.claims, &asked.own_benefits]);
+        }
         let alike = (0..).zip(&before.benefits).map(|(benefit, known)| {
             let other = counterpart(0, benefit)?;
             (!is_stacked(0, benefit) && now.benefits[usize::from(other)].reasons == known.reasons).then_some(other)
@@ -210,10 +216,8 @@ impl<'a> Sense<'a> {
                 }
                 self.name(reg, &written).hash(&mut hasher);
             }
+            op.skips().hash(&mut hasher);
             match *op {
-                Op::Skip(count) | Op::SkipIfFalse(_, count) | Op::SkipIfTrue(_, count) | Op::SkipIfUnknown(_, _, count) => {
-                    count.hash(&mut hasher);
-                }
                 Op::MaxClass(_, _, count) | Op::MinClass(_, _, count) => count.hash(&mut hasher),
                 Op::Bins(_, _, bins) => self.bins[usize::from(bins)].steps.hash(&mut hasher),
                 Op::Round(_, _, rounding) => (rounding as u8).hash(&mut hasher),
