@@ -6,9 +6,9 @@ use dataflows::Sizes;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Prints a measure of a size, beside what it says itself: the machine, the commit of the folder it was run in, and memory.
+/// Prints a measure of a size, beside what it says itself: the machine, the commit, and memory.
 pub fn report(bench: &str, size: &Size, measured: Value) {
     let mut line = json!({
         "bench": bench, "policy": size.policy, "persons": size.persons, "workers": size.workers, "seed": size.seed,
@@ -51,17 +51,55 @@ fn machine() -> Value {
     json!({ "processor": told("/proc/cpuinfo", "model name"), "cores": cores, "memory": told("/proc/meminfo", "MemTotal") })
 }
 
-/// The commit that is checked out where the bench is run; nothing outside of a checkout.
+/// The commit that is checked out where the bench is run, or else where the program was built; nothing where neither is a checkout.
 fn commit() -> Option<String> {
-    let here = std::env::current_dir().ok()?;
-    let git = here.ancestors().map(|folder| folder.join(".git")).find(|git| git.exists())?;
-    let git = if git.is_file() { PathBuf::from(fs::read_to_string(git).ok()?.strip_prefix("gitdir:")?.trim()) } else { git };
+    [std::env::current_dir(), std::env::current_exe()].into_iter().flatten().find_map(|place| commit_at(&place))
+}
+
+fn commit_at(place: &Path) -> Option<String> {
     let read = |path: &Path| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    let folder = place.ancestors().find(|folder| folder.join(".git").exists())?;
+    let mut git = folder.join(".git");
+    if let Some(elsewhere) = read(&git) {
+        git = folder.join(elsewhere.strip_prefix("gitdir:")?.trim());
+    }
     let head = read(&git.join("HEAD"))?;
     let Some(name) = head.strip_prefix("ref: ") else { return Some(head) };
+    // A further work tree of a repository has a HEAD of its own, and no branches.
+    let shared = read(&git.join("commondir")).map_or(git.clone(), |shared| git.join(shared));
     let packed = || {
-        let refs = read(&git.join("packed-refs"))?;
-        refs.lines().find_map(|line| line.strip_suffix(name).map(|commit| commit.trim().to_owned()))
+        let refs = read(&shared.join("packed-refs"))?;
+        refs.lines().find_map(|line| line.strip_suffix(name)?.strip_suffix(' ').map(str::to_owned))
     };
-    read(&git.join(name)).or_else(packed)
+    read(&shared.join(name)).or_else(packed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A branch, packed or not, and a commit without one, in a repository and in a further work tree of it.
+    #[test]
+    fn the_commit_is_that_of_the_work_tree() {
+        let root = std::env::temp_dir().join(format!("shanyraq-commit-{}", std::process::id()));
+        let write = |path: &str, text: &str| {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().expect("it is in a folder")).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("first/.git/HEAD", "ref: refs/heads/main\n");
+        write("first/.git/refs/heads/main", "1a\n");
+        write("first/.git/packed-refs", "# pack-refs\n2b refs/heads/not/main\n3c refs/heads/part\n");
+        write("first/.git/worktrees/second/commondir", "../..\n");
+        write("first/.git/worktrees/second/HEAD", "ref: refs/heads/part\n");
+        write("second/.git", "gitdir: ../first/.git/worktrees/second\n");
+        write("second/target/program", "");
+        let commit = |place: &str| commit_at(&root.join(place));
+        let [first, second] = ["first", "second/target/program"].map(commit);
+        write("second/.git", "gitdir: ../first/.git/worktrees/third");
+        write("first/.git/worktrees/third/HEAD", "4d");
+        let third = commit("second");
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!([first, second, third].map(|commit| commit.unwrap_or_default()), ["1a", "3c", "4d"]);
+    }
 }
