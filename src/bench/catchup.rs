@@ -1,5 +1,6 @@
 //! How fast a backlog is worked off: days of a country's life, decoded before, in epochs as large as a pipeline's.
 
+use super::book::{Book, commit};
 use super::report::{report, stores};
 use super::{Size, cpu_seconds, life, population};
 use crate::commands::{Failure, load_policy, rss_bytes};
@@ -19,9 +20,12 @@ pub struct Arguments {
     /// Updates of an epoch.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
+    /// Also writes what each epoch leads to into a ledger's file, as the pipeline does.
+    #[arg(long)]
+    ledger: bool,
 }
 
-pub fn catchup(Arguments { size, updates, batch }: &Arguments) -> Result<(), Failure> {
+pub fn catchup(Arguments { size, updates, batch, ledger }: &Arguments) -> Result<(), Failure> {
     let policy = load_policy(&size.policy)?;
     let country = Country::new(size.persons, size.seed, size.start);
     let (waiting, last_day) = life(&policy, &country, size.persons, *updates);
@@ -30,21 +34,22 @@ pub fn catchup(Arguments { size, updates, batch }: &Arguments) -> Result<(), Fai
         part.enter(&mut engine);
     }
     last_day.enter(&mut engine);
-    engine.commit();
+    let mut book = Book::begin(*ledger, &policy)?;
+    commit(&mut engine, &mut book)?;
     let records = waiting.len();
     let (mut epochs, mut rows, mut decisions) = (0, 0, 0);
     let mut waiting = waiting.into_iter();
     let (started, cpu_started) = (Instant::now(), cpu_seconds());
     while waiting.len() > 0 {
         engine.submit(waiting.by_ref().take(*batch as usize).collect());
-        let output = engine.commit();
+        let output = commit(&mut engine, &mut book)?;
         epochs += 1;
         rows += output.rows_changed;
         decisions += output.changes.iter().filter(|change| change.is_of_decision()).count();
     }
     let (seconds, cpu) = (started.elapsed().as_secs_f64(), cpu_seconds() - cpu_started);
     let measured = json!({
-        "batch": batch, "updates": records, "epochs": epochs, "rows_changed": rows, "changed_decisions": decisions, "seconds": seconds,
+        "ledger": ledger, "batch": batch, "updates": records, "epochs": epochs, "rows_changed": rows, "changed_decisions": decisions, "seconds": seconds,
         "records_per_s": records as f64 / seconds, "cpu_seconds": cpu, "cpu_us_per_update": cpu * 1e6 / records.max(1) as f64,
         "rss_bytes": rss_bytes(), "stores": stores(&engine.sizes(), size.persons),
     });

@@ -4,6 +4,7 @@
 //! Every measure is one JSON line.
 
 mod arrival;
+mod book;
 mod catchup;
 mod clerk;
 mod curves;

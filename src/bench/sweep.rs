@@ -1,5 +1,6 @@
 //! What the day costs on which something changes for everybody at once: a quarter begins, one epoch in which all people are looked at.
 
+use super::book::{Book, commit};
 use super::report::{report, stores};
 use super::{Decoded, Size, cpu_seconds, population};
 use crate::commands::{Failure, load_policy, rss_bytes};
@@ -15,24 +16,28 @@ use std::time::Instant;
 pub struct Arguments {
     #[command(flatten)]
     size: Size,
+    /// Also writes what changes into a ledger's file, as the pipeline does.
+    #[arg(long)]
+    ledger: bool,
 }
 
-pub fn sweep(Arguments { size }: &Arguments) -> Result<(), Failure> {
+pub fn sweep(Arguments { size, ledger }: &Arguments) -> Result<(), Failure> {
     let policy = load_policy(&size.policy)?;
     let country = Country::new(size.persons, size.seed, size.start);
     let mut engine = Engine::start(policy.clone(), usize::from(size.workers));
     for part in population(&policy, country) {
         part.enter(&mut engine);
     }
-    engine.commit();
+    let mut book = Book::begin(*ledger, &policy)?;
+    commit(&mut engine, &mut book)?;
     let quarter = size.start.quarter_start().add_months(3);
     let rss_before = rss_bytes();
     Decoded::read(&mut Intake::new(Arc::new(Schema::from(&*policy))), &morning(quarter)).enter(&mut engine);
     let (started, cpu_started) = (Instant::now(), cpu_seconds());
-    let output = engine.commit();
+    let output = commit(&mut engine, &mut book)?;
     let (seconds, cpu) = (started.elapsed().as_secs_f64(), cpu_seconds() - cpu_started);
     let measured = json!({
-        "date": quarter.to_string(), "seconds": seconds, "cpu_seconds": cpu, "cpu_us_per_person": cpu * 1e6 / size.persons.max(1) as f64,
+        "ledger": ledger, "date": quarter.to_string(), "seconds": seconds, "cpu_seconds": cpu, "cpu_us_per_person": cpu * 1e6 / size.persons.max(1) as f64,
         "rows_changed": output.rows_changed, "changed_decisions": output.changes.iter().filter(|change| change.is_of_decision()).count(),
         "rss_before_bytes": rss_before, "rss_bytes": rss_bytes(), "stores": stores(&engine.sizes(), size.persons),
     });

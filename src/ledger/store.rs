@@ -11,8 +11,8 @@ use super::tables::{FORMAT, Said, StoreFailure, TABLES, hex, other_format};
 use super::{Effects, Ledger, Message, right_of};
 use crate::beside::Beside;
 use crate::dispatch::{Case, Consent, Conversation, Kind, Note, Payment, RightKey, Terms};
-use crate::engine::Engine;
 use crate::engine::regions::Regions;
+use crate::engine::{Engine, EpochOutput};
 use crate::journal::Own;
 use crate::packages::{fingerprint, title};
 use crate::sources::Quarantined;
@@ -103,7 +103,33 @@ pub struct Page<'a> {
     pub expired: u64,
 }
 
-impl Page<'_> {
+impl<'a> Page<'a> {
+    /// What an epoch of an engine brings, and what it led to in the ledger: texts, conversations and the rest. `in_ledger` are its changes as the
+    /// ledger calls what they are about.
+    pub fn of(
+        output: &'a EpochOutput,
+        in_ledger: &'a [Change],
+        (texts, offers, effects): (&'a [Message], &'a BTreeSet<RightKey>, &'a Effects),
+    ) -> Self {
+        Page {
+            epoch: output.epoch,
+            date: output.date,
+            ended: &[],
+            changes: &output.changes,
+            in_ledger,
+            moves: &output.moves,
+            rejudged: &output.rejudged,
+            families_anew: output.is_first,
+            texts,
+            offers,
+            effects,
+            refused: &[],
+            own: &[],
+            ignored: output.ignored,
+            expired: 0,
+        }
+    }
+
     /// About how many rows it has that cannot wait: who moved or is judged otherwise can, for a moment.
     fn rows(&self) -> usize {
         let told = self.ended.len() + self.changes.len() + self.refused.len() + self.texts.len() + self.offers.len() + self.own.len();

@@ -248,21 +248,12 @@ impl Conductor {
         let handed = self.act(&own);
         let (texts, offers) = (self.ledger.take_changed_texts(), self.ledger.take_changed_offers());
         let page = Page {
-            epoch,
-            date: output.date,
             ended: &ended,
-            changes: &output.changes,
-            in_ledger: &changes,
-            moves: &output.moves,
-            rejudged: &output.rejudged,
             families_anew,
-            texts: &texts,
-            offers: &offers,
-            effects: &effects,
             refused: &refused,
             own: &own,
-            ignored: output.ignored,
             expired: expired.unwrap_or(0),
+            ..Page::of(&output, &changes, (&texts, &offers, &effects))
         };
         self.write(&page, scribe)?;
         if scribe.is_some() {

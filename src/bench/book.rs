@@ -1,0 +1,76 @@
+//! The ledger behind an engine that is measured, as a pipeline has it: a fold of what changes, and its SQLite file.
+
+use crate::commands::Failure;
+use crate::dispatch::{Heard, Terms};
+use crate::engine::{Engine, EpochOutput};
+use crate::ledger::{Ledger, Page, Resettled, Store, StoreFailure};
+use crate::packages::fingerprint;
+use dataflows::policy::Policy;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub struct Book {
+    ledger: Ledger,
+    store: Store,
+    /// It ends after the file in it is closed.
+    _folder: Temporary,
+}
+
+/// Ends an epoch, and has the ledger take in what it led to, where there is one: once this returns, all that the pipeline would have written is.
+pub fn commit(engine: &mut Engine, book: &mut Option<Book>) -> Result<EpochOutput, Failure> {
+    let output = engine.commit();
+    if let Some(book) = book {
+        book.enter(engine, &output).map_err(|failure| Failure::failed(failure.to_string()))?;
+    }
+    Ok(output)
+}
+
+impl Book {
+    /// Begins a ledger in a temporary folder, if it is wanted.
+    pub fn begin(is_wanted: bool, policy: &Arc<Policy>) -> Result<Option<Book>, Failure> {
+        if !is_wanted {
+            return Ok(None);
+        }
+        let folder = Temporary::new().map_err(|error| Failure::failed(format!("no temporary folder: {error}")))?;
+        let store = Store::open(&folder.0.join("ledger.db"), policy.clone()).map_err(|failure| Failure::failed(failure.to_string()))?;
+        let mut ledger = Ledger::new(Terms::from(&**policy));
+        ledger.enact(fingerprint(policy), policy);
+        Ok(Some(Book { ledger, store, _folder: folder }))
+    }
+
+    /// What is known at first is the baseline; from then on people are written to, of whom nobody has told a phone here.
+    fn enter(&mut self, engine: &mut Engine, output: &EpochOutput) -> Result<(), StoreFailure> {
+        let heard: Vec<Heard> = output.renumbered.iter().copied().map(Heard::Renumbered).collect();
+        let resettled = Resettled { standings: &output.standings, moves: &output.moves };
+        let effects = self.ledger.apply(output.epoch, output.date, resettled, &output.changes, &heard);
+        let (texts, offers) = (self.ledger.take_changed_texts(), self.ledger.take_changed_offers());
+        self.store.write(&self.ledger, &Page::of(output, &output.changes, (&texts, &offers, &effects)), engine)?;
+        if output.is_first {
+            self.ledger.go_live();
+        }
+        Ok(())
+    }
+}
+
+/// A folder that is gone with whoever holds it.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new() -> io::Result<Temporary> {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let name = format!("shanyraq-book-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir(&folder)?;
+        Ok(Temporary(folder))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // What stays behind is in the way of nobody.
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
