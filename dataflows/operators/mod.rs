@@ -11,8 +11,7 @@ mod table;
 
 pub use kept::{Restorer, Saver, Sink, Source};
 pub use lists::{Listed, Packed, Rule, lists};
-pub(crate) use rooms::{Entrance, Passage, build};
-pub use rooms::{Flow, Kept, Outlets, Room};
+pub use rooms::{Entrance, Flow, Kept, Outlets, Passage, Room, Site, build};
 pub use shelf::{Place, Shelf};
 pub use table::{Column, Table};
 

@@ -40,7 +40,7 @@ enum Ground<'scope> {
 }
 
 /// Where items are put that rooms hear.
-pub(crate) enum Entrance<Item: Clone + 'static> {
+pub enum Entrance<Item: Clone + 'static> {
     Channel(Box<InputHandleVec<Epoch, Item>>),
     Queue(Queue<Item>),
 }
@@ -69,7 +69,7 @@ impl<Item: Clone + 'static> Entrance<Item> {
 }
 
 /// All rooms of a worker, at work.
-pub(crate) enum Passage {
+pub enum Passage {
     Among(Probe<Epoch>),
     Alone(Vec<Box<dyn Local>>),
 }
@@ -124,7 +124,7 @@ impl<State: PerEpoch> Kept for RefCell<State> {
 }
 
 /// Builds the rooms of a worker, and the ways into them.
-pub(crate) fn build<Entrances>(
+pub fn build<Entrances>(
     worker: &mut Worker,
     name: &str,
     join: impl for<'scope> FnOnce(&Site<'scope>) -> (Entrances, Flow<'scope, ()>),
@@ -149,7 +149,7 @@ impl<'scope> Site<'scope> {
     }
 
     /// A way into the rooms.
-    pub(crate) fn enter<Item: Clone + 'static>(&self) -> (Entrance<Item>, Flow<'scope, Item>) {
+    pub fn enter<Item: Clone + 'static>(&self) -> (Entrance<Item>, Flow<'scope, Item>) {
         let (entrance, way) = match &self.ground {
             Ground::Among(scope) => {
                 let (input, stream) = scope.clone().new_input::<Vec<Item>>();
@@ -189,7 +189,7 @@ enum Way<'scope, Item> {
 }
 
 /// What one room of a lone worker said and the next has not heard.
-pub(crate) type Queue<Item> = Rc<RefCell<Vec<Item>>>;
+pub type Queue<Item> = Rc<RefCell<Vec<Item>>>;
 
 impl<'scope, Item> Flow<'scope, Item> {
     /// Where it flows.
@@ -332,7 +332,7 @@ fn take_in<State: PerEpoch>(state: &mut State, events: &mut Vec<State::Event>, o
 }
 
 /// A room of a lone worker.
-pub(crate) trait Local {
+pub trait Local {
     /// Takes in what waits.
     fn receive(&mut self);
     /// See [`PerEpoch::answer`].
