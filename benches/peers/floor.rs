@@ -1,114 +1,144 @@
-//! The floor: a hand-written program on one thread, without a dataflow. Arrays of people and families; a change is entered, and the families touched by a
-//! batch are added up and judged anew.
+//! The floor: a hand-written program on one thread, without a dataflow. Somebody is found by their number, and a record of theirs by its key; what changes is
+//! taken from and added to the sums of the family, and each family that a batch touches is judged anew once.
 
-use super::records::{Batch, Change, Records};
-use super::rules::judge;
-use super::{Tale, Told, summand};
-use std::time::Instant;
+use crate::records::Record;
+use crate::rules::{Register, Sums, Values, add, judge};
+use crate::telling::{Peer, summand};
+use hashbrown::HashMap;
 
-#[derive(Default)]
+/// The version of a record that counts. One without values is deleted, and kept, so that no earlier version that comes late brings it back.
+struct Held {
+    register: Register,
+    item: u32,
+    version: u32,
+    values: Option<Values>,
+}
+
 struct Person {
-    family: u32,
-    child: bool,
-    incomes: Vec<(u64, i64)>,
-    loans: Vec<(u64, i64, i64)>,
+    number: u64,
+    /// Where whoever their family is named after is in the list of people.
+    head: u32,
+    records: Vec<Held>,
+    /// What is known of the family that is named after them.
+    family: Option<Box<Family>>,
 }
 
 struct Family {
-    number: u64,
-    members: Vec<u32>,
-    score: i64,
-    category: i64,
+    sums: Sums,
+    judged: Option<(i64, i64)>,
     touched: bool,
 }
 
-struct World {
+#[derive(Default)]
+pub struct Floor {
+    /// Where somebody is in the list of people.
+    places: HashMap<u64, u32>,
     people: Vec<Person>,
-    families: Vec<Family>,
+    /// Heads of families that the batch touches.
+    touched: Vec<u32>,
+    /// Heads of families that the batch judged otherwise, and how they were judged before.
+    changed: Vec<(u32, Option<(i64, i64)>)>,
+    sum: i64,
 }
 
-pub fn tell(records: &Records) -> Tale {
-    let begun = Instant::now();
-    let mut world = World::load(records);
-    let seconds = begun.elapsed().as_secs_f64();
-    let told = |world: &World, seconds, changed| Told { seconds, changed, sum: world.sum(), bytes: shanyraq::commands::rss_bytes() };
-    let mut tale = Tale::from([("0-load".to_owned(), told(&world, seconds, world.families.len() as u64))]);
-    for Batch { name, changes } in &records.batches {
-        let begun = Instant::now();
-        let changed = world.change(changes);
-        let seconds = begun.elapsed().as_secs_f64();
-        tale.insert(name.clone(), told(&world, seconds, changed));
+impl Floor {
+    /// The place of somebody; whoever was not known is alone.
+    fn place(&mut self, number: u64) -> u32 {
+        *self.places.entry(number).or_insert_with(|| {
+            let head = self.people.len() as u32;
+            self.people.push(Person { number, head, records: Vec::new(), family: None });
+            head
+        })
     }
-    tale
+
+    fn enter(&mut self, record: &Record) {
+        let place = self.place(record.person);
+        let person = &mut self.people[place as usize];
+        let Some(before) = person.replace(record) else { return };
+        if record.register == Register::Parent {
+            let head = record.values.map_or(place, |[parent, ..]| self.place(parent as u64));
+            return self.join(place, head);
+        }
+        let head = person.head;
+        let sums = self.touch(head);
+        before.iter().for_each(|values| add(sums, -1, record.register, values));
+        record.values.iter().for_each(|values| add(sums, 1, record.register, values));
+    }
+
+    /// The sums of a family, which will be judged anew.
+    fn touch(&mut self, head: u32) -> &mut Sums {
+        let nothing = || Box::new(Family { sums: [0; 32], judged: None, touched: false });
+        let family = self.people[head as usize].family.get_or_insert_with(nothing);
+        if !std::mem::replace(&mut family.touched, true) {
+            self.touched.push(head);
+        }
+        &mut family.sums
+    }
+
+    /// Somebody joins the family of somebody, with all that they have.
+    fn join(&mut self, place: u32, head: u32) {
+        let person = &mut self.people[place as usize];
+        let before = std::mem::replace(&mut person.head, head);
+        let mut moved = [0; 32];
+        for Held { register, values, .. } in &person.records {
+            values.iter().for_each(|values| add(&mut moved, 1, *register, values));
+        }
+        if moved != [0; 32] {
+            self.touch(before).iter_mut().zip(moved).for_each(|(sum, part)| *sum -= part);
+            self.touch(head).iter_mut().zip(moved).for_each(|(sum, part)| *sum += part);
+        }
+    }
 }
 
-impl World {
-    fn load(records: &Records) -> World {
-        let mut world = World { people: Vec::with_capacity(records.people.len()), families: Vec::new() };
-        for (number, person) in (1..).zip(&records.people) {
-            if person.parent.is_none() {
-                world.families.push(Family { number, members: Vec::new(), score: 0, category: 0, touched: false });
+impl Person {
+    /// Takes a record in; what it said before, or nothing at all if a version is held that is not older.
+    fn replace(&mut self, record: &Record) -> Option<Option<Values>> {
+        let Record { register, item, version, values, .. } = *record;
+        match self.records.iter_mut().find(|held| held.item == item && held.register == register) {
+            Some(held) if held.version >= version => None,
+            Some(held) => {
+                held.version = version;
+                Some(std::mem::replace(&mut held.values, values))
             }
-            // Children follow the adult they live with.
-            let family = world.families.len() as u32 - 1;
-            world.families[family as usize].members.push(number as u32 - 1);
-            world.people.push(Person { family, child: person.parent.is_some(), ..Person::default() });
-        }
-        for (&(person, source), &amount) in &records.incomes {
-            world.people[person as usize - 1].incomes.push((source, amount));
-        }
-        for (&(person, contract), &(balance, overdue)) in &records.loans {
-            world.people[person as usize - 1].loans.push((contract, balance, overdue));
-        }
-        for family in 0..world.families.len() {
-            world.judge(family);
-        }
-        world
-    }
-
-    /// Enters changes, and judges the families that they touch; how many are judged otherwise.
-    fn change(&mut self, changes: &[Change]) -> u64 {
-        let mut touched = Vec::new();
-        for change in changes {
-            let (Change::Income { person, .. } | Change::Loan { person, .. } | Change::Repaid { person, .. }) = *change;
-            let somebody = &mut self.people[person as usize - 1];
-            match *change {
-                Change::Income { source, amount, .. } => {
-                    somebody.incomes.iter_mut().filter(|(known, _)| *known == source).for_each(|(_, known)| *known = amount);
-                }
-                Change::Loan { contract, balance, overdue, .. } => somebody.loans.push((contract, balance, overdue)),
-                Change::Repaid { contract, .. } => somebody.loans.retain(|(known, ..)| *known != contract),
-            }
-            let family = somebody.family as usize;
-            if !std::mem::replace(&mut self.families[family].touched, true) {
-                touched.push(family);
+            None => {
+                self.records.push(Held { register, item, version, values });
+                Some(None)
             }
         }
-        let mut changed = 0;
-        for family in touched {
-            self.families[family].touched = false;
-            changed += u64::from(self.judge(family));
-        }
-        changed
+    }
+}
+
+impl Peer for Floor {
+    type Ready = Vec<Record>;
+
+    fn prepare(&mut self, records: Vec<Record>) -> Vec<Record> {
+        records
     }
 
-    /// Adds a family up, and judges it; whether it is judged otherwise than before.
-    fn judge(&mut self, family: usize) -> bool {
-        let (mut income, mut debt, mut arrears, mut children) = (0, 0, 0, 0);
-        for member in &self.families[family].members {
-            let person = &self.people[*member as usize];
-            income += person.incomes.iter().map(|(_, amount)| amount).sum::<i64>();
-            debt += person.loans.iter().map(|(_, balance, _)| balance).sum::<i64>();
-            arrears += person.loans.iter().filter(|(.., overdue)| *overdue > 90).count() as i64;
-            children += i64::from(person.child);
-        }
-        let family = &mut self.families[family];
-        let (score, category) = judge(family.members.len() as i64, children, income, debt, arrears);
-        let before = (std::mem::replace(&mut family.score, score), std::mem::replace(&mut family.category, category));
-        before != (score, category)
+    fn take(&mut self, records: &mut Vec<Record>) {
+        records.iter().for_each(|record| self.enter(record));
     }
 
-    fn sum(&self) -> i128 {
-        self.families.iter().map(|family| summand(family.number, family.score, family.category)).sum()
+    fn conclude(&mut self) {
+        for head in self.touched.drain(..) {
+            let family = self.people[head as usize].family.as_mut().expect("it was touched");
+            family.touched = false;
+            // A family without members is none.
+            let now = (family.sums[0] > 0).then(|| judge(&family.sums));
+            let before = std::mem::replace(&mut family.judged, now);
+            if before != now {
+                self.changed.push((head, before));
+            }
+        }
+    }
+
+    fn answer(&mut self) -> (u64, i64) {
+        let changed = self.changed.len() as u64;
+        for (head, before) in self.changed.drain(..) {
+            let Person { number, family, .. } = &self.people[head as usize];
+            let part = |judged: Option<(i64, i64)>| judged.map_or(0, |judged| summand(*number, judged));
+            self.sum += part(family.as_ref().and_then(|family| family.judged)) - part(before);
+        }
+        (changed, self.sum)
     }
 }
