@@ -1,149 +1,139 @@
-//! The rules of `../rules.sql` as one circuit of dbsp: tables that are written over by key, a join that brings what people have to their household, and sums
-//! over households as a linear aggregate, by one worker, as the engine has. `dbsp-peer FOLDER` reads what the bench wrote there, and prints a JSON line for
-//! each batch: its name, seconds, changed households, and a sum over all of them.
+//! The rules of `../rules.sql` as one circuit of dbsp: tables that are written over by key, joins that bring what people have to their household, and sums over
+//! households as one linear aggregate of 32 numbers, by one worker, as the engine has. What people have is one table, which takes fewer steps than one for
+//! each register. `dbsp-peer FOLDER` reads the batches that the bench wrote there. It need not look at versions, since they come in order: that is to its
+//! advantage.
 
+#[path = "../records.rs"]
+mod records;
 #[path = "../rules.rs"]
 mod rules;
+#[path = "../telling.rs"]
+mod telling;
 
 use dbsp::operator::Update;
 use dbsp::typed_batch::{IndexedZSetReader, SpineSnapshot};
-use dbsp::utils::{Tup2, Tup3, Tup5};
-use dbsp::{DBSPHandle, MapHandle, OrdZSet, OutputHandle, RootCircuit, Runtime, ZSetHandle};
-use rules::judge;
-use serde_json::json;
-use std::fs::read_to_string;
+use dbsp::utils::{Tup2, Tup3, Tup4, Tup8};
+use dbsp::{DBSPHandle, MapHandle, OrdZSet, OutputHandle, RootCircuit, Runtime};
+use records::Record;
+use rules::{Register, Sums, add, judge};
 use std::path::Path;
-use std::time::Instant;
+use telling::{Peer, summand, tell};
 
-/// Somebody, whether a child, and their household.
-type Person = Tup3<i64, bool, i64>;
-/// Of a person the source of an income, or the contract of a loan.
-type Key = Tup2<i64, i64>;
-/// Balance and days overdue.
-type Loan = Tup2<i64, i64>;
-/// Members, children, income, debt, loans in arrears.
-type Sums = Tup5<i64, i64, i64, i64, i64>;
+/// A person, a register, an item.
+type Key = Tup3<u64, u8, u32>;
+/// A register, and what a record of it says.
+type Said = Tup4<u8, i64, i64, i64>;
+type Table = MapHandle<Key, Said, Said>;
 /// A household, its score and its category.
-type Judged = Tup3<i64, i64, i64>;
+type Judged = Tup3<u64, i64, i64>;
+/// Sums of a household, as something that dbsp adds up.
+type Weight = Tup4<Eight, Eight, Eight, Eight>;
+type Eight = Tup8<i64, i64, i64, i64, i64, i64, i64, i64>;
 
 struct Handles {
-    people: ZSetHandle<Person>,
-    incomes: MapHandle<Key, i64, i64>,
-    loans: MapHandle<Key, Loan, Loan>,
+    people: Table,
+    parents: Table,
+    belongings: Table,
     judged: OutputHandle<SpineSnapshot<OrdZSet<Judged>>>,
 }
 
 fn build(circuit: &mut RootCircuit) -> anyhow::Result<Handles> {
-    let (person, people) = circuit.add_input_zset::<Person>();
-    let (income, incomes) = circuit.add_input_map::<Key, i64, i64, _>(|amount, now| *amount = *now);
-    let (loan, loans) = circuit.add_input_map::<Key, Loan, Loan, _>(|loan, now| *loan = *now);
-    let lives = person.map_index(|Tup3(person, _, household)| (*person, *household));
-    let of_income = income.map_index(|(Tup2(person, _), amount)| (*person, Tup5(0, 0, *amount, 0, 0)));
-    let of_loan = loan.map_index(|(Tup2(person, _), Tup2(balance, overdue))| (*person, Tup5(0, 0, 0, *balance, i64::from(*overdue > 90))));
-    let owned = of_income.plus(&of_loan).join(&lives, |_, sums, household| Tup2(*household, *sums));
-    let selves = person.map(|Tup3(_, child, household)| Tup2(*household, Tup5(1, i64::from(*child), 0, 0, 0)));
-    let by_household = owned.plus(&selves).map_index(|Tup2(household, sums): &Tup2<i64, Sums>| (*household, *sums));
-    let judged = by_household.aggregate_linear(|sums| *sums).map(|(household, Tup5(members, children, income, debt, arrears))| {
-        let (score, category) = judge(*members, *children, *income, *debt, *arrears);
+    let (person, people) = circuit.add_input_map::<Key, Said, Said, _>(|said, now| *said = *now);
+    let (parent, parents) = circuit.add_input_map::<Key, Said, Said, _>(|said, now| *said = *now);
+    let (belonging, belongings) = circuit.add_input_map::<Key, Said, Said, _>(|said, now| *said = *now);
+    let person = person.map_index(|(Tup3(person, ..), said)| (*person, *said));
+    let parent = parent.map_index(|(Tup3(child, ..), Tup4(_, parent, ..))| (*child, *parent as u64));
+    let belonging = belonging.map_index(|(Tup3(person, ..), said)| (*person, *said));
+    // Of everybody the household, and what is said of themselves.
+    let with_parents = person.join_index(&parent, |person, said, parent| Some((*person, Tup2(*parent, *said))));
+    let alone = person.antijoin(&parent).map_index(|(person, said)| (*person, Tup2(*person, *said)));
+    let lives = with_parents.plus(&alone);
+    let selves = lives.map_index(|(_, Tup2(household, said))| (*household, *said));
+    let owned = belonging.join_index(&lives, |_, said, Tup2(household, _)| Some((*household, *said)));
+    let judged = owned.plus(&selves).aggregate_linear(weight).map(|(household, weight)| {
+        let (score, category) = judge(&sums(weight));
         Tup3(*household, score, category)
     });
-    Ok(Handles { people, incomes, loans, judged: judged.accumulate_output() })
+    Ok(Handles { people, parents, belongings, judged: judged.accumulate_output() })
 }
 
-/// The rows of a table, each as its words.
-fn rows(path: &Path) -> Vec<Vec<String>> {
-    let text = read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect()
+/// What a record adds to the sums of a household.
+fn weight(Tup4(register, first, second, third): &Said) -> Weight {
+    let mut sums = [0; 32];
+    add(&mut sums, 1, Register::ALL[usize::from(*register)], &[*first, *second, *third]);
+    let eight = |from: usize| {
+        let [a, b, c, d, e, f, g, h] = *sums[from..].first_chunk().expect("there are 32");
+        Tup8(a, b, c, d, e, f, g, h)
+    };
+    Tup4(eight(0), eight(8), eight(16), eight(24))
 }
 
-fn number(row: &[String], at: usize) -> i64 {
-    row[at].parse().unwrap_or_else(|_| panic!("{row:?} has no number at {at}"))
-}
-
-fn key(row: &[String], at: usize) -> Key {
-    Tup2(number(row, at), number(row, at + 1))
+fn sums(Tup4(first, second, third, fourth): &Weight) -> Sums {
+    let eight = |Tup8(a, b, c, d, e, f, g, h): &Eight| [*a, *b, *c, *d, *e, *f, *g, *h];
+    let mut sums = [0; 32];
+    sums.as_chunks_mut().0.copy_from_slice(&[first, second, third, fourth].map(eight));
+    sums
 }
 
 /// What is told, ready to be handed in.
 #[derive(Default)]
 struct Told {
-    people: Vec<Tup2<Person, i64>>,
-    incomes: Vec<Tup2<Key, Update<i64, i64>>>,
-    loans: Vec<Tup2<Key, Update<Loan, Loan>>>,
+    people: Vec<Tup2<Key, Update<Said, Said>>>,
+    parents: Vec<Tup2<Key, Update<Said, Said>>>,
+    belongings: Vec<Tup2<Key, Update<Said, Said>>>,
 }
 
-impl Told {
-    fn first(folder: &Path) -> Told {
-        let person = |row: &Vec<String>| {
-            let number = number(row, 0);
-            Tup2(Tup3(number, row[1] == "true", row[2].parse().unwrap_or(number)), 1)
-        };
-        let income = |row: &Vec<String>| Tup2(key(row, 0), Update::Insert(number(row, 2)));
-        let loan = |row: &Vec<String>| Tup2(key(row, 0), Update::Insert(Tup2(number(row, 2), number(row, 3))));
-        let read = |table: &str| rows(&folder.join(table));
-        Told {
-            people: read("person.csv").iter().map(person).collect(),
-            incomes: read("income.csv").iter().map(income).collect(),
-            loans: read("loan.csv").iter().map(loan).collect(),
-        }
-    }
-
-    fn batch(path: &Path) -> Told {
-        let mut told = Told::default();
-        for row in rows(path) {
-            let key = key(&row, 1);
-            match row[0].as_str() {
-                "income" => told.incomes.push(Tup2(key, Update::Insert(number(&row, 3)))),
-                "loan" => told.loans.push(Tup2(key, Update::Insert(Tup2(number(&row, 3), number(&row, 4))))),
-                _ => told.loans.push(Tup2(key, Update::Delete)),
-            }
-        }
-        told
-    }
-}
-
-struct Peer {
+struct Circuit {
     circuit: DBSPHandle,
     handles: Handles,
+    judged: Vec<(Judged, i64)>,
     sum: i64,
 }
 
-impl Peer {
-    fn tell(&mut self, name: &str, mut told: Told) {
-        let begun = Instant::now();
-        if !told.people.is_empty() {
-            self.handles.people.append(&mut told.people);
+impl Peer for Circuit {
+    type Ready = Told;
+
+    fn prepare(&mut self, records: Vec<Record>) -> Told {
+        let mut told = Told::default();
+        for Record { register, person, item, values, .. } in records {
+            let table = match register {
+                Register::Person => &mut told.people,
+                Register::Parent => &mut told.parents,
+                _ => &mut told.belongings,
+            };
+            let said = |[first, second, third]: [i64; 3]| Update::Insert(Tup4(register as u8, first, second, third));
+            table.push(Tup2(Tup3(person, register as u8, item), values.map_or(Update::Delete, said)));
         }
-        self.handles.incomes.append(&mut told.incomes);
-        self.handles.loans.append(&mut told.loans);
+        told
+    }
+
+    fn take(&mut self, told: &mut Told) {
+        self.handles.people.append(&mut told.people);
+        self.handles.parents.append(&mut told.parents);
+        self.handles.belongings.append(&mut told.belongings);
+    }
+
+    fn conclude(&mut self) {
         // In as many steps as it takes: what it puts out is accumulated over them.
         self.circuit.transaction().expect("a transaction of the circuit");
         let judged = self.handles.judged.concat().consolidate();
-        let seconds = begun.elapsed().as_secs_f64();
-        let mut changed = 0;
-        for (Tup3(household, score, category), (), weight) in judged.iter() {
-            changed += weight.max(0);
-            self.sum += weight * household * (score * 10 + category + 1);
-        }
-        println!("{}", json!({ "batch": name, "seconds": seconds, "changed": changed, "sum": self.sum, "peak_bytes": peak_bytes() }));
+        self.judged.extend(judged.iter().map(|(judged, (), weight)| (judged, weight)));
     }
-}
 
-fn peak_bytes() -> u64 {
-    let status = read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    peak.unwrap_or(0) * 1024
+    fn answer(&mut self) -> (u64, i64) {
+        let mut changed = 0;
+        for (Tup3(household, score, category), weight) in self.judged.drain(..) {
+            changed += weight.max(0) as u64;
+            self.sum += weight * summand(household, (score, category));
+        }
+        (changed, self.sum)
+    }
 }
 
 fn main() {
     let folder = std::env::args().nth(1).expect("dbsp-peer FOLDER");
-    let folder = Path::new(&folder);
     let (circuit, handles) = Runtime::init_circuit(1, build).expect("a circuit");
-    let mut peer = Peer { circuit, handles, sum: 0 };
-    peer.tell("load", Told::first(folder));
-    let mut batches: Vec<_> = folder.join("batches").read_dir().expect("batches").map(|entry| entry.expect("a file").path()).collect();
-    batches.sort();
-    for path in batches {
-        peer.tell(path.file_stem().and_then(|name| name.to_str()).expect("a name"), Told::batch(&path));
-    }
+    let version = include_str!("Cargo.toml").lines().find_map(|line| line.strip_prefix("dbsp = ")).expect("its version");
+    let about = format!("dbsp {}, incremental, one worker", version.trim_matches(['"', '=']));
+    tell(&about, &mut Circuit { circuit, handles, judged: Vec::new(), sum: 0 }, Path::new(&folder));
 }
