@@ -1,11 +1,12 @@
 """Apache Flink SQL: the rules as views over the stream of records, kept up to date by Flink's own retractions, on one node with one slot.
 
-flink_peer.py FOLDER THREADS: reads what main.rs wrote there, and prints a JSON line for each batch: its name, seconds, changed households, and a sum over
-all of them. Records go to Flink by a socket, and what changes comes back by its `print` table. A batch has ended when two people of our own have come
-out, of whom the income and the loan changed last: with one slot no record overtakes another on its way. The memory is that of Flink's Java process.
+flink_peer.py FOLDER THREADS: reads the batches that main.rs wrote there, and prints a line that says who tells, and a JSON line for each batch: its name,
+seconds, changed households, and a sum over all of them. Records go to Flink by a socket, and what changes comes back by its `print` table. A batch has ended
+when a household of our own has come out, of which the income changed last: with one slot no record overtakes another on its way. It need not look at
+versions, since they come in order: that is to its advantage. Its mini-batches, which would save work in large batches, stay off: within one of them our
+household may overtake others. The memory is that of Flink's Java process.
 """
 
-import csv
 import json
 import os
 import signal
@@ -14,37 +15,72 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 HEAP = "-Xmx2g"
 LATEST = """
-    SELECT kind, person, item, amount, overdue FROM (
-        SELECT *, ROW_NUMBER() OVER (PARTITION BY kind, person, item ORDER BY arrival DESC) AS place FROM (
-            SELECT SPLIT_INDEX(f0, ',', 0) AS kind, CAST(SPLIT_INDEX(f0, ',', 1) AS BIGINT) AS person, CAST(SPLIT_INDEX(f0, ',', 2) AS BIGINT) AS item,
-                CAST(SPLIT_INDEX(f0, ',', 3) AS BIGINT) AS amount, CAST(SPLIT_INDEX(f0, ',', 4) AS BIGINT) AS overdue, PROCTIME() AS arrival
+    SELECT register, person, item, `first`, `second`, third FROM (
+        SELECT *, ROW_NUMBER() OVER (PARTITION BY register, person, item ORDER BY arrival DESC) AS place FROM (
+            SELECT SPLIT_INDEX(f0, ',', 0) AS register, CAST(SPLIT_INDEX(f0, ',', 1) AS BIGINT) AS person, CAST(SPLIT_INDEX(f0, ',', 2) AS BIGINT) AS item,
+                CAST(SPLIT_INDEX(f0, ',', 4) AS BIGINT) AS `first`, CAST(SPLIT_INDEX(f0, ',', 5) AS BIGINT) AS `second`,
+                CAST(SPLIT_INDEX(f0, ',', 6) AS BIGINT) AS third, PROCTIME() AS arrival
             FROM lines)
-    ) WHERE place = 1"""
+    ) WHERE place = 1 AND `first` >= 0"""
+# By register what a record adds to the sums of its household, and on which condition.
+PARTS = {
+    "person": {"members": "1", "children": "`first`"},
+    "income": {
+        "income": "`second`",
+        "wages": "`second` IF `first` = 0",
+        "business": "`second` IF `first` = 1",
+        "rent": "`second` IF `first` = 2",
+        "sources": "1",
+        "small_incomes": "1 IF `second` < 30000",
+    },
+    "loan": {"debt": "`first`", "payments": "`second`", "loans": "1", "arrears": "1 IF third > 90", "overdue": "third"},
+    "property": {
+        "property": "`second`",
+        "area": "third IF `first` = 0",
+        "cars": "1 IF `first` = 1",
+        "plots": "1 IF `first` = 2",
+        "dear_things": "1 IF `second` >= 20000000",
+    },
+    "benefit": {"benefit": "`second`", "benefits": "1", "assistance": "1 IF `first` = 0", "pensions": "`second` IF `first` = 1"},
+    "employment": {
+        "jobs": "1",
+        "hours": "`first`",
+        "full_time_jobs": "1 IF `first` >= 40",
+        "unofficial_jobs": "1 IF third = 0",
+        "service": "`second`",
+    },
+    "study": {"studies": "1", "at_school": "1 IF `first` = 0", "fees": "`second`"},
+    "health": {"disabilities": "1 IF `first` = 2", "sick_days": "`second`"},
+}
+
+
+def total(register, name, part):
+    value, _, condition = part.partition(" IF ")
+    return f"SUM(CASE WHEN register = '{register}'{condition and ' AND ' + condition} THEN {value} ELSE CAST(0 AS BIGINT) END) AS {name}"
+
+
+SUMS = ", ".join(total(register, name, part) for register, parts in PARTS.items() for name, part in parts.items())
+# Of the sums of a household the rules say the same in both dialects.
+JUDGEMENT = (Path(__file__).parent / "rules.sql").read_text().split("-- What follows is of a household's sums alone.")[1].replace("//", "/")
 VIEWS = {
     "latest": LATEST,
-    "income": "SELECT person, SUM(amount) AS income FROM latest WHERE kind = 'income' GROUP BY person",
-    "loan": """SELECT person, SUM(amount) AS debt, SUM(CASE WHEN overdue > 90 THEN 1 ELSE 0 END) AS arrears
-        FROM latest WHERE kind = 'loan' AND amount >= 0 GROUP BY person""",
-    "by_person": """SELECT p.item AS household, p.amount AS child, COALESCE(i.income, 0) AS income, COALESCE(l.debt, 0) AS debt,
-            COALESCE(l.arrears, 0) AS arrears
-        FROM (SELECT * FROM latest WHERE kind = 'person') AS p LEFT JOIN income AS i ON p.person = i.person LEFT JOIN loan AS l ON p.person = l.person""",
-    "by_household": """SELECT household, COUNT(*) AS members, SUM(child) AS children, SUM(income) AS income, SUM(debt) AS debt, SUM(arrears) AS arrears
-        FROM by_person GROUP BY household""",
-    "scored": """SELECT household,
-            CASE WHEN income / members < 50000 THEN 30 WHEN income / members < 100000 THEN 20 WHEN income / members < 200000 THEN 10 ELSE 0 END
-            + CASE WHEN children < 1 THEN 0 WHEN children < 4 THEN 5 ELSE 15 END
-            + CASE WHEN debt / GREATEST(1, income) < 12 THEN 0 WHEN debt / GREATEST(1, income) < 36 THEN 5 ELSE 10 END
-            + CASE WHEN arrears < 1 THEN 0 ELSE 10 END AS score
-        FROM by_household""",
-    "judged": """SELECT household, score,
-            CASE WHEN score < 5 THEN 5 WHEN score < 15 THEN 4 WHEN score < 25 THEN 3 WHEN score < 40 THEN 2 ELSE 1 END AS category FROM scored""",
+    "lives": """SELECT p.person, COALESCE(c.`first`, p.person) AS household
+        FROM (SELECT * FROM latest WHERE register = 'person') AS p LEFT JOIN (SELECT * FROM latest WHERE register = 'parent') AS c ON p.person = c.person""",
+    "owned": """SELECT household, register, `first`, `second`, third
+        FROM (SELECT * FROM latest WHERE register <> 'parent') AS r JOIN lives AS l ON r.person = l.person""",
+    # What somebody has may be told before they are.
+    "by_household": f"SELECT * FROM (SELECT household, {SUMS} FROM owned GROUP BY household) WHERE members > 0",
+    "judged": f"WITH {JUDGEMENT}",
 }
-# Two adults of our own, who come last in every batch: one of changing income, one whose only loan is overdue or not.
-EARNER, DEBTOR = 10**12, 10**12 + 1
+# A household of our own, of one person who is said to be somebody's: their income comes last in every batch, and is much or nothing.
+HOUSEHOLD, MEMBER = 2 * 10**12, 2 * 10**12 + 1
+# Its score with much and with nothing, of which it has no other on the way from one to the other.
+RICH, POOR = 79, 121
 
 
 def job(port):
@@ -79,29 +115,24 @@ class Driver:
 
     def batch(self, name, lines):
         self.rich = not self.rich
-        lines = lines + [f"income,{EARNER},0,{1_000_000 * self.rich},0", f"loan,{DEBTOR},0,0,{100 * self.rich}"]
-        text = "".join(line + "\n" for line in lines).encode()
+        text = "".join(line + "\n" for line in [*lines, f"income,{MEMBER},0,1,0,{1_000_000 * self.rich},0"]).encode()
         started = time.perf_counter()
         # By a thread of its own: Flink takes nothing in while what it tells is not read.
         sending = threading.Thread(target=self.records.sendall, args=(text,))
         sending.start()
-        # An earner without children or debts has a score of 30 or none; a debtor without income 30, and 10 more if late. At the load neither is
-        # what these two are before their income and loan are known.
-        self.read_until({EARNER: 0 if self.rich else 30, DEBTOR: 40 if self.rich else 30})
+        self.read_until(RICH if self.rich else POOR)
         seconds = time.perf_counter() - started
         sending.join()
         self.tell(name, seconds)
 
-    def read_until(self, wanted):
+    def read_until(self, last):
         for line in self.job.stdout:
-            if line[:2] not in (b"+I", b"+U", b"-D"):
+            if line[:2] not in (b"+I", b"+U", b"-U", b"-D"):
                 continue
             household, score, category = map(int, line[3:-2].split(b","))
-            if household >= EARNER:
-                if wanted.get(household) == score and line[:1] == b"+":
-                    del wanted[household]
-                    if not wanted:
-                        return
+            if household >= HOUSEHOLD:
+                if (household, score, line[:1]) == (HOUSEHOLD, last, b"+"):
+                    return
                 continue
             self.before.setdefault(household, self.rows.get(household))
             if line[:1] == b"+":
@@ -112,7 +143,7 @@ class Driver:
 
     def tell(self, name, seconds):
         changed = sum(1 for household, before in self.before.items() if self.rows.get(household) != before)
-        total = sum(household * (score * 10 + category + 1) for household, (score, category) in self.rows.items())
+        total = sum(household % 1000003 * (score * 10 + category + 1) for household, (score, category) in self.rows.items())
         print(json.dumps({"batch": name, "seconds": seconds, "changed": changed, "sum": total, "peak_bytes": self.peak_bytes()}), flush=True)
         self.before = {}
 
@@ -123,31 +154,21 @@ class Driver:
         return int(line.split()[1]) * 1024
 
 
-def rows(path):
-    with open(path, newline="") as file:
-        yield from csv.DictReader(file)
-
-
-def first(folder):
-    """Whom a person belongs to and whether they are a child; incomes; loans."""
-    people = [f"person,{row['person']},{row['parent'] or row['person']},{int(row['child'] == 'true')},0" for row in rows(folder / "person.csv")]
-    incomes = [f"income,{row['person']},{row['source']},{row['amount']},0" for row in rows(folder / "income.csv")]
-    loans = [f"loan,{row['person']},{row['contract']},{row['balance']},{row['overdue']}" for row in rows(folder / "loan.csv")]
-    return people + [f"person,{person},{person},0,0" for person in (EARNER, DEBTOR)] + incomes + loans
-
-
-def change(row):
-    """A loan that is repaid is one of less than nothing."""
-    kind, value = ("loan", -1) if row["kind"] == "repaid" else (row["kind"], row["value"])
-    return f"{kind},{row['person']},{row['id']},{value},{row['overdue']}"
+def lines(path):
+    """As they lie there; of a record that is deleted the first number is less than nothing."""
+    for line in path.read_text().splitlines()[1:]:
+        yield line.removesuffix(",,") + "-1,0,0" if line.endswith(",,,") else line
 
 
 def main(folder):
     driver = Driver()
+    print(json.dumps({"about": f"Apache Flink SQL {version('apache-flink')}, incremental, one slot, {HEAP}"}), flush=True)
     try:
-        driver.batch("load", first(folder))
-        for path in sorted((folder / "batches").iterdir()):
-            driver.batch(path.stem, [change(row) for row in rows(path)])
+        first, *batches = sorted(folder.iterdir())
+        ours = [f"parent,{MEMBER},0,1,{HOUSEHOLD},0,0", f"person,{MEMBER},0,1,0,0,0"]
+        driver.batch(first.stem, [*lines(first), *ours])
+        for path in batches:
+            driver.batch(path.stem, lines(path))
     finally:
         # It may not have ended by itself; nothing of it is needed any more.
         os.killpg(driver.job.pid, signal.SIGKILL)

@@ -1,7 +1,8 @@
-"""Pathway: the rules as tables that follow from each other, kept up to date batch by batch.
+"""Pathway: the rules as tables that follow from each other, kept up to date batch by batch; points are read from the policy package.
 
-pathway_peer.py FOLDER THREADS: reads what main.rs wrote there, and prints a JSON line for each batch: its name, seconds, changed households, and a sum over
-all of them. One worker: with more the free edition was no faster here.
+pathway_peer.py FOLDER THREADS: reads the batches that main.rs wrote there, and prints a line that says who tells, and a JSON line for each batch: its name,
+seconds, changed households, and a sum over all of them. One worker: with more the free edition was no faster here. It need not look at versions, since they
+come in order: that is to its advantage.
 """
 
 import csv
@@ -11,20 +12,27 @@ import resource
 import sys
 import threading
 import time
+import tomllib
 from pathlib import Path
 
 os.environ.setdefault("PATHWAY_TELEMETRY_SERVER", "")
 import pathway as pw  # noqa: E402
 
 folder = Path(sys.argv[1])
+package = Path(__file__).parent / "package"
 
 
-class Change(pw.Schema):
-    kind: str = pw.column_definition(primary_key=True)
+# What is said of what is deleted: the key alone counts.
+NOTHING = (0, 0, 0)
+
+
+class Record(pw.Schema):
+    register: str = pw.column_definition(primary_key=True)
     person: int = pw.column_definition(primary_key=True)
     item: int = pw.column_definition(primary_key=True)
-    value: int
-    overdue: int
+    first: int
+    second: int
+    third: int
 
 
 class Told:
@@ -59,7 +67,7 @@ class Told:
 
     def tell(self, name, seconds):
         changed = sum(1 for household, before in self.before.items() if self.rows.get(household) != before)
-        total = sum(household * (score * 10 + category + 1) for household, (score, category) in self.rows.items())
+        total = sum(household % 1000003 * (score * 10 + category + 1) for household, (score, category) in self.rows.items())
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(json.dumps({"batch": name, "seconds": seconds, "changed": changed, "sum": total, "peak_bytes": memory}), flush=True)
         self.before = {}
@@ -68,80 +76,133 @@ class Told:
 told = Told()
 
 
-def rows(path):
+def records(path):
+    """Keys, and what is said; of what is deleted nothing."""
     with open(path, newline="") as file:
-        yield from csv.DictReader(file)
+        for row in csv.DictReader(file):
+            said = [int(row[word]) for word in ("first", "second", "third")] if row["first"] else None
+            yield (row["register"], int(row["person"]), int(row["item"])), said
 
 
-class Changes(pw.io.python.ConnectorSubject):
-    def batch(self, name, changes):
-        self.serial = getattr(self, "serial", 0) + 1
+class Records(pw.io.python.ConnectorSubject):
+    def batch(self, name, records):
         started = time.perf_counter()
-        for kind, person, item, value, overdue in changes:
-            if kind == "repaid":
-                self.remove("loan", person, item)
-            else:
-                self.next(kind=kind, person=person, item=item, value=value, overdue=overdue)
-        self.next(kind="mark", person=0, item=self.serial, value=0, overdue=0)
+        for key, said in records:
+            self.say(self.next if said else self.delete, key, said or NOTHING)
+        self.say(self.next, ("mark", 0, self.marks), NOTHING)
         self.commit()
         told.wait()
         told.tell(name, time.perf_counter() - started)
+        self.marks += 1
 
-    def remove(self, kind, person, item):
-        value, overdue = self.loans.pop((person, item))
-        self.delete(kind=kind, person=person, item=item, value=value, overdue=overdue)
+    def say(self, how, key, said):
+        (register, person, item), (first, second, third) = key, said
+        how(register=register, person=person, item=item, first=first, second=second, third=third)
 
     def run(self):
-        first = [("person", int(row["person"]), int(row["parent"] or row["person"]), int(row["child"] == "true"), 0) for row in rows(folder / "person.csv")]
-        first += [("income", int(row["person"]), int(row["source"]), int(row["amount"]), 0) for row in rows(folder / "income.csv")]
-        loans = [("loan", int(row["person"]), int(row["contract"]), int(row["balance"]), int(row["overdue"])) for row in rows(folder / "loan.csv")]
-        self.loans = {(person, item): (value, overdue) for _, person, item, value, overdue in loans}
-        self.batch("load", first + loans)
-        for path in sorted((folder / "batches").iterdir()):
-            changes = [(row["kind"], int(row["person"]), int(row["id"]), int(row["value"]), int(row["overdue"])) for row in rows(path)]
-            self.loans.update({(person, item): (value, overdue) for kind, person, item, value, overdue in changes if kind == "loan"})
-            self.batch(path.stem, changes)
+        self.marks = 1
+        for path in sorted(folder.iterdir()):
+            self.batch(path.stem, list(records(path)))
 
 
-changes = pw.io.python.read(Changes(session_type="upsert"), schema=Change, autocommit_duration_ms=None)
-person = changes.filter(pw.this.kind == "person").select(pw.this.person, household=pw.this.item, child=pw.this.value)
-income = changes.filter(pw.this.kind == "income").groupby(pw.this.person).reduce(pw.this.person, income=pw.reducers.sum(pw.this.value))
-loan = changes.filter(pw.this.kind == "loan")
-loan = loan.select(pw.this.person, pw.this.value, late=pw.if_else(pw.this.overdue > 90, 1, 0))
-loan = loan.groupby(pw.this.person).reduce(pw.this.person, debt=pw.reducers.sum(pw.this.value), arrears=pw.reducers.sum(pw.this.late))
-whole = person.join_left(income, pw.left.person == pw.right.person).select(
-    pw.left.person, pw.left.household, pw.left.child, income=pw.coalesce(pw.right.income, 0)
+said = pw.io.python.read(Records(session_type="upsert"), schema=Record, autocommit_duration_ms=None)
+person = said.filter(pw.this.register == "person")
+parent = said.filter(pw.this.register == "parent")
+lives = person.join_left(parent, pw.left.person == pw.right.person).select(
+    pw.left.person, household=pw.coalesce(pw.right.first, pw.left.person)
 )
-whole = whole.join_left(loan, pw.left.person == pw.right.person).select(
-    pw.left.household, pw.left.child, pw.left.income, debt=pw.coalesce(pw.right.debt, 0), arrears=pw.coalesce(pw.right.arrears, 0)
-)
-household = whole.groupby(pw.this.household).reduce(
-    pw.this.household,
-    members=pw.reducers.count(),
-    children=pw.reducers.sum(pw.this.child),
-    income=pw.reducers.sum(pw.this.income),
-    debt=pw.reducers.sum(pw.this.debt),
-    arrears=pw.reducers.sum(pw.this.arrears),
+# With its household whatever somebody has, and what is said of themselves.
+owned = said.filter((pw.this.register != "parent") & (pw.this.register != "mark"))
+owned = owned.join(lives, pw.left.person == pw.right.person).select(
+    pw.right.household, pw.left.register, pw.left.first, pw.left.second, pw.left.third
 )
 
 
-def bins(value, bounds, points):
-    """The points of the first bound that a value is below, else the last."""
-    result = points[-1]
-    for bound, point in reversed(list(zip(bounds, points))):
-        result = pw.if_else(value < bound, point, result)
+def of(register, value, condition=True):
+    """What a record adds if it is of a register and a condition holds."""
+    return pw.if_else((pw.this.register == register) & condition, value, 0)
+
+
+first, second, third = pw.this.first, pw.this.second, pw.this.third
+parts = {
+    "members": of("person", 1),
+    "children": of("person", first),
+    "income": of("income", second),
+    "wages": of("income", second, first == 0),
+    "business": of("income", second, first == 1),
+    "rent": of("income", second, first == 2),
+    "sources": of("income", 1),
+    "small_incomes": of("income", 1, second < 30_000),
+    "debt": of("loan", first),
+    "payments": of("loan", second),
+    "loans": of("loan", 1),
+    "arrears": of("loan", 1, third > 90),
+    "overdue": of("loan", third),
+    "property": of("property", second),
+    "area": of("property", third, first == 0),
+    "cars": of("property", 1, first == 1),
+    "plots": of("property", 1, first == 2),
+    "dear_things": of("property", 1, second >= 20_000_000),
+    "benefit": of("benefit", second),
+    "benefits": of("benefit", 1),
+    "assistance": of("benefit", 1, first == 0),
+    "pensions": of("benefit", second, first == 1),
+    "jobs": of("employment", 1),
+    "hours": of("employment", first),
+    "full_time_jobs": of("employment", 1, first >= 40),
+    "unofficial_jobs": of("employment", 1, third == 0),
+    "service": of("employment", second),
+    "studies": of("study", 1),
+    "at_school": of("study", 1, first == 0),
+    "fees": of("study", second),
+    "disabilities": of("health", 1, first == 2),
+    "sick_days": of("health", second),
+}
+owned = owned.select(pw.this.household, **parts)
+sums = owned.groupby(pw.this.household).reduce(pw.this.household, **{name: pw.reducers.sum(pw.this[name]) for name in parts})
+
+
+def at_least_one(number):
+    return pw.if_else(number > 1, number, 1)
+
+
+income, members = at_least_one(pw.this.income), pw.this.members
+# Whatever has no line here is the sum of its name.
+quotients = {
+    "household_size": members,
+    "income_per_head": pw.this.income // members,
+    "earned_share": pw.this.wages * 100 // income,
+    "business_income": pw.this.business,
+    "rent_income": pw.this.rent,
+    "months_of_debt": pw.this.debt // income,
+    "payment_share": pw.this.payments * 100 // income,
+    "overdue_per_loan": pw.this.overdue // at_least_one(pw.this.loans),
+    "property_per_head": pw.this.property // members,
+    "area_per_head": pw.this.area // members,
+    "benefits_per_head": pw.this.benefit // members,
+    "pension_share": pw.this.pensions * 100 // income,
+    "hours_per_head": pw.this.hours // members,
+    "service_per_job": pw.this.service // at_least_one(pw.this.jobs),
+    "fees_per_head": pw.this.fees // members,
+    "sick_days_per_head": pw.this.sick_days // members,
+}
+
+
+def points(value, bins):
+    """Those of the bin that a value is in; bins are written as `from..to`, in order."""
+    *bins, (_, result) = bins.items()
+    for bounds, point in reversed(bins):
+        result = pw.if_else(value < int(bounds.split("..")[1]), point, result)
     return result
 
 
-scored = household.select(
-    pw.this.household,
-    score=bins(pw.this.income // pw.this.members, [50_000, 100_000, 200_000], [30, 20, 10, 0])
-    + bins(pw.this.children, [1, 4], [0, 5, 15])
-    + bins(pw.this.debt // pw.if_else(pw.this.income > 1, pw.this.income, 1), [12, 36], [0, 5, 10])
-    + bins(pw.this.arrears, [1], [0, 10]),
-)
-judged = scored.select(pw.this.household, pw.this.score, category=bins(pw.this.score, [5, 15, 25, 40], [5, 4, 3, 2, 1]))
+criteria = tomllib.loads((package / "criteria.toml").read_text()).values()
+category = tomllib.loads((package / "categories.toml").read_text())["category"]
+indicators = sums.select(pw.this.household, **{by: quotients.get(by, pw.this[by]) for by in (criterion["by"] for criterion in criteria)})
+scored = indicators.select(pw.this.household, score=sum(points(pw.this[criterion["by"]], criterion["points"]) for criterion in criteria))
+judged = scored.select(pw.this.household, pw.this.score, category=points(pw.this.score, category["bins"]))
 # What changes and the mark of its batch come out by one door, so that the end of a batch is known that changes nobody.
-mark = changes.filter(pw.this.kind == "mark").select(household=-pw.this.item, score=0, category=0)
+mark = said.filter(pw.this.register == "mark").select(household=-pw.this.item, score=0, category=0)
 pw.io.subscribe(pw.Table.concat_reindex(judged, mark), on_change=told.change, on_time_end=told.time_end)
+print(json.dumps({"about": f"Pathway {pw.__version__}, incremental, one worker"}), flush=True)
 pw.run(monitoring_level=pw.MonitoringLevel.NONE)
