@@ -18,7 +18,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-HEAP = "-Xmx2g"
+HEAP = "-Xmx4g"
 LATEST = """
     SELECT register, person, item, `first`, `second`, third FROM (
         SELECT *, ROW_NUMBER() OVER (PARTITION BY register, person, item ORDER BY arrival DESC) AS place FROM (

@@ -111,55 +111,58 @@ parent = said.filter(pw.this.register == "parent")
 lives = person.join_left(parent, pw.left.person == pw.right.person).select(
     pw.left.person, household=pw.coalesce(pw.right.first, pw.left.person)
 )
-# With its household whatever somebody has, and what is said of themselves.
-owned = said.filter((pw.this.register != "parent") & (pw.this.register != "mark"))
-owned = owned.join(lives, pw.left.person == pw.right.person).select(
-    pw.right.household, pw.left.register, pw.left.first, pw.left.second, pw.left.third
-)
 
 
-def of(register, value, condition=True):
-    """What a record adds if it is of a register and a condition holds."""
-    return pw.if_else((pw.this.register == register) & condition, value, 0)
+def when(condition, value):
+    return pw.if_else(condition, value, 0)
 
 
 first, second, third = pw.this.first, pw.this.second, pw.this.third
-parts = {
-    "members": of("person", 1),
-    "children": of("person", first),
-    "income": of("income", second),
-    "wages": of("income", second, first == 0),
-    "business": of("income", second, first == 1),
-    "rent": of("income", second, first == 2),
-    "sources": of("income", 1),
-    "small_incomes": of("income", 1, second < 30_000),
-    "debt": of("loan", first),
-    "payments": of("loan", second),
-    "loans": of("loan", 1),
-    "arrears": of("loan", 1, third > 90),
-    "overdue": of("loan", third),
-    "property": of("property", second),
-    "area": of("property", third, first == 0),
-    "cars": of("property", 1, first == 1),
-    "plots": of("property", 1, first == 2),
-    "dear_things": of("property", 1, second >= 20_000_000),
-    "benefit": of("benefit", second),
-    "benefits": of("benefit", 1),
-    "assistance": of("benefit", 1, first == 0),
-    "pensions": of("benefit", second, first == 1),
-    "jobs": of("employment", 1),
-    "hours": of("employment", first),
-    "full_time_jobs": of("employment", 1, first >= 40),
-    "unofficial_jobs": of("employment", 1, third == 0),
-    "service": of("employment", second),
-    "studies": of("study", 1),
-    "at_school": of("study", 1, first == 0),
-    "fees": of("study", second),
-    "disabilities": of("health", 1, first == 2),
-    "sick_days": of("health", second),
+# By register what a record adds to the sums of its household.
+PARTS = {
+    "person": {"members": 1, "children": first},
+    "income": {
+        "income": second,
+        "wages": when(first == 0, second),
+        "business": when(first == 1, second),
+        "rent": when(first == 2, second),
+        "sources": 1,
+        "small_incomes": when(second < 30_000, 1),
+    },
+    "loan": {"debt": first, "payments": second, "loans": 1, "arrears": when(third > 90, 1), "overdue": third},
+    "property": {
+        "property": second,
+        "area": when(first == 0, third),
+        "cars": when(first == 1, 1),
+        "plots": when(first == 2, 1),
+        "dear_things": when(second >= 20_000_000, 1),
+    },
+    "benefit": {"benefit": second, "benefits": 1, "assistance": when(first == 0, 1), "pensions": when(first == 1, second)},
+    "employment": {
+        "jobs": 1,
+        "hours": first,
+        "full_time_jobs": when(first >= 40, 1),
+        "unofficial_jobs": when(third == 0, 1),
+        "service": second,
+    },
+    "study": {"studies": 1, "at_school": when(first == 0, 1), "fees": second},
+    "health": {"disabilities": when(first == 2, 1), "sick_days": second},
 }
-owned = owned.select(pw.this.household, **parts)
-sums = owned.groupby(pw.this.household).reduce(pw.this.household, **{name: pw.reducers.sum(pw.this[name]) for name in parts})
+
+
+def sums_of(register):
+    parts = PARTS[register]
+    owned = said.filter(pw.this.register == register).join(lives, pw.left.person == pw.right.person)
+    owned = owned.select(pw.right.household, pw.left.first, pw.left.second, pw.left.third).select(pw.this.household, **parts)
+    return owned.groupby(pw.this.household).reduce(pw.this.household, **{name: pw.reducers.sum(pw.this[name]) for name in parts})
+
+
+sums, *others = [sums_of(register) for register in PARTS]
+for other in others:
+    names = [name for name in other.column_names() if name != "household"]
+    sums = sums.join_left(other, pw.left.household == pw.right.household).select(
+        *pw.left, **{name: pw.coalesce(pw.right[name], 0) for name in names}
+    )
 
 
 def at_least_one(number):
