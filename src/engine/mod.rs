@@ -21,7 +21,7 @@ use dataflows::records::{Circumstances, Held};
 use dataflows::{House, Sizes};
 use numbers::{Act, Numbers, Settled};
 use outcome::{Conclusions, Outcome};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::iter::Flatten;
 use std::sync::mpsc::{IntoIter, Receiver, Sender, SyncSender, channel, sync_channel};
@@ -340,6 +340,16 @@ impl Engine {
     /// The packed file and the place of a person.
     pub fn file(&self, person: PersonId) -> Option<(Box<[u8]>, Membership)> {
         file(&self.workers, person)
+    }
+
+    /// The same of several people.
+    pub fn files(&self, people: &BTreeSet<PersonId>) -> HashMap<PersonId, (Box<[u8]>, Membership)> {
+        let people = people.clone();
+        let files = self.with_houses(move |_, house| {
+            let file = |person: &PersonId| house.file(*person).map(|file| (*person, file));
+            people.iter().filter_map(file).collect::<Vec<_>>()
+        });
+        files.into_iter().flatten().collect()
     }
 
     /// What stands of these people's rights, those in doubt among them; nothing of a number given up in secret.

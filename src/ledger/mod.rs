@@ -73,7 +73,7 @@ pub struct Ledger {
     baseline: HashSet<u128>,
     baseline_doubted: HashSet<u128>,
     /// Baseline rights lost lately: back within the window they are the same right, and still not written about.
-    baseline_lost: BTreeMap<(Date, RightKey), ()>,
+    baseline_lost: LostLately,
     /// A hash over all changes so far, each chained to those before it.
     chain: u128,
     desk: Desk,
@@ -81,6 +81,54 @@ pub struct Ledger {
     outbox: Outbox,
     notes: Vec<Note>,
     lineage: Lineage,
+}
+
+/// Rights and the days on which they were lost: on the first day of a quarter those of a whole country.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<(Date, RightKey), ()>", into = "BTreeMap<(Date, RightKey), ()>")]
+struct LostLately {
+    /// By the right's hash.
+    days: HashMap<u128, Date>,
+    /// By day: some of these may have been taken since, or lost again.
+    rights: BTreeMap<Date, Vec<RightKey>>,
+}
+
+impl LostLately {
+    fn insert(&mut self, day: Date, right: RightKey) {
+        self.days.insert(name_of(&right), day);
+        self.rights.entry(day).or_default().push(right);
+    }
+
+    /// Takes the right of this hash out, if it is here.
+    fn take(&mut self, name: u128) -> bool {
+        self.days.remove(&name).is_some()
+    }
+
+    fn forget_before(&mut self, oldest: Date) {
+        while let Some(entry) = self.rights.first_entry().filter(|entry| *entry.key() < oldest) {
+            let (day, rights) = entry.remove_entry();
+            for name in rights.iter().map(name_of) {
+                if self.days.get(&name) == Some(&day) {
+                    self.days.remove(&name);
+                }
+            }
+        }
+    }
+}
+
+impl From<BTreeMap<(Date, RightKey), ()>> for LostLately {
+    fn from(lost: BTreeMap<(Date, RightKey), ()>) -> Self {
+        let mut lately = LostLately::default();
+        lost.into_keys().for_each(|(day, right)| lately.insert(day, right));
+        lately
+    }
+}
+
+impl From<LostLately> for BTreeMap<(Date, RightKey), ()> {
+    fn from(LostLately { days, rights }: LostLately) -> Self {
+        let all = rights.into_iter().flat_map(|(day, rights)| rights.into_iter().map(move |right| (day, right)));
+        all.filter(|(day, right)| days.get(&name_of(right)) == Some(day)).map(|lost| (lost, ())).collect()
+    }
 }
 
 impl Ledger {
@@ -95,7 +143,7 @@ impl Ledger {
             doubted: HashMap::new(),
             baseline: HashSet::new(),
             baseline_doubted: HashSet::new(),
-            baseline_lost: BTreeMap::new(),
+            baseline_lost: LostLately::default(),
             chain: 0,
             desk: Desk::new(terms),
             payments: Payments::default(),
@@ -367,7 +415,7 @@ impl Ledger {
         self.today = self.today.max(today);
         self.desk.set_today(self.today);
         let oldest = Date(self.today.0.saturating_sub(WINDOW_DAYS));
-        self.baseline_lost.retain(|(day, _), ()| *day >= oldest);
+        self.baseline_lost.forget_before(oldest);
     }
 
     fn link(&mut self, epoch: Epoch, id: DecisionId, kind: ChangeKind) {
@@ -394,7 +442,7 @@ impl Ledger {
         let before = self.rights.remove(&right).or_else(|| self.doubted.remove(&right));
         match change.kind {
             ChangeKind::Lost | ChangeKind::Refuted | ChangeKind::Sealed if was_baseline => {
-                self.baseline_lost.insert((self.today, right), ());
+                self.baseline_lost.insert(self.today, right);
                 None
             }
             ChangeKind::Lost | ChangeKind::Refuted | ChangeKind::Sealed => before.map(|_| Step::Lost(right)),
@@ -409,7 +457,7 @@ impl Ledger {
                 standing.map(|standing| Step::Held(right, Standing { certain: false, ..standing }))
             }
             ChangeKind::Gained | ChangeKind::Amount | ChangeKind::Attributes => {
-                if was_baseline || before.is_none() && (!self.live || self.was_baseline(&right)) {
+                if was_baseline || before.is_none() && (!self.live || self.baseline_lost.take(name)) {
                     self.baseline.insert(name);
                     return None;
                 }
@@ -418,12 +466,6 @@ impl Ledger {
                 Some(standing.map_or(Step::Lost(right.clone()), |standing| Step::Held(right, standing)))
             }
         }
-    }
-
-    fn was_baseline(&mut self, right: &RightKey) -> bool {
-        let before = self.baseline_lost.len();
-        self.baseline_lost.retain(|(_, lost), ()| lost != right);
-        self.baseline_lost.len() < before
     }
 
     fn keep(&mut self, epoch: Epoch, actions: Vec<Action>, effects: &mut Effects) {
@@ -473,4 +515,27 @@ fn standing_of(decision: &Decision) -> Option<Standing> {
     };
     let Decision { amount, from, until, addressee, proactive, .. } = *decision;
     Some(Standing { certain, amount, from, until, addressee, proactive })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Within the window a right is there once, on the day on which it was lost last, and is kept as it was kept before there were two ways to it.
+    #[test]
+    fn rights_lost_lately_are_found_once_and_forgotten_after_the_window() {
+        let right = |person| RightKey { person, benefit: 3, ground: Ground::Constant, period: Date::NEVER };
+        let mut lost = LostLately::default();
+        (1..=4).for_each(|person| lost.insert(Date(10), right(person)));
+        assert!(lost.take(name_of(&right(2))) && !lost.take(name_of(&right(2))) && !lost.take(name_of(&right(9))));
+        lost.insert(Date(20), right(2));
+        assert!(lost.take(name_of(&right(3))));
+
+        let kept: BTreeMap<(Date, RightKey), ()> = lost.into();
+        let all = [(10, 1), (10, 4), (20, 2)].map(|(day, person)| ((Date(day), right(person)), ()));
+        assert_eq!(kept, BTreeMap::from(all));
+        let mut lost = LostLately::from(kept);
+        lost.forget_before(Date(11));
+        assert!(!lost.take(name_of(&right(1))) && lost.take(name_of(&right(2))));
+    }
 }

@@ -24,6 +24,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -33,6 +34,8 @@ const BEHIND_MAX: Duration = Duration::from_millis(100);
 
 /// Statements that stay prepared: more than there are here.
 const STATEMENTS_MAX: usize = 64;
+/// Of so many offers people are asked together where they live.
+const OFFERS_TOGETHER: usize = 4096;
 
 /// The file, open for one writer.
 pub struct Store {
@@ -415,10 +418,6 @@ fn write_offers(
     let now = engine.circumstances();
     let regions = regions.get_or_insert_with(|| Regions::new(policy, &now));
     regions.turn_to(&now);
-    let mut region_of = |person| {
-        let (file, place) = engine.file(person)?;
-        regions.read(person, &file, place.role).map(str::to_owned)
-    };
     let mut enter = transaction.prepare_cached("INSERT OR REPLACE INTO offers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     // A yes is to the text that was sent last, whatever package is in force by now.
     let mut agree =
@@ -426,8 +425,15 @@ fn write_offers(
     let day = |date: Date| (date != Date::NEVER && date != Date::BEFORE_ALL).then(|| date.to_string());
     // What a social worker is told is written to nobody.
     let to_worker = |right: &RightKey| ledger.desk().terms().benefit(right.benefit).to_worker.then_some("to_worker");
-    for right in page.offers {
+    let offers: Vec<&RightKey> = page.offers.iter().collect();
+    // All are asked for together: on the first day of a quarter there are millions.
+    let with_files = offers.chunks(OFFERS_TOGETHER).flat_map(|offers| {
+        let files = Rc::new(engine.files(&offers.iter().map(|right| right.person).collect()));
+        offers.iter().map(move |right| (*right, files.clone()))
+    });
+    for (right, files) in with_files {
         let Some(conversation) = ledger.desk().conversation(right) else { continue };
+        let region = files.get(&right.person).and_then(|(file, place)| regions.read(right.person, file, place.role));
         let [person, benefit, ground, period] = names_of(ledger.desk().terms(), right);
         let Conversation { round, stage, since, lost, quiet_until, phone, consent, refusal, .. } = conversation;
         enter.execute(params![
@@ -443,7 +449,7 @@ fn write_offers(
             phone.map(|phone| phone.to_string()),
             refusal.as_deref(),
             ledger.held_back(right).map_or_else(|| to_worker(right), |reason| Some(reason.name())),
-            region_of(right.person),
+            region,
             ledger.desk().language(conversation.standing.addressee),
             page.epoch
         ])?;
