@@ -17,7 +17,7 @@ use dataflows::judgements::Rows;
 use dataflows::model::{Ignored, PersonId, SharedAnswer};
 use dataflows::operators::{Place, Shelf, Table, hash};
 use dataflows::persons::Facts;
-use dataflows::policy::file::Record;
+use dataflows::policy::file::{Record, Shared, Versions};
 use dataflows::policy::{Contribution, Environment, Evaluator, Judgement, Policy};
 use dataflows::records::SharedActs;
 use dataflows::{decisions, dwellings, households, judgements, persons, records};
@@ -265,7 +265,9 @@ fn contribution_changed(bencher: Bencher<'_, '_>) {
             for ((person, place, file), register, file_now) in &changed {
                 let no_fault = None::<fn(usize, u16)>;
                 let sides = [&mut before, &mut now];
-                black_box(evaluator.contributions(&environment, (*person, *place), &[*register], [file, file_now], sides, no_fault));
+                // The last record is the other one.
+                let versions = Versions { files: [file, file_now], shared: Shared { head: file.len(), tail: 0 } };
+                black_box(evaluator.contributions(&environment, (*person, *place), &[*register], versions, sides, no_fault));
             }
         },
     );

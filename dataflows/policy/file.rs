@@ -591,9 +591,11 @@ mod tests {
         records.iter().map(pack).collect()
     }
 
-    /// With which file, and of which register, records are that differ where records are replaced by others one after the other: from which
-    /// position, how many, by which.
-    fn differing(records: &[(u16, u64)], replaced: &[(usize, usize, &[(u16, u64)])]) -> Vec<(usize, u16)> {
+    /// From which position, how many, by which.
+    type Replaced<'a> = (usize, usize, &'a [(u16, u64)]);
+
+    /// With which file, and of which register, records are that differ where records are replaced by others one after the other.
+    fn differing(records: &[(u16, u64)], replaced: &[Replaced<'_>]) -> Vec<(usize, u16)> {
         let before = packed(records);
         let (mut now, mut shared) = (before.clone(), None);
         for (from, count, by) in replaced {
