@@ -674,7 +674,7 @@ impl Looker {
     }
 
     /// The registers whose records alone changed, if a person who has a place is certain to be where they were: they say nothing of
-    /// composition, none of their records is disputed or waits for its date, and others last that tell of the person.
+    /// composition, none that came or went is disputed or waits for its date, and others last that tell of the person.
     fn only_concern(&self, files: &Files, slot: u32, today: Date) -> Option<RegisterSet> {
         let (policy, (before, place)) = (&self.eye.policy, files.before(slot));
         let registers = files.only_changed(slot)?;
