@@ -1149,11 +1149,13 @@ impl<'c, 'p> Compiler<'c, 'p> {
     /// A value that is the same for all records of a list: a node of its own, so that it is computed once for all of them.
     fn once(&mut self, name: &str, arguments: &[Expression], place: Place, block: &mut Block) -> Option<Value> {
         let told: Vec<String> = arguments.iter().map(|argument| canonical(argument, "")).collect();
-        let key = format!("once|{name}({})|{}", told.join(","), self.despite_silence);
+        // Where nobody looks after what is absent, it must be told of, whoever was looked after before.
+        let guarded = block.guards > 0;
+        let key = format!("once|{name}({})|{}|{guarded}", told.join(","), self.despite_silence);
         let (node, value) = match self.folds.get(&key) {
             Some((node, value)) => (*node, value.clone()),
             None => {
-                let mut own = Block::guarded(block.guards > 0);
+                let mut own = Block::guarded(guarded);
                 let value = self.time(name, arguments, place, Scope::Person, &mut own)?;
                 let reg = self.person.keep(1);
                 own.ops.push(Op::Move(reg, value.reg));
