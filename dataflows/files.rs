@@ -167,8 +167,9 @@ pub struct Files {
     index: Table<u32>,
     pub entries: Column<Entry>,
     shelf: Shelf,
-    /// Room for one file.
+    /// Room for one file, and for the fields of one record.
     packed: Vec<u8>,
+    fields: Vec<i64>,
     /// Who is to be looked at in this epoch, as they were before.
     changed: Vec<Changed>,
     /// The files of these as they were, one after the other.
@@ -192,12 +193,14 @@ pub type SharedFiles = Rc<RefCell<Files>>;
 impl Files {
     /// Nobody's files yet.
     pub fn new(policy: Arc<Policy>) -> Files {
+        let fields = policy.registers.iter().map(|register| register.packed.len()).max().unwrap_or(0);
         Files {
             policy,
             index: Table::default(),
             entries: Column::default(),
             shelf: Shelf::default(),
             packed: Vec::new(),
+            fields: vec![0; fields],
             changed: Vec::new(),
             were: Vec::new(),
             everybody: false,
@@ -507,25 +510,27 @@ impl Files {
         shelf.replace(&mut entry.file, packed);
     }
 
-    /// Drops what no rule sees any more because its period is past. Not a change: rules skip such records anyway.
-    pub fn purge(&mut self, policy: &Policy, environment: &Environment) {
-        let mut fields = vec![0; policy.registers.iter().map(|register| register.packed.len()).max().unwrap_or(0)];
-        let mut kept = Vec::new();
-        for entry in self.entries.iter_mut() {
-            kept.clear();
-            let mut dropped = 0;
-            for record in file::records(self.shelf.get(entry.file)) {
-                let period = policy.registers[record.register as usize].retained_from(&record, &mut fields);
-                if period.is_some_and(|period| environment.forgets(record.register, period)) {
-                    dropped += 1;
-                } else {
-                    kept.extend_from_slice(record.bytes);
-                }
+    /// Drops of the file of a slot what no rule sees any more because its period is past. Not a change: rules skip such records anyway.
+    pub fn purge(&mut self, environment: &Environment, slot: u32) {
+        let Files { policy, entries, shelf, packed, fields, records, .. } = self;
+        let place = &mut entries[slot].file;
+        let register = |index: u16| &policy.registers[usize::from(index)];
+        if !file::registers_of(shelf.get(*place)).any(|index| register(index).retain_months.is_some()) {
+            return;
+        }
+        packed.clear();
+        let mut dropped = 0;
+        for record in file::records(shelf.get(*place)) {
+            let period = register(record.register).retained_from(&record, fields);
+            if period.is_some_and(|period| environment.forgets(record.register, period)) {
+                dropped += 1;
+            } else {
+                packed.extend_from_slice(record.bytes);
             }
-            if dropped > 0 {
-                self.shelf.replace(&mut entry.file, &kept);
-                self.records -= dropped;
-            }
+        }
+        if dropped > 0 {
+            shelf.replace(place, packed);
+            *records -= dropped;
         }
     }
 }

@@ -139,19 +139,22 @@ impl PerEpoch for Measurer {
             // not used costs nothing.
             self.answer.borrow_mut().changes.reserve(files.entries.len() * FIRST_RIGHTS_A_PERSON);
         }
+        let forgets = self.circumstances.as_ref().zip(self.next.as_ref());
+        let forgets = forgets.is_some_and(|((before, _), (now, _))| concerns_everybody(&self.policy, before, now));
         for index in self.turns.next(files.touched()) {
             if index % TOGETHER == 0 {
                 files.expect_touched(index);
             }
-            self.compare(files, files.touched_slot(index), out);
+            let slot = files.touched_slot(index);
+            self.compare(files, slot, out);
+            if let (true, Some((_, environment))) = (forgets, &self.next) {
+                files.purge(environment, slot);
+            }
         }
         if self.turns.more(files.touched()) {
             return true;
         }
         if let Some((now, environment)) = self.next.take() {
-            if self.circumstances.as_ref().is_some_and(|(before, _)| concerns_everybody(&self.policy, before, &now)) {
-                files.purge(&self.policy, &environment);
-            }
             out.0.push(Measured::Circumstances(self.worker, Box::new(now.clone())));
             self.circumstances = Some((now, environment));
             self.swept = None;

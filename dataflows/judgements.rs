@@ -10,7 +10,7 @@ use crate::operators::{
 };
 use crate::persons::concerns_everybody;
 use crate::policy::file;
-use crate::policy::{BUILT_IN_SLOTS, Claim, Environment, Evaluator, Judgement, Policy, Row};
+use crate::policy::{BUILT_IN_SLOTS, Claim, Environment, Evaluator, Judgement, Policy, Row, Turned};
 use crate::records::Circumstances;
 use hashbrown::HashMap;
 use std::cell::RefCell;
@@ -33,6 +33,7 @@ pub fn judge<'scope>(
         policy,
         circumstances: None,
         next: None,
+        turned: Turned::default(),
         turns: Turns::default(),
         before: Judgement::default(),
         now: Judgement::default(),
@@ -300,15 +301,21 @@ impl Rows {
         if self.everybody { self.keys.len() } else { self.changed.len() }
     }
 
-    /// Copies the row of a slot as it was before this epoch into `row`; false when nobody was there.
-    fn copy_before(&mut self, slot: u32, row: &mut Row) -> bool {
+    /// Whether the row of a slot, and with it what members claim, or that alone is what it was before this epoch.
+    fn is_as_before(&self, slot: u32) -> (bool, bool) {
+        let Some(changed) = self.changed.get(self.touched[slot] as usize) else { return (self.judged, self.judged) };
+        (false, self.were[changed.claims.clone()] == *self.claimed.get(self.claims[slot]))
+    }
+
+    /// Copies the row of a slot as it was before this epoch into `row`, without claims if these are as they were; false when nobody was there.
+    fn copy_before(&mut self, slot: u32, claims: bool, row: &mut Row) -> bool {
         let Some(changed) = self.changed.get_mut(self.touched[slot] as usize) else {
             self.copy(slot, row);
             return self.judged && !self.packed(slot).is_empty();
         };
         unpack(&self.were[changed.values.clone()], self.slots, &mut row.values);
         row.unknown = std::mem::take(&mut changed.unknown);
-        unpack_claims(&self.were[changed.claims.clone()], &mut row.claims);
+        unpack_claims(if claims { &self.were[changed.claims.clone()] } else { &[] }, &mut row.claims);
         !changed.values.is_empty()
     }
 
@@ -406,6 +413,8 @@ struct Judge {
     evaluator: Evaluator,
     circumstances: Option<(Circumstances, Environment)>,
     next: Option<(Circumstances, Environment)>,
+    /// What may be other under these of families whose rows are the same.
+    turned: Turned,
     turns: Turns,
     before: Judgement,
     now: Judgement,
@@ -426,6 +435,9 @@ impl PerEpoch for Judge {
             Measured::Difference(household, difference) => self.rows.borrow_mut().add(household, difference),
             Measured::Circumstances(_, now) => {
                 let environment = self.policy.environment(now.today, &now.feeds);
+                if let Some((_, before)) = &self.circumstances {
+                    self.turned = Turned::between(&self.policy, before, &environment);
+                }
                 self.next = Some((*now, environment));
             }
         }
@@ -454,6 +466,7 @@ impl PerEpoch for Judge {
         rows.judged |= self.next.is_some() || self.circumstances.is_some();
         if self.next.is_some() {
             self.circumstances = self.next.take();
+            self.turned = Turned::default();
         }
         false
     }
@@ -478,7 +491,8 @@ impl Judge {
     /// Hands on what differs between a household as it was and as it is.
     fn compare(&mut self, rows: &mut Rows, slot: u32, rights: &mut Vec<Decided>) {
         let household = rows.keys[slot];
-        let was = rows.copy_before(slot, &mut self.row_before);
+        let (is_same, claims_are_same) = rows.is_as_before(slot);
+        let was = if is_same { !rows.packed(slot).is_empty() } else { rows.copy_before(slot, !claims_are_same, &mut self.row_before) };
         rows.settle(slot);
         if self.circumstances.is_none() && self.next.is_none() {
             return;
@@ -486,15 +500,21 @@ impl Judge {
         let is = !rows.packed(slot).is_empty();
         rows.copy(slot, &mut self.row);
         let (before, now) = (&mut self.before, &mut self.now);
+        let has_same_head = is_same || self.row_before.values[..BUILT_IN_SLOTS] == self.row.values[..BUILT_IN_SLOTS];
+        let row_before = if is_same { &self.row } else { &self.row_before };
         match (&self.circumstances, &self.next) {
-            (Some((_, environment)), None)
-                if was && is && self.row_before.values[..BUILT_IN_SLOTS] == self.row.values[..BUILT_IN_SLOTS] =>
-            {
-                self.evaluator.judgements(environment, household, [&self.row_before, &self.row], [before, now]);
+            (Some((_, past)), next) if was && is && has_same_head => {
+                let days = [past, next.as_ref().map_or(past, |(_, present)| present)];
+                let claims = [if claims_are_same { &self.row.claims } else { &row_before.claims }, &self.row.claims];
+                let claims = claims.map(Vec::as_slice);
+                self.evaluator.judgements(days, &self.turned, household, [row_before, &self.row], claims, [before, now]);
             }
             (known, next) => {
                 if let (true, Some((_, environment))) = (was, known) {
-                    self.evaluator.judge(environment, &self.row_before, household, before);
+                    if claims_are_same && !is_same {
+                        self.row_before.claims.clone_from(&self.row.claims);
+                    }
+                    self.evaluator.judge(environment, if is_same { &self.row } else { &self.row_before }, household, before);
                 }
                 if let (true, Some((_, environment))) = (is, next.as_ref().or(known.as_ref())) {
                     self.evaluator.judge(environment, &self.row, household, now);

@@ -4,33 +4,35 @@
 //! any was paid lately is the same.
 
 use super::bits::Bits;
-use super::file::{Versions, registers_of};
-use super::graph::{FoldKind, Sequence};
+use super::file::Versions;
+use super::graph::FoldKind;
 use super::person::Pass;
 
 impl<'a> Pass<'a> {
     /// Says which folds may give something else of one of two files than of the other, in which only records of these registers differ:
     /// those over a record that is in one of them alone, unless it is not seen or a filter turns it away (one that needs nodes
-    /// which are not blank is not asked). When it may let the record pass lowers the horizon.
+    /// which are not blank is not asked). When it may let the record pass lowers the horizon. The second file was taken up before.
     pub(super) fn touch(&mut self, registers: &[u16], versions: Versions<'a>, folds: &mut Bits) {
         let sequence = &self.policy.programs.sequence;
         folds.clear();
         self.room.apart.clear();
-        let mut shown = None;
-        let files = versions.files;
-        versions.different_records(|side, record| {
-            let register = usize::from(record.register);
-            let doubted = self.environment.doubt(record.register) != 0;
-            let is_read = sequence.registers[register] && (!doubted || sequence.silent[register]) && registers.contains(&record.register);
-            self.file = files[side];
-            if !is_read || !self.effective(&record) || !self.unpack(&record) {
-                return;
+        // What the other file shows beside are records that differ.
+        let is_blank = |pass: &Self, needs: &Bits| {
+            let by_others = || registers.iter().any(|register| needs.meets(&sequence.shown_by[usize::from(*register)]));
+            needs.is_empty() || !needs.meets(&pass.room.shown) && !by_others()
+        };
+        let apart = (0..2).flat_map(|side| versions.only_in(side).map(move |record| (side, record)));
+        for (side, record) in apart.filter(|(_, record)| registers.contains(&record.register)) {
+            self.file = versions.files[side];
+            if !self.is_relied_on(record.register) || !self.effective(&record) || !self.unpack(&record) {
+                continue;
             }
             self.room.apart.push((side, record));
-            for group in sequence.stages.iter().flat_map(|stage| &stage.groups[register]).filter(|group| !doubted || group.holds()) {
-                let mut is_blank = |needs: &Bits| needs.is_empty() || !needs.meets(shown.get_or_insert_with(|| shown_by(sequence, files)));
+            let doubted = self.environment.doubt(record.register) != 0;
+            let groups = sequence.stages.iter().flat_map(|stage| &stage.groups[usize::from(record.register)]);
+            for group in groups.filter(|group| !doubted || group.holds()) {
                 let passes = match &group.filter_needs {
-                    Some(needs) if is_blank(needs) => {
+                    Some(needs) if is_blank(self, needs) => {
                         self.make_blank(needs);
                         self.passes(group) != 0
                     }
@@ -42,8 +44,9 @@ impl<'a> Pass<'a> {
                     self.expires(&record);
                 }
             }
-        });
+        }
         self.wake_when_expired();
+        self.file = versions.files[1];
     }
 
     /// Says which nodes may have other values for one of two files than for the other, where these folds may: those that rest on one that is
@@ -63,8 +66,6 @@ impl<'a> Pass<'a> {
             }
         });
         if !open.is_empty() {
-            needed.join(&open);
-            self.turn_to_for(files[1], &needed);
             needed.remove(&open);
             self.run(&needed);
             let (mut same, mut apart) = (std::mem::take(&mut self.room.same), std::mem::take(&mut self.room.apart_passes));
@@ -132,11 +133,4 @@ impl<'a> Pass<'a> {
             }
         }
     }
-}
-
-/// The nodes that may not be blank for one of two files.
-fn shown_by(sequence: &Sequence, files: [&[u8]; 2]) -> Bits {
-    let mut shown = sequence.personal.clone();
-    files.into_iter().flat_map(registers_of).for_each(|register| shown.join(&sequence.shown_by[usize::from(register)]));
-    shown
 }

@@ -661,7 +661,11 @@ impl<'c, 'p> Compiler<'c, 'p> {
     /// Adds a slot, or one for each class, that the block's last operation fills; the answer is the first one's number.
     pub fn add_slot(&mut self, group: Group, member: Block, source: Reg, classes: Option<u16>, place: Place) -> u16 {
         self.check_length(&member, place);
-        let node = self.person.add_scalar(member);
+        // What is kept for others already is read there. Nodes of slots are in the order of these, and no node fills two of them by itself.
+        let (latest, others) = (self.sums(group).nodes.last().copied(), [&self.members, &self.residents].map(|sums| &sums.nodes));
+        let is_free = |node: usize| latest.is_none_or(|latest| node > latest) && !others.iter().any(|nodes| nodes.contains(&node));
+        let kept = self.person.copied(&member).filter(|(node, _)| is_free(*node));
+        let (node, source) = kept.unwrap_or_else(|| (self.person.add_scalar(member), source));
         let sums = self.sums(group);
         let first = sums.slots.len();
         match classes {

@@ -7,7 +7,7 @@
 use super::Policy;
 use super::bits::Bits;
 use super::environment::Environment;
-use super::graph::{Code, Graph, slot_of};
+use super::graph::{Code, Graph, Input, slot_of};
 use super::person::Inquiry;
 use super::program::{Op, Reg};
 use super::programs::Programs;
@@ -140,20 +140,16 @@ impl Touched {
             let mut read = program.codes().chain(program.inputs.iter().map(|input| &input.code)).flat_map(Code::reads);
             programs.needs[usize::from(*benefit)].meets(&nodes) || read.any(|reg| inputs.contains(&reg))
         };
-        let of_another_period = |benefit: &u16| {
-            let period = policy.benefits[usize::from(*benefit)].period;
-            period.begun_on(before.today) != period.begun_on(now.today)
-        };
         let of_nodes = |of: &[usize]| (0..of.len() as u16).filter(|at| nodes.contains(of[usize::from(*at)])).collect();
         let (faults, slots): (Vec<u16>, Vec<u16>) = (of_nodes(&programs.fault_nodes), of_nodes(&programs.slot_nodes));
         // A claim is of no period before it is decided with the row.
         let claims: Vec<u16> = programs.claims.iter().copied().filter(right).collect();
-        let is_other = |benefit: &u16| right(benefit) || of_another_period(benefit);
+        let is_other = |benefit: &u16| right(benefit) || is_of_another_period(policy, *benefit, before, now);
         let own_benefits: Vec<u16> = programs.own_benefits.iter().copied().filter(is_other).collect();
         let of_everybody = Inquiry::new(policy, &slots, &[&claims, &own_benefits]);
         let mut of_faults = programs.kin_known.clone();
         faults.iter().for_each(|fault| of_faults.join(&programs.fault_needs[usize::from(*fault)]));
-        let of_faults = Inquiry::of_nodes(of_faults);
+        let of_faults = Inquiry::of_nodes(policy, of_faults);
         Touched { folds: Bits::default(), nodes, faults, slots, own_benefits, claims, of_everybody, of_faults }
     }
 
@@ -181,6 +177,41 @@ pub(crate) struct SumConcerns {
     pub needs: Vec<Bits>,
     /// Rights that read the standing, by benefit.
     pub by_standing: Bits,
+    /// What the environment puts into registers, of that what is not always the same, and the units that rest on it.
+    inputs: Vec<(Reg, Input, Bits)>,
+}
+
+/// What of households may be other on another day, whatever their sums.
+#[derive(Debug, Default)]
+pub(crate) struct Turned {
+    /// Registers of the household's machine that hold something else, with what they hold on either day.
+    pub inputs: Vec<(Reg, [i64; 2])>,
+    /// Units that rest on these, and rights of another period.
+    pub units: Bits,
+}
+
+impl Turned {
+    /// Between two days.
+    pub fn between(policy: &Policy, before: &Environment, now: &Environment) -> Turned {
+        let (concerns, mut turned) = (&policy.programs.sum_concerns, Turned::default());
+        for (reg, input, units) in &concerns.inputs {
+            let values = [before, now].map(|day| day.value(*input));
+            if values[0] != values[1] {
+                turned.inputs.push((*reg, values));
+                turned.units.join(units);
+            }
+        }
+        let is_other = |benefit: &u16| is_of_another_period(policy, *benefit, before, now);
+        let of_households = policy.programs.household_benefits.iter().chain(&policy.programs.claims).copied();
+        of_households.filter(is_other).for_each(|benefit| turned.units.insert(concerns.right(benefit)));
+        turned
+    }
+}
+
+/// Whether a right is not the same one on two days, since rights of its benefit have periods.
+fn is_of_another_period(policy: &Policy, benefit: u16, before: &Environment, now: &Environment) -> bool {
+    let period = policy.benefits[usize::from(benefit)].period;
+    period.begun_on(before.today) != period.begun_on(now.today)
 }
 
 impl SumConcerns {
@@ -194,7 +225,10 @@ impl SumConcerns {
         benefits: &[BenefitProgram],
         totals: Range<Reg>,
     ) -> SumConcerns {
-        let mut concerns = SumConcerns { nodes: household.scalars(), units: vec![Bits::default(); slots], ..SumConcerns::default() };
+        let is_variable = |(_, input): &(Reg, Input)| !matches!(input, Input::Constant(_));
+        let inputs = household.inputs().into_iter().filter(is_variable).map(|(reg, input)| (reg, input, Bits::default())).collect();
+        let mut concerns =
+            SumConcerns { nodes: household.scalars(), units: vec![Bits::default(); slots], inputs, ..SumConcerns::default() };
         for node in 0..concerns.nodes.len() {
             concerns.add_unit(household, &BTreeSet::from([node]), &[]);
         }
@@ -229,6 +263,10 @@ impl SumConcerns {
                 units.insert(unit);
             }
         }
-        self.needs.push(household.needed(nodes).into_iter().collect());
+        let needed = household.needed(nodes);
+        let mut all_read: BTreeSet<Reg> = read.iter().copied().collect();
+        needed.iter().flat_map(|node| &self.nodes[*node]).for_each(|op| op.reads(|reg| all_read.extend([reg])));
+        self.inputs.iter_mut().filter(|(reg, ..)| all_read.contains(reg)).for_each(|(.., units)| units.insert(unit));
+        self.needs.push(needed.into_iter().collect());
     }
 }

@@ -5,7 +5,7 @@
 //! come, a term, a birthday, the end of a record's retention lower it.
 
 use super::bits::Bits;
-use super::concerns::Touched;
+use super::concerns::{Touched, Turned};
 use super::environment::{Environment, Loaded};
 use super::file::{ABSENT, Versions, briefs_of};
 use super::graph::{SLOTS, SUMS};
@@ -170,7 +170,7 @@ impl Evaluator {
         let mut wanted = std::mem::take(&mut self.wanted);
         wanted.clear();
         let machine = self.take_up(&policy, environment, person, place.role);
-        self.people[machine].choose(&policy, asked.of_people.rights());
+        self.people[machine].choose(&policy, &asked.of_people);
         let mut pass = self.people[machine].pass(&policy, environment, &mut self.room);
         pass.turn_to_of(file, &asked.of_people);
         pass.want_of(&asked.of_people, &mut wanted);
@@ -204,7 +204,7 @@ impl Evaluator {
             return Date::NEVER;
         }
         let (mut wanted, mut touched) = (std::mem::take(&mut self.wanted), std::mem::take(&mut self.touched));
-        let mut pass = self.begin(&policy, environment, person, place.role);
+        let mut pass = self.pass(&policy, environment, person, files[1], place.role);
         pass.touch(registers, versions, &mut touched.folds);
         pass.narrow(files, &touched.folds, &mut touched.nodes);
         touched.pick(&policy, registers);
@@ -215,14 +215,13 @@ impl Evaluator {
             wanted.clear();
             touched.faults.iter().for_each(|fault| wanted.join(&programs.fault_needs[usize::from(*fault)]));
             touched.slots.iter().for_each(|slot| wanted.join(&programs.slot_needs[usize::from(*slot)]));
-            match touched.claims.is_empty() && touched.own_benefits.is_empty() {
-                true => pass.turn_to_for(files[1], &wanted),
-                false => pass.turn_to(files[1]),
-            }
             // What is asked about one of both is asked about both: as if either had such records.
             let mut present = std::mem::take(&mut pass.room.asked);
             present.copy(&pass.room.present);
-            registers.iter().for_each(|register| pass.room.present.insert(usize::from(*register)));
+            for register in registers.iter().map(|register| usize::from(*register)) {
+                pass.room.present.insert(register);
+                pass.room.grounds.insert(register);
+            }
             pass.want(&touched.claims, &mut wanted);
             pass.want(&touched.own_benefits, &mut wanted);
             std::mem::swap(&mut pass.room.present, &mut present);
@@ -237,7 +236,7 @@ impl Evaluator {
                 pass.give(person, place, &touched.nodes, out);
             };
             give(&mut pass, 1, now);
-            pass.turn_to_for(files[0], &wanted);
+            pass.turn_back(versions);
             give(&mut pass, 0, before);
         }
         let horizon = pass.clock.horizon();
@@ -308,8 +307,8 @@ impl Evaluator {
         let Evaluator { people: [one, other], room, wanted, .. } = self;
         let [past, present] = if latest == 0 { [other, one] } else { [one, other] };
         wanted.clear();
-        past.choose(&policy, inquiry.rights());
-        present.choose(&policy, inquiry.rights());
+        past.choose(&policy, inquiry);
+        present.choose(&policy, inquiry);
         let mut pass = present.pass(&policy, days[1], room);
         pass.turn_to_of(file, inquiry);
         let horizon = pass.clock.horizon();
@@ -398,29 +397,45 @@ impl Evaluator {
         self.total(&policy, environment, row, out);
     }
 
-    /// What of this may differ between two rows of one household that have the same head and number of members.
-    pub fn judgements(&mut self, environment: &Environment, household: HouseholdKey, rows: [&Row; 2], out: [&mut Judgement; 2]) {
+    /// What of this may differ between two rows of one household that have the same head and number of members, as of two days (or one). What
+    /// members claim is told beside them.
+    pub(crate) fn judgements(
+        &mut self,
+        days: [&Environment; 2],
+        turned: &Turned,
+        household: HouseholdKey,
+        rows: [&Row; 2],
+        claims: [&[Claim]; 2],
+        out: [&mut Judgement; 2],
+    ) {
         let policy = self.policy.clone();
         let concerns = &policy.programs.sum_concerns;
         let mut change = std::mem::take(&mut self.change);
-        change.find(&policy, rows);
-        self.load_row(&policy, environment, rows[1]);
-        let mut judge = self.judge_at_work(&policy, environment);
+        change.find(&policy, rows, claims, turned);
+        if change.is_of_nothing(concerns) {
+            out.into_iter().for_each(Judgement::clear);
+            self.change = change;
+            return;
+        }
+        self.load_row(&policy, days[1], rows[1]);
+        let mut judge = self.judge_at_work(&policy, days[1]);
         change.nodes.each(&change.units, false, |node| judge.machinery.run(&concerns.nodes[node]));
         let stands_anew = change.units.contains(concerns.standing());
         if !stands_anew {
             judge.stand(&mut Judgement::default());
         }
-        for (row, out) in rows.into_iter().zip(out) {
+        // As of the second day last: that is what stays loaded.
+        for (side, (row, out)) in rows.into_iter().zip(out).enumerate() {
+            judge.environment = days[side];
+            turned.inputs.iter().for_each(|(reg, values)| judge.machinery.regs[usize::from(*reg)] = values[side]);
             change.slots.iter().for_each(|slot| judge.load_slot(row, *slot));
             change.nodes.each(&change.units, true, |node| judge.machinery.run(&concerns.nodes[node]));
-            *out = Judgement { entitlements: std::mem::take(&mut out.entitlements), ..Judgement::default() };
+            out.clear();
             if stands_anew {
                 judge.stand(out);
             }
-            out.entitlements.clear();
             judge.rights_of_household(&change.rights, row, household, &mut out.entitlements);
-            judge.claims(change.claims.iter().filter_map(|claim| row.claims.get(*claim)), household, &mut out.entitlements);
+            judge.claims(change.claims.iter().filter_map(|claim| claims[side].get(*claim)), household, &mut out.entitlements);
             out.entitlements.sort();
         }
         self.change = change;

@@ -377,6 +377,11 @@ impl Brief {
         Brief { register, flags, event_date, start, fields }
     }
 
+    /// The same record where its file has so many bytes more before it.
+    pub(super) fn moved(self, by: u32) -> Brief {
+        Brief { start: self.start.wrapping_add(by), fields: self.fields.wrapping_add(by), ..self }
+    }
+
     /// Unpacks the fields of a record that is not deleted into the front of `out`; `file` is the one it was read of.
     pub(super) fn unpack(&self, file: &[u8], shape: Shape, out: &mut [i64]) {
         unpack(&file[self.fields as usize..], self.flags & WHOLE != 0, self.event_date, shape, &mut out[..shape.fields]);
@@ -437,19 +442,26 @@ pub struct Versions<'a> {
     pub shared: Shared,
 }
 
-impl Versions<'_> {
-    /// Visits the records that only one of the files has, with which it is; of those between the first and the last of them perhaps others too.
-    pub fn different_records(&self, mut visit: impl FnMut(usize, Brief)) {
-        for (side, file) in self.files.into_iter().enumerate() {
-            let between = &file[..file.len() - self.shared.tail];
-            let mut at = self.shared.head;
-            while at < between.len() {
-                let start = at as u32;
-                let Head { register, flags, end } = Head::read(between, &mut at);
-                visit(side, Brief::read(between, &mut at, (register, flags, start)));
-                at = end;
-            }
-        }
+impl<'a> Versions<'a> {
+    /// The records that only one of the files has; of those between the first and the last of them perhaps others too.
+    pub(super) fn only_in(&self, side: usize) -> impl Iterator<Item = Brief> + use<'a> {
+        let file = self.files[side];
+        let between = &file[..file.len() - self.shared.tail];
+        let mut at = self.shared.head;
+        std::iter::from_fn(move || {
+            let start = at as u32;
+            let Head { register, flags, end } = (at < between.len()).then(|| Head::read(between, &mut at))?;
+            let record = Brief::read(between, &mut at, (register, flags, start));
+            at = end;
+            Some(record)
+        })
+    }
+
+    /// Which of these records, in the order of the file as it is, are in it alone; and how far those behind them are moved in the file as it was.
+    pub(super) fn only_of(&self, records: &[Brief]) -> (Range<usize>, u32) {
+        let [before, now] = self.files.map(<[u8]>::len);
+        let from = |start: usize| records.partition_point(|record| (record.start as usize) < start);
+        (from(self.shared.head)..from(now - self.shared.tail), (before as u32).wrapping_sub(now as u32))
     }
 }
 
@@ -608,7 +620,14 @@ mod tests {
         let mut seen = Vec::new();
         let [before, now] = [before, now].map(|records| records.concat());
         let versions = Versions { files: [&before, &now], shared: shared.expect("something is replaced") };
-        versions.different_records(|side, record| seen.push((side, record.register)));
+        (0..2).for_each(|side| seen.extend(versions.only_in(side).map(|record| (side, record.register))));
+        let records: Vec<Brief> = briefs_of(&now, |_| true).collect();
+        let (only, by) = versions.only_of(&records);
+        let shared = records[..only.start].iter().copied().chain(records[only.end..].iter().map(|record| record.moved(by)));
+        for record in shared {
+            let was = briefs_of(&before, |_| true).find(|other| other.start == record.start).expect("both files have it");
+            assert_eq!((was.register, was.flags, was.fields), (record.register, record.flags, record.fields));
+        }
         seen
     }
 

@@ -265,6 +265,16 @@ impl Graph {
         self.add(dependencies, roles, kin, Work::Scalar(shorten(ops, None)))
     }
 
+    /// The node of whose value a program only makes a copy, and where it is.
+    pub fn copied(&self, block: &Block) -> Option<(usize, Reg)> {
+        let [Op::Move(_, from)] = shorten(block.ops.clone(), None)[..] else { return None };
+        let writes = |node: &usize| match &self.nodes[*node].work {
+            Work::Scalar(ops) => ops.iter().any(|op| op.target().is_some_and(|(first, _)| first == from)),
+            Work::Fold(fold) => fold.result == from,
+        };
+        Some((block.dependencies.iter().copied().find(writes)?, from))
+    }
+
     /// Adds a fold that needs what these blocks need.
     pub fn add_fold(&mut self, fold: Fold, dependencies: BTreeSet<usize>, roles: bool, kin: bool) -> usize {
         self.add(dependencies, roles, kin, Work::Fold(fold))

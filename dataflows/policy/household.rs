@@ -1,6 +1,7 @@
 //! The machine for households: what follows from a row on a day, and what of it may differ between two rows.
 
 use super::bits::Bits;
+use super::concerns::{SumConcerns, Turned};
 use super::environment::Environment;
 use super::file::ABSENT;
 use super::graph::{SLOTS, SUMS};
@@ -82,12 +83,14 @@ impl JudgeAtWork<'_> {
 }
 
 impl RowChange {
-    /// Finds out what differs between two rows, and what rests on it.
-    pub(super) fn find(&mut self, policy: &Policy, rows: [&Row; 2]) {
+    /// Finds out what differs between two rows, or two days, and what rests on it.
+    pub(super) fn find(&mut self, policy: &Policy, rows: [&Row; 2], [before, now]: [&[Claim]; 2], turned: &Turned) {
         let (programs, concerns) = (&policy.programs, &policy.programs.sum_concerns);
         self.slots.clear();
-        differing_slots(rows, &mut self.slots);
-        self.units.clear();
+        if !std::ptr::eq(rows[0], rows[1]) {
+            differing_slots(rows, &mut self.slots);
+        }
+        self.units.copy(&turned.units);
         self.slots.iter().for_each(|slot| self.units.join(&concerns.units[usize::from(*slot)]));
         let stands_anew = self.units.contains(concerns.standing());
         let concerned = |benefit: u16| {
@@ -96,9 +99,8 @@ impl RowChange {
         self.rights.clear();
         self.rights.extend(programs.household_benefits.iter().copied().filter(|benefit| concerned(*benefit)));
         // Where others claim, or other things, all claims are compared.
-        let [before, now] = rows.map(|row| &row.claims);
         let most = before.len().max(now.len());
-        let all = before != now;
+        let all = !std::ptr::eq(before, now) && before != now;
         self.claims.clear();
         self.claims.extend((0..most).filter(|at| all || concerned(now[*at].benefit)));
         self.nodes.clear();
@@ -111,6 +113,13 @@ impl RowChange {
         if standing {
             self.nodes.join(&concerns.needs[concerns.standing()]);
         }
+    }
+}
+
+impl RowChange {
+    /// Whether neither the standing nor any right may be other.
+    pub(super) fn is_of_nothing(&self, concerns: &SumConcerns) -> bool {
+        self.rights.is_empty() && self.claims.is_empty() && !self.units.contains(concerns.standing())
     }
 }
 

@@ -36,7 +36,7 @@ mod rights;
 mod shorten;
 mod source;
 
-pub(crate) use concerns::Touched;
+pub(crate) use concerns::{Touched, Turned};
 pub use contents::Contents;
 pub use environment::Environment;
 pub use evaluate::Evaluator;
@@ -337,6 +337,12 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// Forgets everything, but keeps room for rights.
+    pub fn clear(&mut self) {
+        self.entitlements.clear();
+        *self = Judgement { entitlements: std::mem::take(&mut self.entitlements), ..Judgement::default() };
+    }
+
     pub fn scores(&self) -> Scores {
         let Judgement { score, category, level_score, level, .. } = *self;
         Scores { score, category, level_score, level }

@@ -6,13 +6,14 @@
 
 use super::bits::Bits;
 use super::environment::{Environment, Loaded};
-use super::file::{ABSENT, Brief, Record, briefs_of};
+use super::file::{ABSENT, Brief, Record, Versions, briefs_of};
 use super::graph::{FIELD_COUNT, FIELDS, FoldKind, Group, Item, Stage};
 use super::program::{Clock, LIMIT, Reg, Registers, is_unknown, reason_of, run, unknown};
-use super::programs::{Gate, Layout, Programs};
+use super::programs::{Gate, Layout};
 use super::rights::{Machinery, Question, Trace};
 use super::{BUILT_IN_SLOTS, Claim, Contribution, Entitlement, Policy};
 use crate::model::{Date, Ground, Membership, PersonId, Role};
+use std::sync::Arc;
 
 /// A machine for people on one day.
 pub(super) struct Person {
@@ -25,17 +26,18 @@ pub(super) struct Person {
     closed: Vec<Vec<usize>>,
     locks: Vec<Lock>,
     /// The same of rights that are asked about again and again.
-    chosen: (Bits, Vec<Lock>),
+    chosen: (Arc<Bits>, Vec<Lock>),
     /// The nodes that fill slots which are not zero for a blank file.
     fillers: Bits,
     /// Nodes whose registers may hold something else now.
     dirty: Bits,
 }
 
-/// What opens rights of which the same conditions fail for a blank file.
+/// What opens rights of which the same conditions fail for a blank file, and that are founded on records of the same register, if on any.
 struct Lock {
     /// Of each of these there must be a record.
     shown_by: Vec<Bits>,
+    ground: Option<u16>,
     rights: Bits,
     /// The nodes that these need.
     needs: Bits,
@@ -45,10 +47,11 @@ struct Lock {
 #[derive(Debug, Default)]
 pub(crate) struct Inquiry {
     fillers: Bits,
-    rights: Bits,
-    /// The nodes that the sums need; and with them those of all these rights.
+    rights: Arc<Bits>,
+    /// The nodes that the sums need.
     needs: Bits,
-    most: Bits,
+    /// The registers whose records may be read for the sums or for any of these rights.
+    read: Bits,
 }
 
 impl Inquiry {
@@ -59,21 +62,20 @@ impl Inquiry {
             inquiry.fillers.insert(programs.slot_nodes[slot]);
             inquiry.needs.join(&programs.slot_needs[slot]);
         }
-        inquiry.most.copy(&inquiry.needs);
-        for benefit in rights.iter().copied().flatten().map(|benefit| usize::from(*benefit)) {
-            inquiry.rights.insert(benefit);
-            inquiry.most.join(&programs.needs[benefit]);
-        }
+        let rights = || rights.iter().copied().flatten().map(|benefit| usize::from(*benefit));
+        inquiry.rights = Arc::new(rights().collect());
+        let mut most = inquiry.needs.clone();
+        rights().for_each(|benefit| most.join(&programs.needs[benefit]));
+        programs.sequence.registers_of(&most, &mut inquiry.read);
         inquiry
     }
 
     /// One that only has these nodes run.
-    pub fn of_nodes(nodes: Bits) -> Inquiry {
-        Inquiry { most: nodes.clone(), needs: nodes, ..Inquiry::default() }
-    }
-
-    pub fn rights(&self) -> &Bits {
-        &self.rights
+    pub fn of_nodes(policy: &Policy, nodes: Bits) -> Inquiry {
+        let mut inquiry = Inquiry::default();
+        policy.programs.sequence.registers_of(&nodes, &mut inquiry.read);
+        inquiry.needs = nodes;
+        inquiry
     }
 }
 
@@ -88,8 +90,11 @@ pub(super) struct Room {
     /// Where the fields of each record seen are among those that were unpacked; whether rules see it, once it is unpacked.
     unpacked: Vec<Option<(u32, bool)>>,
     pub(super) fields: Vec<i64>,
-    /// The records of the file at hand that may found rights.
+    /// The records of the file at hand that may found rights, and of which registers there are some.
     pub(super) founding: Vec<Brief>,
+    pub(super) grounds: Bits,
+    /// Records that take the place of others among these.
+    others: Vec<Brief>,
     /// Values met by folds that count different ones, by result register.
     distinct: Vec<(Reg, i64)>,
     /// Rights that the person at hand may have, or claim.
@@ -106,8 +111,8 @@ pub(super) struct Room {
     /// Nodes that are asked for, and those of them that must run now.
     pub(super) asked: Bits,
     pub(super) due: Bits,
-    /// Folds at hand, and the registers whose records are read.
-    folds: Bits,
+    /// Nodes at hand, and the registers whose records are read.
+    nodes: Bits,
     read: Bits,
 }
 
@@ -119,7 +124,7 @@ impl Person {
             horizon: 0,
             closed: Vec::new(),
             locks: Vec::new(),
-            chosen: (Bits::default(), Vec::new()),
+            chosen: (Arc::default(), Vec::new()),
             fillers: Bits::default(),
             dirty: Bits::default(),
         }
@@ -133,10 +138,10 @@ impl Person {
         Pass { policy, environment, file: &[], regs, clock, blank, closed, locks, chosen, fillers, dirty, room, expiring: None }
     }
 
-    /// Has what opens these rights ready.
-    pub(super) fn choose(&mut self, policy: &Policy, rights: &Bits) {
-        if self.chosen.0 != *rights {
-            self.chosen = (rights.clone(), locks(&policy.programs, &self.closed, |benefit| rights.contains(benefit)));
+    /// Has what opens the rights of an inquiry ready.
+    pub(super) fn choose(&mut self, policy: &Policy, Inquiry { rights, .. }: &Inquiry) {
+        if !Arc::ptr_eq(&self.chosen.0, rights) {
+            self.chosen = (rights.clone(), locks(policy, &self.closed, |benefit| rights.contains(benefit)));
         }
     }
 
@@ -155,7 +160,7 @@ impl Person {
         let horizon = pass.clock.horizon;
         self.blank = programs.sequence.written.iter().map(|reg| self.loaded.regs[usize::from(*reg)]).collect();
         self.chosen = Default::default();
-        self.locks = locks(programs, &closed, |_| true);
+        self.locks = locks(policy, &closed, |_| true);
         (self.horizon, self.closed, self.fillers) = (horizon, closed, fillers);
         self.dirty.clear();
     }
@@ -167,7 +172,8 @@ fn closed_gates(gates: &[Vec<Gate>], mut closes: impl FnMut(&Gate) -> bool) -> V
 }
 
 /// The same for all benefits of people that are meant, by what opens them.
-fn locks(programs: &Programs, closed: &[Vec<usize>], is_meant: impl Fn(usize) -> bool) -> Vec<Lock> {
+fn locks(policy: &Policy, closed: &[Vec<usize>], is_meant: impl Fn(usize) -> bool) -> Vec<Lock> {
+    let programs = &policy.programs;
     let mut locks: Vec<Lock> = Vec::new();
     let of_people = programs.own_benefits.iter().chain(&programs.claims).map(|benefit| usize::from(*benefit));
     for benefit in of_people.filter(|benefit| is_meant(*benefit)) {
@@ -178,10 +184,11 @@ fn locks(programs: &Programs, closed: &[Vec<usize>], is_meant: impl Fn(usize) ->
                 shown_by.push(shown.clone());
             }
         }
-        let known = locks.iter().position(|lock| lock.shown_by == shown_by);
+        let ground = policy.benefits[benefit].ground_register;
+        let known = locks.iter().position(|lock| (&lock.shown_by, lock.ground) == (&shown_by, ground));
         let at = known.unwrap_or(locks.len());
         if known.is_none() {
-            locks.push(Lock { shown_by, rights: Bits::default(), needs: Bits::default() });
+            locks.push(Lock { shown_by, ground, rights: Bits::default(), needs: Bits::default() });
         }
         locks[at].rights.insert(benefit);
         locks[at].needs.join(&programs.needs[benefit]);
@@ -218,36 +225,56 @@ impl<'a> Pass<'a> {
         self.read(file, |_| true);
     }
 
-    /// The same for these nodes alone, and all that they need: records that none of them reads are passed over.
-    pub(super) fn turn_to_for(&mut self, file: &'a [u8], nodes: &Bits) {
-        let programs = &self.policy.programs;
-        let mut read = std::mem::take(&mut self.room.read);
-        programs.sequence.registers_of(nodes, &mut read);
-        self.read(file, |register| programs.founding[usize::from(register)] || read.contains(usize::from(register)));
-        self.room.read = read;
+    /// Takes up the file as it was, after the one as it is: of records that both versions share nothing is read again.
+    pub(super) fn turn_back(&mut self, versions: Versions<'a>) {
+        self.file = versions.files[0];
+        let mut others = std::mem::take(&mut self.room.others);
+        others.clear();
+        others.extend(versions.only_in(0).filter(|record| self.policy.programs.founding[usize::from(record.register)]));
+        let (only, by) = versions.only_of(&self.room.founding);
+        self.room.founding[only.end..].iter_mut().for_each(|record| *record = record.moved(by));
+        self.room.founding.splice(only, others.drain(..));
+        others.extend(versions.only_in(0).filter(|record| self.is_relied_on(record.register) && self.effective(record)));
+        let (only, by) = versions.only_of(&self.room.seen);
+        self.room.seen[only.end..].iter_mut().for_each(|record| *record = record.moved(by));
+        self.room.unpacked.splice(only.clone(), std::iter::repeat_n(None, others.len()));
+        self.room.seen.splice(only, others.drain(..));
+        self.room.others = others;
+        self.show();
     }
 
     fn read(&mut self, file: &'a [u8], wanted: impl Fn(u16) -> bool) {
-        let (policy, sequence) = (self.policy, &self.policy.programs.sequence);
         self.file = file;
         self.room.seen.clear();
         self.room.founding.clear();
-        self.room.present.clear();
+        self.room.grounds.clear();
         for record in briefs_of(file, wanted) {
             let register = usize::from(record.register);
-            if policy.programs.founding[register] {
+            if self.policy.programs.founding[register] {
                 self.room.founding.push(record);
+                self.room.grounds.insert(register);
             }
-            let relied_on = self.environment.doubt(record.register) == 0 || sequence.silent[register];
-            if sequence.registers[register] && relied_on && self.effective(&record) {
+            if self.is_relied_on(record.register) && self.effective(&record) {
                 self.room.seen.push(record);
-                self.room.present.insert(register);
             }
         }
         self.room.fields.clear();
         self.room.unpacked.clear();
         self.room.unpacked.resize(self.room.seen.len(), None);
-        let Room { present, shown, .. } = &mut *self.room;
+        self.show();
+    }
+
+    /// Whether records of a register are read, while it can be relied on or even if it cannot.
+    pub(super) fn is_relied_on(&self, register: u16) -> bool {
+        let (sequence, at) = (&self.policy.programs.sequence, usize::from(register));
+        sequence.registers[at] && (self.environment.doubt(register) == 0 || sequence.silent[at])
+    }
+
+    /// Finds out of which registers there are records, and which nodes these show.
+    fn show(&mut self) {
+        let (sequence, Room { seen, present, shown, .. }) = (&self.policy.programs.sequence, &mut *self.room);
+        present.clear();
+        seen.iter().for_each(|record| present.insert(usize::from(record.register)));
         shown.copy(&sequence.personal);
         present.each(present, true, |register| shown.join(&sequence.shown_by[register]));
     }
@@ -278,10 +305,13 @@ impl<'a> Pass<'a> {
         self.file = file;
     }
 
-    /// Whether the person may have (or claim) a right: whether no condition fails for a blank file that the same registers show.
+    /// Whether the person may have (or claim) a right: whether there is a ground for it, and no condition fails for a blank file that the same
+    /// registers show.
     fn is_open(&self, benefit: u16) -> bool {
         let (gates, closed) = (&self.policy.programs.gates[usize::from(benefit)], &self.closed[usize::from(benefit)]);
-        closed.iter().all(|gate| gates[*gate].shown_by.meets(&self.room.present))
+        let ground = self.policy.benefits[usize::from(benefit)].ground_register;
+        ground.is_none_or(|register| self.room.grounds.contains(usize::from(register)))
+            && closed.iter().all(|gate| gates[*gate].shown_by.meets(&self.room.present))
     }
 
     /// Has those of these rights asked about that the person may have, and adds what they need.
@@ -306,16 +336,18 @@ impl<'a> Pass<'a> {
     }
 
     fn open(&mut self, locks: &[Lock], wanted: &mut Bits) {
-        let Room { present, rights, .. } = &mut *self.room;
-        for lock in locks.iter().filter(|lock| lock.shown_by.iter().all(|shown| shown.meets(present))) {
+        let Room { present, grounds, rights, .. } = &mut *self.room;
+        let has_ground = |lock: &&Lock| lock.ground.is_none_or(|register| grounds.contains(usize::from(register)));
+        for lock in locks.iter().filter(has_ground).filter(|lock| lock.shown_by.iter().all(|shown| shown.meets(present))) {
             rights.join(&lock.rights);
             wanted.join(&lock.needs);
         }
     }
 
     /// Takes up a file as far as what is asked of everybody may need it.
-    pub(super) fn turn_to_of(&mut self, file: &'a [u8], inquiry: &Inquiry) {
-        self.turn_to_for(file, &inquiry.most);
+    pub(super) fn turn_to_of(&mut self, file: &'a [u8], Inquiry { read, .. }: &Inquiry) {
+        let founding = &self.policy.programs.founding;
+        self.read(file, |register| founding[usize::from(register)] || read.contains(usize::from(register)));
     }
 
     /// Runs the nodes wanted of which it is true that others have them.
@@ -356,11 +388,11 @@ impl<'a> Pass<'a> {
         due.copy(&asked);
         due.meet(&self.room.shown);
         // A program writes what is its own, whatever it skips.
-        let mut blank = std::mem::take(&mut self.room.folds);
+        let mut blank = std::mem::take(&mut self.room.nodes);
         blank.copy(&due);
         blank.meet(&sequence.scalars);
         asked.remove(&blank);
-        self.room.folds = blank;
+        self.room.nodes = blank;
         self.make_blank(&asked);
         self.dirty.join(&due);
         for stage in &sequence.stages {
@@ -375,7 +407,7 @@ impl<'a> Pass<'a> {
     /// Has one pass over the file serve the folds of a stage that are due.
     fn run_folds(&mut self, stage: &Stage, due: &Bits) {
         self.room.distinct.clear();
-        let (mut read, mut folds) = (std::mem::take(&mut self.room.read), std::mem::take(&mut self.room.folds));
+        let (mut read, mut folds) = (std::mem::take(&mut self.room.read), std::mem::take(&mut self.room.nodes));
         folds.copy(&stage.all_folds);
         folds.meet(due);
         self.policy.programs.sequence.registers_of(&folds, &mut read);
@@ -392,7 +424,7 @@ impl<'a> Pass<'a> {
             }
         }
         self.wake_when_expired();
-        (self.room.read, self.room.folds) = (read, folds);
+        (self.room.read, self.room.nodes) = (read, folds);
     }
 
     pub(super) fn effective(&mut self, record: &Brief) -> bool {
@@ -465,7 +497,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Adds the record at hand to the folds of a group; whether it passed. Of a doubted register only some folds take it.
-    pub(super) fn fold(&mut self, group: &Group, doubted: bool, due: &Bits) -> bool {
+    fn fold(&mut self, group: &Group, doubted: bool, due: &Bits) -> bool {
         let passes = self.passes(group);
         if passes == 0 {
             return false;
@@ -553,7 +585,7 @@ impl<'a> Pass<'a> {
     /// where nothing has run.
     fn fill(&mut self, nodes: Option<&Bits>, out: &mut Contribution) {
         let programs = &self.policy.programs;
-        let mut filling = std::mem::take(&mut self.room.folds);
+        let mut filling = std::mem::take(&mut self.room.nodes);
         filling.copy(&self.room.due);
         filling.join(self.fillers);
         nodes.into_iter().for_each(|nodes| filling.meet(nodes));
@@ -570,7 +602,7 @@ impl<'a> Pass<'a> {
                 }
             });
         }
-        self.room.folds = filling;
+        self.room.nodes = filling;
     }
 
     /// Whether a member adds anything to a slot, or it is unknown what.
