@@ -301,7 +301,7 @@ impl Rows {
         if self.everybody { self.keys.len() } else { self.changed.len() }
     }
 
-    /// Whether the row of a slot, and with it what members claim, or that alone is what it was before this epoch.
+    /// Whether the row of a slot is what it was before this epoch, and whether what members claim is.
     fn is_as_before(&self, slot: u32) -> (bool, bool) {
         let Some(changed) = self.changed.get(self.touched[slot] as usize) else { return (self.judged, self.judged) };
         (false, self.were[changed.claims.clone()] == *self.claimed.get(self.claims[slot]))

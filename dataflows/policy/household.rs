@@ -114,9 +114,7 @@ impl RowChange {
             self.nodes.join(&concerns.needs[concerns.standing()]);
         }
     }
-}
 
-impl RowChange {
     /// Whether neither the standing nor any right may be other.
     pub(super) fn is_of_nothing(&self, concerns: &SumConcerns) -> bool {
         self.rights.is_empty() && self.claims.is_empty() && !self.units.contains(concerns.standing())
