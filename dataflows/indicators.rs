@@ -5,10 +5,11 @@
 //! whole by the room of persons, declared faults are found here, in the same look at what changed.
 
 use crate::dwellings::Lodged;
-use crate::files::{Files, SharedFiles};
+use crate::files::{Files, RegisterSet, SharedFiles};
 use crate::model::{Date, Decision, Fault, HouseholdKey, Membership, Outcome, PersonId, Role, SharedAnswer};
 use crate::operators::{Flow, PerEpoch, Restorer, Room, Saver, TOGETHER, Turns, spread};
 use crate::persons::{Placed, Told, address, concerns_everybody, declared, swept};
+use crate::policy::file::Versions;
 use crate::policy::{Claim, Contribution, Entitlement, Environment, Evaluator, Policy, Right, Touched};
 use crate::records::Circumstances;
 use differential_dataflow::consolidation::consolidate;
@@ -175,55 +176,24 @@ impl PerEpoch for Measurer {
 
 impl Measurer {
     /// Says how much the contribution of one changed person differs from before and whether they moved, and sets when to wake them.
-    fn compare(&mut self, files: &mut Files, slot: u32, (measured, rights, lodged): &mut Said) {
+    fn compare(&mut self, files: &mut Files, slot: u32, out: &mut Said) {
+        if self.circumstances.is_none() && self.next.is_none() {
+            return;
+        }
         let entry = &files.entries[slot];
-        let (person, is, horizon) = (entry.person, entry.membership(), files.horizon(slot));
-        let Some((_, environment)) = self.next.as_ref().or(self.circumstances.as_ref()) else { return };
-        let (file, (file_before, mut was)) = (files.file(slot), files.before(slot));
-        let only = files.only_changed(slot).filter(|_| self.next.is_none() && is.household != HouseholdKey::NONE);
-        let mut at = |environment, file| address(&self.policy, environment, person, file, &mut self.fields);
-        let swept = self.swept.as_ref().filter(|_| files.is_unchanged(slot) && is.household != HouseholdKey::NONE);
-        let may_move = self.policy.dwelling_slots > 0
-            && self.circumstances.is_some()
-            && swept.is_none()
-            && only.is_none_or(|few| few.as_slice().iter().any(|register| self.policy.registers[usize::from(*register)].is_of_addresses()));
-        let before_that = self.circumstances.as_ref().map_or(environment, |(_, environment)| environment);
-        let addresses = may_move.then(|| [at(before_that, file_before), at(environment, file)]);
+        let (person, is, (before, was)) = (entry.person, entry.membership(), files.before(slot));
+        let was = if self.circumstances.is_none() { Membership::OUTSIDE } else { was };
+        let subject = Subject { person, places: [was, is], files: [before, files.file(slot)] };
+        let has_place = is.household != HouseholdKey::NONE;
+        let only = files.only_changed(slot).filter(|_| self.next.is_none() && has_place);
+        let is_swept = self.swept.is_some() && files.is_unchanged(slot) && has_place;
+        let addresses = if is_swept { None } else { self.addresses(&subject, only) };
         let moves = addresses.is_some_and(|[lived_at, lives_at]| lived_at != lives_at);
-        let only = only.filter(|_| !moves);
-        let faults_left = files.faults_left(slot);
-        let faults = &mut self.faults;
-        let mut fault = |side: usize, index| faults.push((declared(index, person), if side == 0 { -1 } else { 1 }));
-        let own_horizon = match (only, &self.circumstances) {
-            (None, Some((_, past))) if let Some(touched) = swept => {
-                let (both, who) = ([&mut self.before, &mut self.now], (person, is));
-                let horizon = self.evaluator.contributions_of_days([past, environment], touched, who, file, both);
-                horizon.min(entry.wake)
-            }
-            (Some(registers), Some(_)) => {
-                let both = [&mut self.before, &mut self.now];
-                let (who, fault) = ((person, is), faults_left.then_some(fault));
-                let horizon = self.evaluator.contributions(environment, who, registers.as_slice(), files.versions(slot), both, fault);
-                // What was not looked at may change when it might have before.
-                horizon.min(entry.wake)
-            }
-            (_, before) => {
-                if faults_left {
-                    for (side, file) in [file_before, file].into_iter().enumerate() {
-                        self.evaluator.composition(environment, person, file, |index| fault(side, index));
-                    }
-                }
-                match before {
-                    Some((_, environment)) => {
-                        measure_one(&mut self.evaluator, environment, person, file_before, was, &mut self.before);
-                    }
-                    None => {
-                        self.before.clear();
-                        was = Membership::OUTSIDE;
-                    }
-                }
-                measure_one(&mut self.evaluator, environment, person, file, is, &mut self.now)
-            }
+        let own_horizon = match only.filter(|_| !moves) {
+            _ if is_swept => self.measure_swept(&subject).min(entry.wake),
+            // What was not looked at may change when it might have before.
+            Some(registers) => self.measure_changed(&subject, registers, files.versions(slot), files.faults_left(slot)).min(entry.wake),
+            None => self.measure(&subject, files.faults_left(slot)),
         };
         if !self.faults.is_empty() {
             consolidate(&mut self.faults);
@@ -231,45 +201,105 @@ impl Measurer {
         }
         if self.circumstances.is_none() {
             leave_out_doubts(&self.policy, &mut self.now.entitlements);
-        }
-        if self.circumstances.is_some() && was != is {
+        } else if was != is {
             self.answer.borrow_mut().moves.push((person, was, is));
         }
-
-        let before = (was.role != Role::Outside).then_some(&self.before);
-        let now = (is.role != Role::Outside).then_some(&self.now);
-        let mut to_household = |household, before, now| {
-            let difference = difference(&self.policy, false, before, now);
-            measured.extend(difference.map(|difference| Measured::Difference(household, difference)));
-        };
-        if was.household == is.household {
-            to_household(is.household, before, now);
-        } else {
-            to_household(was.household, before, None);
-            to_household(is.household, None, now);
-        }
-        let mut to_dwelling = |side: usize, household, before, now| {
-            let difference = difference(&self.policy, true, before, now);
-            lodged.extend(difference.map(|difference| {
-                let address = addresses
-                    .map_or_else(|| address(&self.policy, environment, person, file, &mut self.fields), |addresses| addresses[side]);
-                Lodged { address, household, difference }
-            }));
-        };
-        if was.household == is.household && !moves {
-            to_dwelling(1, is.household, before, now);
-        } else {
-            to_dwelling(0, was.household, before, None);
-            to_dwelling(1, is.household, None, now);
-        }
-        if was.household == is.household {
-            hand_on(is.household, &self.before.entitlements, &self.now.entitlements, rights);
-        } else {
-            hand_on(was.household, &self.before.entitlements, &[], rights);
-            hand_on(is.household, &[], &self.now.entitlements, rights);
-        }
-        files.settle(slot, horizon.min(own_horizon));
+        self.tell(&subject, addresses, out);
+        files.settle(slot, files.horizon(slot).min(own_horizon));
     }
+
+    /// Where somebody is registered, before and now, if that may be elsewhere or was not known; these registers alone changed, if few did.
+    fn addresses(&mut self, subject: &Subject<'_>, only: Option<RegisterSet>) -> Option<[u64; 2]> {
+        let Measurer { policy, circumstances, next, fields, .. } = self;
+        let of_addresses = |register: &u16| policy.registers[usize::from(*register)].is_of_addresses();
+        let (_, before) = circumstances.as_ref().filter(|_| policy.dwelling_slots > 0)?;
+        if only.is_some_and(|few| !few.as_slice().iter().any(of_addresses)) {
+            return None;
+        }
+        let days = [before, next.as_ref().map_or(before, |(_, now)| now)];
+        Some([0, 1].map(|side| address(policy, days[side], subject.person, subject.files[side], fields)))
+    }
+
+    /// Measures, as of both days, somebody who changed nothing and whose own date has not come.
+    fn measure_swept(&mut self, subject: &Subject<'_>) -> Date {
+        let Measurer { evaluator, circumstances, next, swept, before, now, .. } = self;
+        let (Some((_, past)), Some((_, present)), Some(touched)) = (circumstances, next, swept) else {
+            unreachable!("who is swept has both days")
+        };
+        let [_, is] = subject.places;
+        evaluator.contributions_of_days([past, present], touched, (subject.person, is), subject.files[1], [before, now])
+    }
+
+    /// Measures what records of these registers bear on that came or went, of somebody of whom nothing else changed.
+    fn measure_changed(&mut self, subject: &Subject<'_>, registers: RegisterSet, versions: Versions<'_>, faults_left: bool) -> Date {
+        let Measurer { evaluator, circumstances, before, now, faults, .. } = self;
+        let Some((_, environment)) = circumstances else { unreachable!("nothing changes before the first date") };
+        let (person, [_, is]) = (subject.person, subject.places);
+        let fault = faults_left.then_some(|side, index| faults.push(fault(side, index, person)));
+        evaluator.contributions(environment, (person, is), registers.as_slice(), versions, [before, now], fault)
+    }
+
+    /// Measures somebody whole, as they were and as they are.
+    fn measure(&mut self, subject: &Subject<'_>, faults_left: bool) -> Date {
+        let Measurer { evaluator, circumstances, next, before, now, faults, .. } = self;
+        let Subject { person, places: [was, is], files: [file_before, file] } = *subject;
+        let Some((_, environment)) = next.as_ref().or(circumstances.as_ref()) else { return Date::NEVER };
+        if faults_left {
+            for (side, file) in subject.files.into_iter().enumerate() {
+                evaluator.composition(environment, person, file, |index| faults.push(fault(side, index, person)));
+            }
+        }
+        before.clear();
+        if let Some((_, past)) = &*circumstances {
+            measure_one(evaluator, past, person, file_before, was, before);
+        }
+        measure_one(evaluator, environment, person, file, is, now)
+    }
+
+    /// Hands on what differs of what was measured.
+    fn tell(&mut self, subject: &Subject<'_>, addresses: Option<[u64; 2]>, (measured, rights, lodged): &mut Said) {
+        let Measurer { policy, circumstances, next, before, now, fields, .. } = self;
+        let [was, is] = subject.places;
+        let of_members = [(was, &*before), (is, &*now)].map(|(place, contribution)| (place.role != Role::Outside).then_some(contribution));
+        for (_, household, [before, now]) in subject.sides(true, of_members, None) {
+            let difference = difference(policy, false, before, now);
+            measured.extend(difference.map(|difference| Measured::Difference(household, difference)));
+        }
+        let stays = addresses.is_none_or(|[lived_at, lives_at]| lived_at == lives_at);
+        for (side, household, [before, now]) in subject.sides(stays, of_members, None) {
+            let Some(difference) = difference(policy, true, before, now) else { continue };
+            let environment = next.as_ref().or(circumstances.as_ref()).map(|(_, environment)| environment);
+            let lives_at = || address(policy, environment.expect("there is a date"), subject.person, subject.files[1], fields);
+            let address = addresses.map_or_else(lives_at, |addresses| addresses[side]);
+            lodged.push(Lodged { address, household, difference });
+        }
+        for (_, household, [before, now]) in subject.sides(true, [&before.entitlements[..], &now.entitlements], &[]) {
+            hand_on(household, before, now, rights);
+        }
+    }
+}
+
+/// Somebody who is compared: as they were (0) and as they are (1).
+struct Subject<'f> {
+    person: PersonId,
+    places: [Membership; 2],
+    files: [&'f [u8]; 2],
+}
+
+impl Subject<'_> {
+    /// To which households it is told what was and what is, and of which of both sides: to one, both together, where the person stays; else what was to
+    /// the one that they left, what is to the other.
+    fn sides<T: Copy>(&self, stays: bool, [before, now]: [T; 2], nothing: T) -> impl Iterator<Item = (usize, HouseholdKey, [T; 2])> {
+        let [was, is] = self.places.map(|place| place.household);
+        let left = (0, was, [before, nothing]);
+        let sides = if stays && was == is { [None, Some((1, is, [before, now]))] } else { [Some(left), Some((1, is, [nothing, now]))] };
+        sides.into_iter().flatten()
+    }
+}
+
+/// A declared fault that goes (0) or comes (1).
+fn fault(side: usize, index: u16, person: PersonId) -> (Fault, isize) {
+    (declared(index, person), if side == 0 { -1 } else { 1 })
 }
 
 /// What a person contributes where they stand; nothing where they stand nowhere.

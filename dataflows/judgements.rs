@@ -511,10 +511,11 @@ impl Judge {
             }
             (known, next) => {
                 if let (true, Some((_, environment))) = (was, known) {
-                    if claims_are_same && !is_same {
+                    // Here the row is another one.
+                    if claims_are_same {
                         self.row_before.claims.clone_from(&self.row.claims);
                     }
-                    self.evaluator.judge(environment, if is_same { &self.row } else { &self.row_before }, household, before);
+                    self.evaluator.judge(environment, &self.row_before, household, before);
                 }
                 if let (true, Some((_, environment))) = (is, next.as_ref().or(known.as_ref())) {
                     self.evaluator.judge(environment, &self.row, household, now);

@@ -11,7 +11,7 @@ use super::file::{ABSENT, Versions, briefs_of};
 use super::graph::{SLOTS, SUMS};
 use super::household::{JudgeAtWork, RowChange};
 use super::person::{Inquiry, Pass, Person, Room};
-use super::program::{Reg, is_unknown, unknown};
+use super::program::{Clock, Reg, is_unknown, unknown};
 use super::rights::{Machinery, Question, Trace};
 use super::{Asked, Claim, Composition, Contribution, Entitlement, Judgement, Policy, Row};
 use crate::model::{Date, Ground, HouseholdKey, Membership, PersonId, Role};
@@ -216,16 +216,12 @@ impl Evaluator {
             touched.faults.iter().for_each(|fault| wanted.join(&programs.fault_needs[usize::from(*fault)]));
             touched.slots.iter().for_each(|slot| wanted.join(&programs.slot_needs[usize::from(*slot)]));
             // What is asked about one of both is asked about both: as if either had such records.
-            let mut present = std::mem::take(&mut pass.room.asked);
-            present.copy(&pass.room.present);
             for register in registers.iter().map(|register| usize::from(*register)) {
                 pass.room.present.insert(register);
                 pass.room.grounds.insert(register);
             }
             pass.want(&touched.claims, &mut wanted);
             pass.want(&touched.own_benefits, &mut wanted);
-            std::mem::swap(&mut pass.room.present, &mut present);
-            pass.room.asked = present;
             pass.run_beside(&wanted, &touched.nodes);
             let mut give = |pass: &mut Pass<'_>, side: usize, out: &mut Contribution| {
                 pass.run_among(&wanted, &touched.nodes);
@@ -427,6 +423,7 @@ impl Evaluator {
         // As of the second day last: that is what stays loaded.
         for (side, (row, out)) in rows.into_iter().zip(out).enumerate() {
             judge.environment = days[side];
+            *judge.machinery.clock = Clock::new(days[side].today);
             turned.inputs.iter().for_each(|(reg, values)| judge.machinery.regs[usize::from(*reg)] = values[side]);
             change.slots.iter().for_each(|slot| judge.load_slot(row, *slot));
             change.nodes.each(&change.units, true, |node| judge.machinery.run(&concerns.nodes[node]));

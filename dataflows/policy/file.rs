@@ -344,7 +344,7 @@ fn read_event_date(flags: u8, bytes: &[u8], at: &mut usize) -> Option<Date> {
 }
 
 /// What rules read of a record, by offsets into the file that holds it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Brief {
     pub register: u16,
     flags: u8,
@@ -378,7 +378,7 @@ impl Brief {
     }
 
     /// The same record where its file has so many bytes more before it.
-    pub(super) fn moved(self, by: u32) -> Brief {
+    fn moved(self, by: u32) -> Brief {
         Brief { start: self.start.wrapping_add(by), fields: self.fields.wrapping_add(by), ..self }
     }
 
@@ -457,11 +457,16 @@ impl<'a> Versions<'a> {
         })
     }
 
-    /// Which of these records, in the order of the file as it is, are in it alone; and how far those behind them are moved in the file as it was.
-    pub(super) fn only_of(&self, records: &[Brief]) -> (Range<usize>, u32) {
+    /// Makes of records of the file as it is, in its order, those of the file as it was: others take the place of what the former alone has, and
+    /// what both share is where it was. The answer is which were replaced.
+    pub(super) fn turn_back(&self, records: &mut Vec<Brief>, others: impl Iterator<Item = Brief>) -> Range<usize> {
         let [before, now] = self.files.map(<[u8]>::len);
+        let by = (before as u32).wrapping_sub(now as u32);
         let from = |start: usize| records.partition_point(|record| (record.start as usize) < start);
-        (from(self.shared.head)..from(now - self.shared.tail), (before as u32).wrapping_sub(now as u32))
+        let only = from(self.shared.head)..from(now - self.shared.tail);
+        records[only.end..].iter_mut().for_each(|record| *record = record.moved(by));
+        records.splice(only.clone(), others);
+        only
     }
 }
 
@@ -621,13 +626,9 @@ mod tests {
         let [before, now] = [before, now].map(|records| records.concat());
         let versions = Versions { files: [&before, &now], shared: shared.expect("something is replaced") };
         (0..2).for_each(|side| seen.extend(versions.only_in(side).map(|record| (side, record.register))));
-        let records: Vec<Brief> = briefs_of(&now, |_| true).collect();
-        let (only, by) = versions.only_of(&records);
-        let shared = records[..only.start].iter().copied().chain(records[only.end..].iter().map(|record| record.moved(by)));
-        for record in shared {
-            let was = briefs_of(&before, |_| true).find(|other| other.start == record.start).expect("both files have it");
-            assert_eq!((was.register, was.flags, was.fields), (record.register, record.flags, record.fields));
-        }
+        let [was, mut records] = [&before, &now].map(|file| briefs_of(file, |_| true).collect::<Vec<Brief>>());
+        versions.turn_back(&mut records, versions.only_in(0));
+        assert_eq!(records, was);
         seen
     }
 

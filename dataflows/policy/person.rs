@@ -93,7 +93,7 @@ pub(super) struct Room {
     /// The records of the file at hand that may found rights, and of which registers there are some.
     pub(super) founding: Vec<Brief>,
     pub(super) grounds: Bits,
-    /// Records that take the place of others among these.
+    /// Records that take the place of others among those seen.
     others: Vec<Brief>,
     /// Values met by folds that count different ones, by result register.
     distinct: Vec<(Reg, i64)>,
@@ -228,17 +228,14 @@ impl<'a> Pass<'a> {
     /// Takes up the file as it was, after the one as it is: of records that both versions share nothing is read again.
     pub(super) fn turn_back(&mut self, versions: Versions<'a>) {
         self.file = versions.files[0];
+        let founds = |record: &Brief| self.policy.programs.founding[usize::from(record.register)];
+        versions.turn_back(&mut self.room.founding, versions.only_in(0).filter(founds));
         let mut others = std::mem::take(&mut self.room.others);
         others.clear();
-        others.extend(versions.only_in(0).filter(|record| self.policy.programs.founding[usize::from(record.register)]));
-        let (only, by) = versions.only_of(&self.room.founding);
-        self.room.founding[only.end..].iter_mut().for_each(|record| *record = record.moved(by));
-        self.room.founding.splice(only, others.drain(..));
         others.extend(versions.only_in(0).filter(|record| self.is_relied_on(record.register) && self.effective(record)));
-        let (only, by) = versions.only_of(&self.room.seen);
-        self.room.seen[only.end..].iter_mut().for_each(|record| *record = record.moved(by));
-        self.room.unpacked.splice(only.clone(), std::iter::repeat_n(None, others.len()));
-        self.room.seen.splice(only, others.drain(..));
+        let nothing = std::iter::repeat_n(None, others.len());
+        let replaced = versions.turn_back(&mut self.room.seen, others.drain(..));
+        self.room.unpacked.splice(replaced, nothing);
         self.room.others = others;
         self.show();
     }

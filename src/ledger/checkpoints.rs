@@ -65,19 +65,24 @@ pub fn sync_ledger(path: &Path) -> Result<Epoch, StoreFailure> {
     Ok(0)
 }
 
-/// Has the disk take what was brought into the tables; nobody waits for that. Where it fails the next checkpoint does the same.
-fn sync_tables(connection: &Connection) {
+/// Has the disk take what was brought into the tables; nobody waits for that.
+fn sync_tables(connection: &Connection) -> rusqlite::Result<()> {
     let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
     let to = std::ptr::from_mut(&mut file).cast();
     // SAFETY: the connection is open and used by this thread alone. Its file is open as long, and its methods are those of the system's files, each of
     // which can be synced.
-    unsafe {
-        let found = ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), ffi::SQLITE_FCNTL_FILE_POINTER, to);
-        if found == ffi::SQLITE_OK
-            && let Some(sync) = file.as_ref().and_then(|file| file.pMethods.as_ref()).and_then(|methods| methods.xSync)
-        {
-            sync(file, ffi::SQLITE_SYNC_NORMAL);
+    let code = unsafe {
+        match ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), ffi::SQLITE_FCNTL_FILE_POINTER, to) {
+            ffi::SQLITE_OK => match file.as_ref().and_then(|file| file.pMethods.as_ref()).and_then(|methods| methods.xSync) {
+                Some(sync) => sync(file, ffi::SQLITE_SYNC_NORMAL),
+                None => ffi::SQLITE_OK,
+            },
+            code => code,
         }
+    };
+    match code {
+        ffi::SQLITE_OK => Ok(()),
+        code => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)),
     }
 }
 
@@ -100,9 +105,12 @@ fn checkpoint(path: &Path, rows: &AtomicU64, end: &End) -> rusqlite::Result<()> 
         (last, counted) = (Instant::now(), now);
         // Where the disk is full or the file is locked the next one may do better.
         if checkpoint("PASSIVE").is_ok_and(|pages| pages > PAGES_MAX) {
-            // While somebody writes, that one leaves the sync of the tables to the next, for which whoever writes waits.
-            sync_tables(&connection);
-            drop(checkpoint("RESTART"));
+            // While somebody writes, that one leaves the sync of the tables to the next, for which whoever writes waits. The log is not begun anew
+            // while the disk does not have what it holds.
+            match sync_tables(&connection) {
+                Ok(()) => drop(checkpoint("RESTART")),
+                Err(error) => tracing::error!(%error, "the disk does not take the ledger's tables"),
+            }
         }
     }
     Ok(())
