@@ -3,7 +3,8 @@
 
 use crate::model::{Date, HouseholdKey, Ignored, Membership, PersonId, Role, Update};
 use crate::operators::{Column, Place, ROOM, Restorer, Saver, Shelf, StoreSize, TOGETHER, Table, hash, spread};
-use crate::policy::file::{self, Identity, Record, Shared, Versions};
+use crate::policy::file::{self, Identity, Record};
+use crate::policy::versions::{Shared, Versions};
 use crate::policy::{Environment, Policy};
 use crate::records::{Circumstances, Verdict, judge_version};
 use serde::{Deserialize, Serialize};

@@ -26,6 +26,7 @@ pub mod persons;
 pub mod policy;
 pub mod records;
 pub mod review;
+pub mod ties;
 
 use aliases::Aliases;
 use dwellings::SharedSums;

@@ -4,9 +4,9 @@
 //! any was paid lately is the same.
 
 use super::bits::Bits;
-use super::file::Versions;
 use super::graph::FoldKind;
 use super::person::Pass;
+use super::versions::Versions;
 
 impl<'a> Pass<'a> {
     /// Says which folds may give something else of one of two files than of the other, in which only records of these registers differ:

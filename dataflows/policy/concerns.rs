@@ -8,7 +8,7 @@ use super::Policy;
 use super::bits::Bits;
 use super::environment::Environment;
 use super::graph::{Code, Graph, Input, slot_of};
-use super::person::Inquiry;
+use super::openings::Inquiry;
 use super::program::{Op, Reg};
 use super::programs::Programs;
 use super::rights::BenefitProgram;

@@ -7,12 +7,14 @@
 use super::bits::Bits;
 use super::concerns::{Touched, Turned};
 use super::environment::{Environment, Loaded};
-use super::file::{ABSENT, Versions, briefs_of};
+use super::file::{ABSENT, briefs_of};
 use super::graph::{SLOTS, SUMS};
 use super::household::{JudgeAtWork, RowChange};
-use super::person::{Inquiry, Pass, Person, Room};
+use super::openings::Inquiry;
+use super::person::{Pass, Person, Room};
 use super::program::{Clock, Reg, is_unknown, unknown};
 use super::rights::{Machinery, Question, Trace};
+use super::versions::Versions;
 use super::{Asked, Claim, Composition, Contribution, Entitlement, Judgement, Policy, Row};
 use crate::model::{Date, Ground, HouseholdKey, Membership, PersonId, Role};
 use std::sync::Arc;

@@ -24,6 +24,7 @@ mod household;
 mod key;
 mod lists;
 mod load;
+mod openings;
 pub mod parts;
 mod person;
 mod program;
@@ -35,6 +36,7 @@ mod revision;
 mod rights;
 mod shorten;
 mod source;
+pub mod versions;
 
 pub(crate) use concerns::{Touched, Turned};
 pub use contents::Contents;

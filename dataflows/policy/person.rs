@@ -6,11 +6,13 @@
 
 use super::bits::Bits;
 use super::environment::{Environment, Loaded};
-use super::file::{ABSENT, Brief, Record, Versions, briefs_of};
+use super::file::{ABSENT, Brief, Record, briefs_of};
 use super::graph::{FIELD_COUNT, FIELDS, FoldKind, Group, Item, Stage};
+use super::openings::{Inquiry, Lock, closed_gates, locks};
 use super::program::{Clock, LIMIT, Reg, Registers, is_unknown, reason_of, run, unknown};
 use super::programs::{Gate, Layout};
 use super::rights::{Machinery, Question, Trace};
+use super::versions::Versions;
 use super::{BUILT_IN_SLOTS, Claim, Contribution, Entitlement, Policy};
 use crate::model::{Date, Ground, Membership, PersonId, Role};
 use std::sync::Arc;
@@ -31,52 +33,6 @@ pub(super) struct Person {
     fillers: Bits,
     /// Nodes whose registers may hold something else now.
     dirty: Bits,
-}
-
-/// What opens rights of which the same conditions fail for a blank file, and that are founded on records of the same register, if on any.
-struct Lock {
-    /// Of each of these there must be a record.
-    shown_by: Vec<Bits>,
-    ground: Option<u16>,
-    rights: Bits,
-    /// The nodes that these need.
-    needs: Bits,
-}
-
-/// What is asked of everybody alike: sums, by the nodes that fill them, and rights.
-#[derive(Debug, Default)]
-pub(crate) struct Inquiry {
-    fillers: Bits,
-    rights: Arc<Bits>,
-    /// The nodes that the sums need.
-    needs: Bits,
-    /// The registers whose records may be read for the sums or for any of these rights.
-    read: Bits,
-}
-
-impl Inquiry {
-    pub fn new(policy: &Policy, slots: &[u16], rights: &[&[u16]]) -> Inquiry {
-        let programs = &policy.programs;
-        let mut inquiry = Inquiry::default();
-        for slot in slots.iter().map(|slot| usize::from(*slot)) {
-            inquiry.fillers.insert(programs.slot_nodes[slot]);
-            inquiry.needs.join(&programs.slot_needs[slot]);
-        }
-        let rights = || rights.iter().copied().flatten().map(|benefit| usize::from(*benefit));
-        inquiry.rights = Arc::new(rights().collect());
-        let mut most = inquiry.needs.clone();
-        rights().for_each(|benefit| most.join(&programs.needs[benefit]));
-        programs.sequence.registers_of(&most, &mut inquiry.read);
-        inquiry
-    }
-
-    /// One that only has these nodes run.
-    pub fn of_nodes(policy: &Policy, nodes: Bits) -> Inquiry {
-        let mut inquiry = Inquiry::default();
-        policy.programs.sequence.registers_of(&nodes, &mut inquiry.read);
-        inquiry.needs = nodes;
-        inquiry
-    }
 }
 
 /// Room to work in, used again and again.
@@ -164,36 +120,6 @@ impl Person {
         (self.horizon, self.closed, self.fillers) = (horizon, closed, fillers);
         self.dirty.clear();
     }
-}
-
-/// By benefit, which of its conditions close it.
-fn closed_gates(gates: &[Vec<Gate>], mut closes: impl FnMut(&Gate) -> bool) -> Vec<Vec<usize>> {
-    gates.iter().map(|gates| (0..gates.len()).filter(|gate| closes(&gates[*gate])).collect()).collect()
-}
-
-/// The same for all benefits of people that are meant, by what opens them.
-fn locks(policy: &Policy, closed: &[Vec<usize>], is_meant: impl Fn(usize) -> bool) -> Vec<Lock> {
-    let programs = &policy.programs;
-    let mut locks: Vec<Lock> = Vec::new();
-    let of_people = programs.own_benefits.iter().chain(&programs.claims).map(|benefit| usize::from(*benefit));
-    for benefit in of_people.filter(|benefit| is_meant(*benefit)) {
-        let mut shown_by: Vec<Bits> = Vec::new();
-        for gate in &closed[benefit] {
-            let shown = &programs.gates[benefit][*gate].shown_by;
-            if !shown_by.contains(shown) {
-                shown_by.push(shown.clone());
-            }
-        }
-        let ground = policy.benefits[benefit].ground_register;
-        let known = locks.iter().position(|lock| (&lock.shown_by, lock.ground) == (&shown_by, ground));
-        let at = known.unwrap_or(locks.len());
-        if known.is_none() {
-            locks.push(Lock { shown_by, ground, rights: Bits::default(), needs: Bits::default() });
-        }
-        locks[at].rights.insert(benefit);
-        locks[at].needs.join(&programs.needs[benefit]);
-    }
-    locks
 }
 
 /// A record as the ground of a right.
@@ -334,8 +260,7 @@ impl<'a> Pass<'a> {
 
     fn open(&mut self, locks: &[Lock], wanted: &mut Bits) {
         let Room { present, grounds, rights, .. } = &mut *self.room;
-        let has_ground = |lock: &&Lock| lock.ground.is_none_or(|register| grounds.contains(usize::from(register)));
-        for lock in locks.iter().filter(has_ground).filter(|lock| lock.shown_by.iter().all(|shown| shown.meets(present))) {
+        for lock in locks.iter().filter(|lock| lock.is_opened_by(present, grounds)) {
             rights.join(&lock.rights);
             wanted.join(&lock.needs);
         }

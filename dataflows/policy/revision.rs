@@ -6,7 +6,7 @@
 use super::bits::Bits;
 use super::environment::Environment;
 use super::graph::{Code, DWELLING_SLOTS, DWELLING_SUMS, Group, Item, SLOTS, SUMS};
-use super::person::Inquiry;
+use super::openings::Inquiry;
 use super::program::{Bins, Op, Reg};
 use super::programs::{Machine, Programs};
 use super::{BUILT_IN_SLOTS, Benefit, Entitlement, Field, FieldType, Policy, Register};
