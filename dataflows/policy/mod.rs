@@ -11,6 +11,7 @@ mod benefits;
 mod bins;
 mod bits;
 mod builder;
+mod calls;
 mod compile;
 mod concerns;
 pub mod contents;
