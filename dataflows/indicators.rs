@@ -73,6 +73,7 @@ pub fn measure<'scope>(
     let site = told.site();
     let measurer = Measurer {
         worker: site.worker(),
+        workers: site.workers(),
         files,
         answer,
         evaluator: Evaluator::new(policy.clone()),
@@ -92,6 +93,7 @@ pub fn measure<'scope>(
 
 struct Measurer {
     worker: u64,
+    workers: usize,
     files: SharedFiles,
     answer: SharedAnswer,
     policy: Arc<Policy>,
@@ -137,9 +139,9 @@ impl PerEpoch for Measurer {
         let files = self.files.clone();
         let files = &mut *files.borrow_mut();
         if self.turns.is_first() && self.circumstances.is_none() && self.next.is_some() {
-            // A first load decides millions of rights: with room for all of them none is copied as their list grows. Room that is
-            // not used costs nothing.
-            self.answer.borrow_mut().changes.reserve(files.entries.len() * FIRST_RIGHTS_A_PERSON);
+            // A first load decides millions of rights: with room for all of them none is copied as their list grows, and those of other
+            // workers find room behind them. Room that is not used costs nothing.
+            self.answer.borrow_mut().changes.reserve(files.entries.len() * FIRST_RIGHTS_A_PERSON * self.workers);
         }
         let forgets = self.circumstances.as_ref().zip(self.next.as_ref());
         let forgets = forgets.is_some_and(|((before, _), (now, _))| concerns_everybody(&self.policy, before, now));

@@ -4,14 +4,17 @@ use crate::program::{shanyraq, summary};
 use crate::registers::repository;
 use crate::running::*;
 use crate::sending::configured;
+use crate::snapshots::{SELDOM, start};
 use serde_json::{Value, json};
-use shanyraq::commands::package_texts;
-use shanyraq::pipeline::ledger_file;
+use shanyraq::commands::{load_package, package_texts};
+use shanyraq::journal::Own;
+use shanyraq::pipeline::{Submission, ledger_file};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::Instant;
 
 /// What `/metrics` says of something.
@@ -35,6 +38,34 @@ pub fn by_batch(folder: &Folder, story: &[(String, Vec<u8>)]) -> BTreeSet<String
 /// The population and some days, and nobody is written to.
 pub fn quiet_story(persons: usize, seed: u64, days: usize) -> Story {
     story(persons, seed, days).into_iter().filter(|(path, _)| path == "/v1/updates").collect()
+}
+
+/// While the engine is at work for long, as on the first day of a quarter, what comes is durable and acknowledged, and enters the ledger later.
+#[test]
+fn nobody_is_kept_waiting_for_the_engine() {
+    let package = load_package("us-cps").unwrap_or_else(|failure| panic!("{}", failure.message));
+    let folder = Folder::new("busy");
+    let pipeline = start(&package, &folder.0.join("data"), 1, SELDOM);
+    let ((busy, begun), (go_on, rest)) = (channel(), channel::<()>());
+    let questions = pipeline.questions.clone();
+    let asking = std::thread::spawn(move || {
+        questions.ask(move |_, _| {
+            busy.send(()).unwrap();
+            rest.recv().unwrap();
+        })
+    });
+    begun.recv().unwrap();
+    let (scribe, (acknowledged, last)) = (pipeline.scribe.clone(), channel());
+    std::thread::spawn(move || {
+        let told = (0..300).map(|_| scribe.submit(Submission::of_own(Own::Intents(Vec::new()))).unwrap().epoch);
+        acknowledged.send(told.max()).unwrap();
+    });
+    let last = last.recv_timeout(PATIENCE).expect("the doors wait for the engine").unwrap();
+    assert_eq!((pipeline.progress.standing().epoch, last), (0, 300));
+    go_on.send(()).unwrap();
+    asking.join().unwrap().unwrap();
+    assert!(pipeline.progress.wait_for(last, PATIENCE));
+    pipeline.stop();
 }
 
 /// A ledger in which somebody altered a row, and a journal that leads elsewhere, are told so.

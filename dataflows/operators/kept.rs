@@ -1,12 +1,12 @@
 //! What rooms hold between epochs, on its way out of a process and into another one.
 //!
 //! A state writes itself item by item; items travel in frames of about a megabyte, whose way (compression, checksums, files) is not the
-//! house's business. A state reads back what it wrote, in the same order. Where there are other workers than there were, each reads all
+//! house's business. An item that is longer, like all that a ledger holds, goes on in the next frame. A state reads back what it wrote, in the same order. Where there are other workers than there were, each reads all
 //! parts and keeps what is its own.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::io;
+use std::io::{self, Read, Write};
 
 /// A frame is handed on once it is as long.
 const FRAME_BYTES: usize = 1 << 20;
@@ -28,8 +28,7 @@ impl<'a> Saver<'a> {
     }
 
     pub fn put<T: Serialize + ?Sized>(&mut self, value: &T) -> io::Result<()> {
-        bincode::serialize_into(&mut self.frame, value).map_err(io::Error::other)?;
-        self.flush_if(FRAME_BYTES)
+        bincode::serialize_into(self, value).map_err(|error| problem(*error))
     }
 
     /// Bytes, which are written as they are.
@@ -63,6 +62,18 @@ impl<'a> Saver<'a> {
     }
 }
 
+impl Write for Saver<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.frame.extend_from_slice(bytes);
+        self.flush_if(FRAME_BYTES)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Reads states back.
 pub struct Restorer<'a> {
     source: Source<'a>,
@@ -85,11 +96,7 @@ impl<'a> Restorer<'a> {
     }
 
     pub fn get<T: DeserializeOwned>(&mut self) -> io::Result<T> {
-        let mut rest = self.rest()?;
-        let length = rest.len();
-        let value = bincode::deserialize_from(&mut rest).map_err(io::Error::other)?;
-        self.at += length - rest.len();
-        Ok(value)
+        bincode::deserialize_from(self).map_err(|error| problem(*error))
     }
 
     pub fn get_bytes(&mut self) -> io::Result<&[u8]> {
@@ -118,6 +125,23 @@ impl<'a> Restorer<'a> {
     }
 }
 
+impl Read for Restorer<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let rest = self.rest()?;
+        let length = rest.len().min(into.len());
+        into[..length].copy_from_slice(&rest[..length]);
+        self.at += length;
+        Ok(length)
+    }
+}
+
+fn problem(error: bincode::ErrorKind) -> io::Error {
+    match error {
+        bincode::ErrorKind::Io(error) => error,
+        other => io::Error::other(other),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,10 +156,11 @@ mod tests {
         };
         let mut saver = Saver::new(&mut sink);
         saver.put_all(numbers.iter(), |saver, number| saver.put(number)).unwrap();
+        saver.put(&numbers).unwrap();
         saver.put_bytes(b"").unwrap();
         saver.put_bytes(b"end").unwrap();
         saver.finish().unwrap();
-        assert!(frames.len() > 2, "{} frames", frames.len());
+        assert!(frames.len() > 4 && frames.iter().all(|frame| frame.len() <= FRAME_BYTES + 8), "{} frames", frames.len());
 
         let mut frames = frames.into_iter();
         let mut source = || frames.next().ok_or(io::ErrorKind::UnexpectedEof.into());
@@ -150,6 +175,7 @@ mod tests {
                 Ok(())
             })
             .unwrap();
+        assert_eq!(restorer.get::<Vec<u64>>().unwrap(), numbers, "longer than a frame");
         assert_eq!(due, numbers.into_iter().filter(|number| number % 3 == 1).collect::<Vec<_>>());
         assert_eq!(restorer.get_bytes().unwrap(), b"");
         assert_eq!(restorer.get_bytes().unwrap(), b"end");

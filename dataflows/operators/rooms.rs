@@ -148,6 +148,14 @@ impl<'scope> Site<'scope> {
         self.worker as u64
     }
 
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        match &self.ground {
+            Ground::Among(scope) => scope.peers(),
+            Ground::Alone(_) => 1,
+        }
+    }
+
     /// A way into the rooms.
     pub fn enter<Item: Clone + 'static>(&self) -> (Entrance<Item>, Flow<'scope, Item>) {
         let (entrance, way) = match &self.ground {

@@ -8,11 +8,14 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 use xxhash_rust::xxh3::Xxh3;
 
 /// About how many bytes of lines travel together.
 const BODY_BYTES: usize = 2 << 20;
+/// How many of them wait to be sent.
+const PIECES_AHEAD: usize = 2;
 /// So much of a table or a full dump is read at a time to know it by.
 const READ_BYTES: usize = 128 << 10;
 /// Between attempts, while the pipeline has no room or is not there.
@@ -196,7 +199,7 @@ fn send_behind(known: Option<&Acknowledged>, to: &str, path: &Path, sent: &mut S
     let problem = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
     let (name, url, mut sum) = (name_of(path), format!("{to}/v1/updates"), Sum::default());
     let mut known = known.filter(|known| known.bytes > 0);
-    for piece in blocks_of_lines(path, BODY_BYTES).map_err(problem)? {
+    for piece in ahead(blocks_of_lines(path, BODY_BYTES).map_err(problem)?) {
         match piece {
             Piece::Block(Block { bytes, .. }) => {
                 let met = bytes.len().min(known.map_or(0, |known| (known.bytes - sum.bytes) as usize));
@@ -223,6 +226,20 @@ fn send_behind(known: Option<&Acknowledged>, to: &str, path: &Path, sent: &mut S
         }
     }
     Ok(known.is_none())
+}
+
+/// The same pieces, of which the next are read and unpacked while the pipeline has one.
+fn ahead(mut pieces: impl Iterator<Item = Piece> + Send + 'static) -> impl Iterator<Item = Piece> {
+    let (ahead, read) = sync_channel(PIECES_AHEAD);
+    // Once nobody wants its pieces it is not waited for: what it reads may be no file, and have none for long.
+    let mut reader = Some(std::thread::spawn(move || drop(pieces.try_for_each(|piece| ahead.send(piece)))));
+    std::iter::from_fn(move || {
+        let piece = read.recv().ok();
+        if piece.is_none() {
+            reader.take().into_iter().for_each(|reader| reader.join().expect("a file is read to its end, or to a fault"));
+        }
+        piece
+    })
 }
 
 /// Sends a table or a full dump, which is one body however long it is.

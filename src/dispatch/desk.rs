@@ -16,6 +16,7 @@ use dataflows::policy::Period;
 use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 /// Offers that may wait for one person's answer at a time.
@@ -113,11 +114,18 @@ pub struct Note {
     pub phone: Option<Phone>,
 }
 
+/// Of most of a country there is one in memory.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Contact {
     version: u64,
-    phone: Option<Phone>,
-    language: Option<usize>,
+    phone: Option<NonZero<Phone>>,
+    language: Option<u8>,
+}
+
+impl Contact {
+    fn phone(&self) -> Option<Phone> {
+        self.phone.map(NonZero::get)
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -127,15 +135,36 @@ struct Assignment {
     until: Date,
 }
 
+/// Rights by a number: of a country in one set, since most numbers have one or two.
+#[derive(Default, Serialize, Deserialize)]
+struct Index(BTreeSet<(u64, RightKey)>);
+
+impl Index {
+    fn insert(&mut self, number: u64, right: RightKey) {
+        self.0.insert((number, right));
+    }
+
+    fn remove(&mut self, number: u64, right: &RightKey) {
+        self.0.remove(&(number, right.clone()));
+    }
+
+    /// The rights of a number, in order.
+    fn of(&self, number: u64) -> impl Iterator<Item = &RightKey> {
+        let first = RightKey { person: 0, benefit: 0, ground: Ground::Constant, period: Date::BEFORE_ALL };
+        self.0.range((number, first)..).take_while(move |(other, _)| *other == number).map(|(_, right)| right)
+    }
+}
+
 /// All conversations, and what is known about the people in them.
 #[derive(Serialize, Deserialize)]
 pub struct Desk {
     terms: Terms,
     today: Date,
-    conversations: BTreeMap<RightKey, Conversation>,
-    by_addressee: BTreeMap<PersonId, BTreeSet<RightKey>>,
-    /// Conversations that wait for something from this number.
-    open_by_phone: BTreeMap<Phone, BTreeSet<RightKey>>,
+    conversations: BTreeMap<RightKey, Box<Conversation>>,
+    /// Conversations with somebody else than whose right it is.
+    by_addressee: Index,
+    /// Conversations that wait for something from a number.
+    open_by_phone: Index,
     contacts: HashMap<PersonId, Contact>,
     accounts: HashMap<PersonId, Option<Iban>>,
     /// Of people with conversations: when they died.
@@ -172,8 +201,8 @@ impl Desk {
             terms,
             today: Date::BEFORE_ALL,
             conversations: BTreeMap::new(),
-            by_addressee: BTreeMap::new(),
-            open_by_phone: BTreeMap::new(),
+            by_addressee: Index::default(),
+            open_by_phone: Index::default(),
             contacts: HashMap::new(),
             accounts: HashMap::new(),
             deaths: HashMap::new(),
@@ -204,10 +233,10 @@ impl Desk {
         &self.terms
     }
     pub fn conversation(&self, right: &RightKey) -> Option<&Conversation> {
-        self.conversations.get(right)
+        self.conversations.get(right).map(Box::as_ref)
     }
     pub fn conversations(&self) -> impl Iterator<Item = (&RightKey, &Conversation)> {
-        self.conversations.iter()
+        self.conversations.iter().map(|(right, conversation)| (right, &**conversation))
     }
     /// The rights whose conversations began or went on since this was last asked.
     pub fn take_changed(&mut self) -> BTreeSet<RightKey> {
@@ -307,8 +336,9 @@ impl Desk {
         for right in std::mem::take(&mut self.due) {
             actions.extend(self.tell(&right, Event::Tick));
             self.wake_again(&right);
+            // It was looked at just now.
+            self.due.clear();
         }
-        self.due.clear();
         for addressee in std::mem::take(&mut self.touched) {
             actions.extend(self.offer_next(addressee));
         }
@@ -330,7 +360,8 @@ impl Desk {
     fn hear(&mut self, heard: &Heard) -> Vec<Action> {
         match heard {
             Heard::Contact { person, version, phone, language } => {
-                self.contact(*person, Contact { version: *version, phone: *phone, language: *language })
+                let language = language.and_then(|language| u8::try_from(language).ok());
+                self.contact(*person, Contact { version: *version, phone: phone.and_then(NonZero::new), language })
             }
             Heard::Account { person, iban } => {
                 let known = self.accounts.entry(*person).or_default();
@@ -381,7 +412,7 @@ impl Desk {
 
     /// Rights about which somebody is written to at this number.
     fn reached_at(&self, phone: Phone) -> BTreeSet<RightKey> {
-        let people = self.contacts.iter().filter(|(_, contact)| contact.phone == Some(phone)).map(|(person, _)| self.kept(*person));
+        let people = self.contacts.iter().filter(|(_, contact)| contact.phone() == Some(phone)).map(|(person, _)| self.kept(*person));
         people.flat_map(|person| self.written_to(person)).collect()
     }
 
@@ -430,7 +461,11 @@ impl Desk {
         match known.iter_mut().find(|other| other.ground == assignment.ground) {
             Some(other) if other.version > assignment.version => return Vec::new(),
             Some(other) => *other = assignment,
-            None => known.push(assignment),
+            None => {
+                // Most have one.
+                known.reserve_exact(1);
+                known.push(assignment);
+            }
         }
         self.look_for_assignments(self.of_benefit(self.kept(person), benefit))
     }
@@ -448,9 +483,8 @@ impl Desk {
             return Vec::new();
         }
         self.replies_by_day.insert((self.today, id));
-        let open = self.open_by_phone.get(&phone).cloned().unwrap_or_default();
-        let (asked, accounts): (BTreeSet<_>, BTreeSet<_>) =
-            open.into_iter().partition(|right| self.conversations[right].stage.awaits_answer());
+        let open = self.open_by_phone.of(phone).cloned();
+        let (asked, accounts): (BTreeSet<_>, BTreeSet<_>) = open.partition(|right| self.conversations[right].stage.awaits_answer());
         let consent = Consent { on: self.today, at, reply_hash: xxh3_64(text.as_bytes()) };
         let (event, tag) = match reply::parse(text) {
             Reply::Account(iban) if !accounts.is_empty() => return self.account_written(accounts, iban),
@@ -520,7 +554,7 @@ impl Desk {
     fn free_tag(&self, right: &RightKey, phone: Phone) -> u8 {
         let conversation = &self.conversations[right];
         let mut others = self.written_to(conversation.standing.addressee);
-        others.extend(self.open_by_phone.get(&phone).into_iter().flatten().cloned());
+        others.extend(self.open_by_phone.of(phone).cloned());
         let taken: BTreeSet<u8> = others.iter().filter(|other| *other != right).map(|other| self.conversations[other].tag).collect();
         let first = (self.offer_hash(right, conversation.round + 1, "tag") % 90) as u8;
         let tags = (0..90).map(|shift| 10 + (first + shift) % 90);
@@ -534,7 +568,7 @@ impl Desk {
     /// Steps one conversation, and turns what it wants into actions.
     fn tell(&mut self, right: &RightKey, event: Event) -> Vec<Action> {
         let Some(conversation) = self.conversations.get(right) else { return Vec::new() };
-        let (conversation, acts) = conversation::step(conversation.clone(), event, &self.context(right, conversation));
+        let (conversation, acts) = conversation::step((**conversation).clone(), event, &self.context(right, conversation));
         self.put(right.clone(), conversation);
         acts.into_iter().filter_map(|act| self.action(right, act)).collect()
     }
@@ -543,24 +577,31 @@ impl Desk {
     fn put(&mut self, right: RightKey, conversation: Conversation) {
         self.due.insert(right.clone());
         self.changed.insert(right.clone());
-        self.for_payments.insert(right.clone());
         self.touched.insert(conversation.standing.addressee);
         self.counts[conversation.stage.position()] += 1;
         let (addressee, open_at) = (conversation.standing.addressee, open_phone(&conversation));
-        let before = self.conversations.insert(right.clone(), conversation);
+        let mut agreed = conversation.consent.is_some();
+        let before = self.conversations.insert(right.clone(), Box::new(conversation));
         if let Some(before) = before {
+            agreed |= before.consent.is_some();
             self.counts[before.stage.position()] -= 1;
             if before.standing.addressee != addressee {
-                remove(&mut self.by_addressee, before.standing.addressee, &right);
+                self.by_addressee.remove(before.standing.addressee, &right);
             }
             if let Some(phone) = open_phone(&before).filter(|phone| Some(*phone) != open_at) {
-                remove(&mut self.open_by_phone, phone, &right);
+                self.open_by_phone.remove(phone, &right);
             }
         }
-        if let Some(phone) = open_at {
-            self.open_by_phone.entry(phone).or_default().insert(right.clone());
+        // Nothing is ordered for what nobody agreed to.
+        if agreed {
+            self.for_payments.insert(right.clone());
         }
-        self.by_addressee.entry(addressee).or_default().insert(right);
+        if let Some(phone) = open_at {
+            self.open_by_phone.insert(phone, right.clone());
+        }
+        if addressee != right.person {
+            self.by_addressee.insert(addressee, right);
+        }
     }
 
     fn action(&mut self, right: &RightKey, act: Act) -> Option<Action> {
@@ -587,7 +628,7 @@ impl Desk {
             reason: conversation.refusal.as_deref().unwrap_or(""),
             tag,
         };
-        let language = self.numbers(addressee).find_map(|number| self.contacts.get(&number)?.language);
+        let language = self.language_known(addressee);
         let body = texts::render(&self.terms, message(&self.terms, right, kind), language, &filling)?;
         let text = Text { right: right.clone(), round: conversation.round, kind, addressee, phone, tag, body };
         if kind.is_unasked() {
@@ -611,7 +652,7 @@ impl Desk {
 
     /// Whether another conversation waits for an answer on this number.
     fn others_asked(&self, right: &RightKey, phone: Phone) -> bool {
-        let open = self.open_by_phone.get(&phone).into_iter().flatten();
+        let open = self.open_by_phone.of(phone);
         open.filter(|other| *other != right).any(|other| self.conversations[other].stage.awaits_answer())
     }
 
@@ -641,13 +682,16 @@ impl Desk {
     }
 
     fn phone(&self, person: PersonId) -> Option<Phone> {
-        self.numbers(person).find_map(|number| self.contacts.get(&number)?.phone).filter(|phone| !self.blocked.contains(phone))
+        self.numbers(person).find_map(|number| self.contacts.get(&number)?.phone()).filter(|phone| !self.blocked.contains(phone))
+    }
+
+    fn language_known(&self, person: PersonId) -> Option<usize> {
+        self.numbers(person).find_map(|number| self.contacts.get(&number)?.language).map(usize::from)
     }
 
     /// The language in which somebody is written to, if it is known.
     pub fn language(&self, person: PersonId) -> Option<&str> {
-        let language = self.numbers(person).find_map(|number| self.contacts.get(&number)?.language)?;
-        self.terms.languages.get(language).map(String::as_str)
+        self.terms.languages.get(self.language_known(person)?).map(String::as_str)
     }
 
     fn day_free(&self, addressee: PersonId) -> bool {
@@ -664,7 +708,10 @@ impl Desk {
     }
 
     fn written_to(&self, addressee: PersonId) -> BTreeSet<RightKey> {
-        self.by_addressee.get(&addressee).cloned().unwrap_or_default()
+        let mut rights = self.of_person(addressee);
+        rights.retain(|right| self.conversations[right].standing.addressee == addressee);
+        rights.extend(self.by_addressee.of(addressee).cloned());
+        rights
     }
 
     /// Rights of somebody, and those about which they are written to.
@@ -719,13 +766,4 @@ fn message<'a>(terms: &'a Terms, right: &RightKey, kind: Kind) -> &'a str {
 
 fn open_phone(conversation: &Conversation) -> Option<Phone> {
     conversation.phone.filter(|_| conversation.stage.is_open())
-}
-
-fn remove<K: Ord>(index: &mut BTreeMap<K, BTreeSet<RightKey>>, key: K, right: &RightKey) {
-    if let Some(rights) = index.get_mut(&key) {
-        rights.remove(right);
-        if rights.is_empty() {
-            index.remove(&key);
-        }
-    }
 }

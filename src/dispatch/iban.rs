@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::num::NonZero;
 
 /// Letters and digits after the country, packed to the base of 36.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Iban(u128);
+pub struct Iban(NonZero<u128>);
 
 const COUNTRY: &str = "KZ";
 const LENGTH: usize = 20;
@@ -21,7 +22,9 @@ impl Iban {
             _ => (remainder * 100 + u32::from(byte.wrapping_sub(b'A')) + 10) % 97,
         });
         let digit = |byte: u8| if byte.is_ascii_digit() { byte - b'0' } else { byte - b'A' + 10 };
-        (shaped && remainder == 1).then(|| Iban(rest.bytes().fold(0, |number, byte| number * 36 + u128::from(digit(byte)))))
+        // A number of zeros alone has other check digits.
+        let packed = || NonZero::new(rest.bytes().fold(0, |number, byte| number * 36 + u128::from(digit(byte))));
+        (shaped && remainder == 1).then(packed).flatten().map(Iban)
     }
 
     /// The bank's three digits.
@@ -32,7 +35,7 @@ impl Iban {
 
 impl fmt::Display for Iban {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mut rest, mut letters) = (self.0, [b'0'; LENGTH - COUNTRY.len()]);
+        let (mut rest, mut letters) = (self.0.get(), [b'0'; LENGTH - COUNTRY.len()]);
         for letter in letters.iter_mut().rev() {
             let digit = (rest % 36) as u8;
             *letter = if digit < 10 { b'0' + digit } else { b'A' + digit - 10 };

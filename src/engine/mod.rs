@@ -220,13 +220,13 @@ impl Engine {
             renumbered,
         };
         for answer in answers {
-            // A first load brings millions: those of one worker are not copied.
-            let (mut most, mut rest) = (output.changes, answer.changes);
-            if rest.len() > most.len() {
-                std::mem::swap(&mut most, &mut rest);
+            // A first load brings millions: those of one worker are not copied, and have room for the others behind them.
+            let (mut roomy, mut rest) = (output.changes, answer.changes);
+            if rest.capacity() > roomy.capacity() {
+                std::mem::swap(&mut roomy, &mut rest);
             }
-            most.extend(rest);
-            output.changes = most;
+            roomy.extend(rest);
+            output.changes = roomy;
             output.faults.extend(answer.faults);
             output.standings.extend(answer.standings);
             output.moves.extend(answer.moves);
@@ -520,6 +520,10 @@ fn serve(worker: &mut timely::worker::Worker, mut house: House, commands: &Recei
                 answer.changes.sort_unstable_by(Change::in_order);
                 much_was_said = answer.changes.len() >= MUCH;
                 let _ = answers.send(answer);
+                if much_was_said {
+                    // What was in hand meanwhile is free at once: the ledger needs room for what was said.
+                    memory::give_back();
+                }
             }
             Command::Members(to) => {
                 let mut rows = Chunks { rows: Vec::new(), to };

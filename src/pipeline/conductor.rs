@@ -5,6 +5,7 @@ use super::metrics::{InState, Metrics, TextState};
 use super::progress::Progress;
 use super::regime::{Regime, Taken, date_of};
 use super::retelling::retell;
+use super::room::Waiting;
 use super::scribe::Scribe;
 use super::sender::Sender;
 use super::submission::Submission;
@@ -47,8 +48,8 @@ pub(super) type Question = Box<dyn FnOnce(&mut Engine, &Ledger) + Send>;
 
 /// What the conductor does next.
 pub(super) enum Work {
-    /// An epoch that is durable.
-    Epoch(Epoch, Submission),
+    /// An epoch that is durable, until it is through.
+    Epoch(Epoch, Submission, Waiting),
     /// To be answered between epochs.
     Question(Question),
     /// An engine under the package of this fingerprint is to be prepared, if this date, from which it is to be in force, is near; how far it is.
@@ -393,8 +394,8 @@ impl Conductor {
         let conduct = move || {
             self.begin(texts, &scribe);
             loop {
-                let (epoch, submission) = match work.recv_timeout(self.rest()) {
-                    Ok(Work::Epoch(epoch, submission)) => (epoch, submission),
+                let (epoch, submission, _waiting) = match work.recv_timeout(self.rest()) {
+                    Ok(Work::Epoch(epoch, submission, waiting)) => (epoch, submission, waiting),
                     Ok(Work::Question(question)) => {
                         question(&mut self.engine, &self.ledger);
                         continue;

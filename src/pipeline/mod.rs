@@ -68,12 +68,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
-
-/// Epochs that may be durable before the engine has taken them in; beyond, the scribe waits, and with it the doors.
-const EPOCHS_AHEAD: usize = 4;
 
 /// Why a pipeline does not start, or does not end in order.
 #[derive(Debug)]
@@ -166,7 +163,7 @@ pub struct Pipeline {
     pub ledger_file: PathBuf,
     pub questions: Questions,
     pub auditor: Auditor,
-    work: SyncSender<Work>,
+    work: Sender<Work>,
     scribe_thread: JoinHandle<()>,
     conductor_thread: JoinHandle<()>,
     network_threads: [JoinHandle<()>; 2],
@@ -291,7 +288,7 @@ impl Opened {
         given.map_or(Ok(()), |given| check_enacted(&given, enacted, &in_force))?;
         let journal = Journal::open(disk, Schema::from(&*in_force).dictionary(), setup.segment_bytes, conductor.epoch_reached())?;
 
-        let (work, works) = sync_channel(EPOCHS_AHEAD);
+        let (work, works) = channel();
         let questions = Questions { work: work.clone(), progress: progress.clone(), data: setup.data.clone() };
         let metrics = setup.metrics;
         let (scribe, scribe_thread) = Scribe::start(journal, work.clone(), (progress.clone(), metrics.clone()));

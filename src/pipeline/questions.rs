@@ -13,12 +13,12 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, channel};
+use std::sync::mpsc::{Sender, channel};
 
 /// The way to ask.
 #[derive(Clone)]
 pub struct Questions {
-    pub(super) work: SyncSender<Work>,
+    pub(super) work: Sender<Work>,
     pub(super) progress: Arc<Progress>,
     pub(super) data: PathBuf,
 }

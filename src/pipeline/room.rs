@@ -1,6 +1,7 @@
-//! Room for what was taken in and the engine does not have yet: whoever brings more than there is room for is asked to come again.
+//! Room for what was taken in and the engine does not have yet: whoever brings more than there is room for is asked to come again. What of it is durable
+//! waits in the backlog: on the first day of a quarter the engine is at work for minutes, and who brings little meanwhile is not kept waiting for that.
 
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes of bodies that are taken in at a time.
@@ -40,6 +41,46 @@ impl Held {
 
     pub(super) fn join(&mut self, other: Held) {
         self.0.merge(other.0);
+    }
+}
+
+/// Bytes of epochs that may be durable before the engine has taken them in; beyond, the scribe waits, and with it the doors.
+const BACKLOG_BYTES: usize = 64 << 20;
+/// What an epoch takes beside its entries, about.
+const EPOCH_BYTES: usize = 1 << 10;
+
+/// How much is durable that the engine does not have yet.
+#[derive(Clone, Default)]
+pub(super) struct Backlog(Arc<(Mutex<usize>, Condvar)>);
+
+impl Backlog {
+    /// Counts an epoch that has so many bytes in memory.
+    pub fn add(&self, bytes: usize) -> Waiting {
+        let bytes = bytes + EPOCH_BYTES;
+        *self.bytes() += bytes;
+        Waiting { backlog: self.clone(), bytes }
+    }
+
+    /// Waits until there is room for more.
+    pub fn wait_for_room(&self) {
+        drop(self.0.1.wait_while(self.bytes(), |bytes| *bytes > BACKLOG_BYTES).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn bytes(&self) -> MutexGuard<'_, usize> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An epoch that waits for the engine until this is dropped.
+pub(super) struct Waiting {
+    backlog: Backlog,
+    bytes: usize,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        *self.backlog.bytes() -= self.bytes;
+        self.backlog.0.1.notify_all();
     }
 }
 

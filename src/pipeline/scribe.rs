@@ -6,13 +6,14 @@
 use super::conductor::Work;
 use super::metrics::Metrics;
 use super::progress::Progress;
+use super::room::Backlog;
 use super::submission::Submission;
 use crate::intake::Schema;
 use crate::journal::{self, Disk, Journal};
 use dataflows::model::Epoch;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -74,7 +75,7 @@ impl Scribe {
     /// Starts the thread that writes; epochs go on as `work` in their order.
     pub(super) fn start<D: Disk>(
         journal: Journal<D>,
-        work: SyncSender<Work>,
+        work: Sender<Work>,
         (progress, metrics): (Arc<Progress>, Arc<Metrics>),
     ) -> (Scribe, JoinHandle<()>) {
         let (door, submissions) = sync_channel(SUBMISSIONS_AHEAD);
@@ -163,8 +164,8 @@ impl<D: Disk> Tried<'_, D> {
     }
 }
 
-fn write<D: Disk>(mut journal: Tried<'_, D>, submissions: &Receiver<Submitted>, work: &SyncSender<Work>, metrics: &Metrics) {
-    let mut next = None;
+fn write<D: Disk>(mut journal: Tried<'_, D>, submissions: &Receiver<Submitted>, work: &Sender<Work>, metrics: &Metrics) {
+    let (mut next, backlog) = (None, Backlog::default());
     // By what was read what was written last.
     let mut last: Option<Arc<Schema>> = None;
     while let Some((mut group, reply)) = next.take().or_else(|| journal.next(submissions)) {
@@ -197,23 +198,19 @@ fn write<D: Disk>(mut journal: Tried<'_, D>, submissions: &Receiver<Submitted>, 
             }
         }
         let answer = written.as_ref().map(|epoch| Acknowledgement { epoch: *epoch }).map_err(|failure| Unavailable(failure.to_string()));
-        // What is durable is on its way at once, unless the conductor has enough: nobody waits for that to hear that it is.
-        let on_its_way = match written {
-            Ok(epoch) => work.try_send(Work::Epoch(epoch, group)),
-            Err(_) => Ok(()),
-        };
+        // What is durable is on its way at once: nobody waits for the conductor to hear that it is.
+        let is_gone = written.is_ok_and(|epoch| {
+            let waiting = backlog.add(if group.bulky { 0 } else { group.entries.len() });
+            work.send(Work::Epoch(epoch, group, waiting)).is_err()
+        });
         for (arrived, reply) in waiting {
             arrived.into_iter().for_each(|arrived| Metrics::since(&metrics.acknowledged, arrived));
             // Whoever went away will ask again, and be told that it is a duplicate.
             let _ = reply.send(answer.clone());
         }
-        let is_gone = match on_its_way {
-            Ok(()) => false,
-            Err(TrySendError::Full(epoch)) => work.send(epoch).is_err(),
-            Err(TrySendError::Disconnected(_)) => true,
-        };
         if is_gone {
             return;
         }
+        backlog.wait_for_room();
     }
 }

@@ -30,6 +30,8 @@ use xxhash_rust::xxh3::xxh3_128;
 pub(super) const BODY_BYTES_MAX: usize = 16 << 20;
 /// The longest of all: it waits in a file until it is read, and becomes one epoch.
 const SPOOLED_BYTES_MAX: u64 = 16 << 30;
+/// A body of so many lines' bytes is worth a thread of its own for half of it.
+const HALVED_BYTES: usize = 256 << 10;
 /// What is unpacked, or comes from a file, takes as much at most before it goes to a file: what it says, as entries and as the house reads them.
 const UNPACKED_BYTES: usize = 2 * BULKY_BYTES;
 
@@ -64,6 +66,28 @@ impl Decoders {
         let done = work(&mut intake);
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(intake);
         done
+    }
+
+    /// Every line of a body; the halves of a long one are read side by side, and told in their order.
+    fn read(&self, schema: &Arc<Schema>, feed: &str, lines: &[u8]) -> Vec<Submission> {
+        let read = |first, lines: &[u8]| self.with(schema.clone(), |intake| Submission::read(intake, feed, first, lines));
+        let is_end = |byte: &u8| *byte == b'\n';
+        let middle = if lines.len() < HALVED_BYTES { lines.len() } else { lines.len() / 2 };
+        let (half, rest) = lines.split_at(middle + lines[middle..].iter().position(is_end).map_or(lines.len() - middle, |end| end + 1));
+        if rest.is_empty() {
+            return read(1, half);
+        }
+        let (mut parts, rest) = std::thread::scope(|scope| {
+            let rest = scope.spawn(|| read(half.split(is_end).count() as u64, rest));
+            (read(1, half), rest.join().expect("what cannot be read is refused"))
+        });
+        for part in rest {
+            match parts.last_mut().filter(|_| !part.dated) {
+                Some(last) => last.append(part),
+                None => parts.push(part),
+            }
+        }
+        parts
     }
 }
 
@@ -248,7 +272,7 @@ fn take(
     let (mut parts, dumped) = match (body, register) {
         (Arrived::Whole(lines), None) if section.is_none() && is_plain(encoding) => {
             room.shrink(lines.len());
-            (inner.decoders.with(schema, |intake| Submission::read(intake, name, 1, &lines)), None)
+            (inner.decoders.read(&schema, name, &lines), None)
         }
         (body, register) => {
             let mut make_file = || {
@@ -346,6 +370,42 @@ impl<R: Read> Read for Limited<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::load_package;
+    use std::fmt::Write as _;
+
+    /// Dates, lines that are refused and a last line without an end fall into either half.
+    #[test]
+    fn halves_that_are_read_side_by_side_say_what_the_whole_says() {
+        let package = load_package("us-cps").unwrap_or_else(|failure| panic!("{}", failure.message));
+        let schema = Arc::new(Schema::from(&*package.policy));
+        let beat = |key: &str, line: usize, day: usize| {
+            let register = if key == "today" { "calendar" } else { "heartbeat" };
+            format!(r#"{{"register":"{register}","key":"{key}","seq":{line},"op":"upsert","data":{{"date":"2026-01-{day:02}"}}}}"#)
+        };
+        let heard = package.policy.registers[0].id.as_str();
+        let mut body = String::new();
+        for line in 1..=4_000 {
+            let said = match line {
+                _ if line % 700 == 0 => beat("today", line, line / 700),
+                _ if line % 90 == 0 => "{".to_owned(),
+                _ => beat(heard, line, 1 + line % 28),
+            };
+            writeln!(body, "{said}").unwrap();
+        }
+        let told = |parts: Vec<Submission>| {
+            let part = |part: Submission| (part.dated, part.accepted, part.items.len(), part.refused, part.entries.to_vec());
+            parts.into_iter().map(part).collect::<Vec<_>>()
+        };
+        for length in [body.len(), body.len() - 1, body.len() - 500, HALVED_BYTES, HALVED_BYTES - 1] {
+            let body = &body.as_bytes()[..length];
+            let whole = told(Submission::read(&mut Intake::journalling(schema.clone()), "feed", 1, body));
+            assert!(whole.len() > 4 && whole.iter().any(|(.., refused, _)| refused.len() > 4));
+            assert_eq!(told(Decoders::default().read(&schema, "feed", body)), whole);
+        }
+        // One line, however long, has no halves.
+        let line = vec![b'x'; 2 * HALVED_BYTES];
+        assert_eq!(told(Decoders::default().read(&schema, "feed", &line)).len(), 1);
+    }
 
     #[test]
     fn what_becomes_too_long_is_an_error() {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 
-pub const FORMAT: u16 = 5;
+pub const FORMAT: u16 = 6;
 const MAGIC: &[u8; 4] = b"SHQS";
 const LEVEL: i32 = 1;
 /// Synced so often that no sync is long: the journal's own wait behind them.
@@ -59,7 +59,9 @@ pub fn write_part(path: &Path, title: &Title, save: impl FnOnce(&mut Saver<'_>) 
 }
 
 fn write_frame(file: &mut File, bytes: &[u8]) -> io::Result<()> {
-    file.write_all(&(bytes.len() as u32).to_le_bytes())?;
+    let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= FRAME_BYTES_MAX);
+    let length = length.ok_or_else(|| invalid(format!("a frame of {} bytes, which nobody would read", bytes.len())))?;
+    file.write_all(&length.to_le_bytes())?;
     file.write_all(&crc32fast::hash(bytes).to_le_bytes())?;
     file.write_all(bytes)
 }

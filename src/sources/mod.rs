@@ -107,7 +107,7 @@ impl Iterator for Feed {
 }
 
 /// A file's lines, about so many bytes of whole ones at a time; packed files are unpacked.
-pub(crate) fn blocks_of_lines(path: &Path, bytes: usize) -> std::io::Result<impl Iterator<Item = Piece>> {
+pub(crate) fn blocks_of_lines(path: &Path, bytes: usize) -> std::io::Result<impl Iterator<Item = Piece> + use<>> {
     Ok(Cutter::new(blocks::open(path)?, Bounds::Lines, bytes))
 }
 
