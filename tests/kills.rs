@@ -302,7 +302,7 @@ const STEPS: [Step; 8] = [
     step("an epoch is written to the journal", "scribe", "write", 3, 0),
     step("an epoch is synced", "scribe", "fdatasync", 3, 0),
     step("the journal goes on in another file", "scribe", "openat", 1, 0),
-    step("an epoch is written to the ledger", "conductor", "pwrite64", 3, 0),
+    step("an epoch is written to the ledger", "registrar", "pwrite64", 3, 0),
     step("a file, a snapshot, a base or the ledger is synced", "", "fsync", 3, 300),
     step("a text that was intended is handed over", "messenger", "sendto", 3, 0),
     step("what became of it is heard", "messenger", "recvfrom", 3, 0),

@@ -5,8 +5,10 @@ use crate::registers::repository;
 use crate::running::*;
 use crate::sending::configured;
 use crate::snapshots::{SELDOM, start};
+use dataflows::model::Date;
 use serde_json::{Value, json};
 use shanyraq::commands::{load_package, package_texts};
+use shanyraq::intake::Intake;
 use shanyraq::journal::Own;
 use shanyraq::pipeline::{Submission, ledger_file};
 use std::collections::BTreeSet;
@@ -65,6 +67,34 @@ fn nobody_is_kept_waiting_for_the_engine() {
     go_on.send(()).unwrap();
     asking.join().unwrap().unwrap();
     assert!(pipeline.progress.wait_for(last, PATIENCE));
+    pipeline.stop();
+}
+
+/// While the ledger's file is written for long, as on the first day of a quarter, engine and ledger go on; what they decided is written then, each epoch as
+/// it was.
+#[test]
+fn nobody_waits_for_the_ledgers_file_to_be_decided_about() {
+    let package = load_package("us-cps").unwrap_or_else(|failure| panic!("{}", failure.message));
+    let folder = Folder::new("busy-file");
+    let data = folder.0.join("data");
+    let pipeline = start(&package, &data, 1, SELDOM);
+    let somebody = rusqlite::Connection::open(ledger_file(&data)).unwrap();
+    somebody.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let days = [20_000, 20_001, 20_031].map(Date);
+    let told = days.map(|day| {
+        let line =
+            format!("{{\"register\":\"calendar\",\"key\":\"today\",\"seq\":1,\"op\":\"upsert\",\"data\":{{\"date\":\"{day}\"}}}}\nmuch\n");
+        let [part] =
+            Submission::read(&mut Intake::journalling(pipeline.progress.schema()), "test", 1, line.as_bytes()).try_into().ok().unwrap();
+        pipeline.scribe.submit(part).unwrap().epoch
+    });
+    assert_eq!(pipeline.questions.ask(|engine, _| engine.today()), Some(days[2]), "the engine waits for the file");
+    assert_eq!((pipeline.progress.standing().epoch, told), (0, [1, 2, 3]), "it is told before it is written");
+    somebody.execute_batch("COMMIT").unwrap();
+    assert!(pipeline.progress.wait_for(3, PATIENCE));
+    let mut written = somebody.prepare("SELECT epoch, date FROM epochs ORDER BY epoch").unwrap();
+    let written: Vec<(u64, String)> = written.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
+    assert_eq!(written, told.into_iter().zip(days.map(|day| day.to_string())).collect::<Vec<_>>());
     pipeline.stop();
 }
 

@@ -34,7 +34,6 @@ use shanyraq::journal::entries::entries;
 use shanyraq::journal::{Journal, SEGMENT_BYTES, read_epochs};
 use shanyraq::ledger::{Ledger, Page, Resettled, Store};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
@@ -368,7 +367,7 @@ fn of_people(bencher: Bencher<'_, '_>, mut evaluate: impl FnMut(&mut Evaluator, 
 
 #[divan::bench(name = "ledger: a change written, of a thousand")]
 fn ledger(bencher: Bencher<'_, '_>) {
-    let (policy, mut engine, no_offers) = (&LIFE.policy, Engine::start(LIFE.policy.clone(), 1), BTreeSet::new());
+    let (policy, mut engine) = (&LIFE.policy, Engine::start(LIFE.policy.clone(), 1));
     let output = EpochOutput {
         epoch: 1,
         date: LIFE.circumstances.today,
@@ -386,13 +385,15 @@ fn ledger(bencher: Bencher<'_, '_>) {
     let begin = || {
         begun += 1;
         let folder = Folder::new(&format!("rooms-{begun}"));
-        (Store::open(&folder.0.join("ledger.db"), policy.clone()).expect("a file can be made"), Ledger::new(Terms::from(&**policy)), folder)
+        let store = Store::open(&folder.0.join("ledger.db"), policy.clone()).expect("a file can be made");
+        (store, Ledger::new(Terms::from(&**policy)), output.clone(), folder)
     };
-    of_thousand(bencher, begin, |(mut store, mut ledger, folder)| {
+    of_thousand(bencher, begin, |(mut store, mut ledger, mut output, folder)| {
         let resettled = Resettled { standings: &output.standings, moves: &output.moves };
         let effects = ledger.apply(output.epoch, output.date, resettled, &output.changes, &[]);
-        let page = Page::of(&output, &output.changes, (&[], &no_offers, &effects));
-        store.write(&ledger, &page, &mut engine).expect("a file can be written");
+        let silences = ledger.silences_of(&output.changes);
+        let page = Page::of(&mut output, (silences, effects), (&mut ledger, &mut engine), &mut None);
+        store.write(&[page]).expect("a file can be written");
         (store, ledger, folder)
     });
 }

@@ -2,6 +2,7 @@
 
 use crate::commands::Failure;
 use crate::dispatch::{Heard, Terms};
+use crate::engine::regions::Regions;
 use crate::engine::{Engine, EpochOutput};
 use crate::ledger::{Ledger, Page, Resettled, Store, StoreFailure};
 use crate::packages::fingerprint;
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Book {
     ledger: Ledger,
     store: Store,
+    regions: Option<Regions>,
     /// It ends after the file in it is closed.
     _folder: Temporary,
 }
@@ -22,10 +24,10 @@ pub struct Book {
 /// Ends an epoch, and has the ledger take in what it led to, where there is one: once this returns, all that the pipeline would have written is.
 pub fn commit(engine: &mut Engine, book: &mut Option<Book>) -> Result<EpochOutput, Failure> {
     let output = engine.commit();
-    if let Some(book) = book {
-        book.enter(engine, &output).map_err(|failure| Failure::failed(failure.to_string()))?;
+    match book {
+        Some(book) => book.enter(engine, output).map_err(|failure| Failure::failed(failure.to_string())),
+        None => Ok(output),
     }
-    Ok(output)
 }
 
 impl Book {
@@ -38,20 +40,22 @@ impl Book {
         let store = Store::open(&folder.0.join("ledger.db"), policy.clone()).map_err(|failure| Failure::failed(failure.to_string()))?;
         let mut ledger = Ledger::new(Terms::from(&**policy));
         ledger.enact(fingerprint(policy), policy);
-        Ok(Some(Book { ledger, store, _folder: folder }))
+        Ok(Some(Book { ledger, store, regions: None, _folder: folder }))
     }
 
     /// What is known at first is the baseline; from then on people are written to, of whom nobody has told a phone here.
-    fn enter(&mut self, engine: &mut Engine, output: &EpochOutput) -> Result<(), StoreFailure> {
+    fn enter(&mut self, engine: &mut Engine, mut output: EpochOutput) -> Result<EpochOutput, StoreFailure> {
         let heard: Vec<Heard> = output.renumbered.iter().copied().map(Heard::Renumbered).collect();
         let resettled = Resettled { standings: &output.standings, moves: &output.moves };
         let effects = self.ledger.apply(output.epoch, output.date, resettled, &output.changes, &heard);
-        let (texts, offers) = (self.ledger.take_changed_texts(), self.ledger.take_changed_offers());
-        self.store.write(&self.ledger, &Page::of(output, &output.changes, (&texts, &offers, &effects)), engine)?;
+        let silences = self.ledger.silences_of(&output.changes);
+        let page = Page::of(&mut output, (silences, effects), (&mut self.ledger, engine), &mut self.regions);
+        self.store.write(std::slice::from_ref(&page))?;
         if output.is_first {
             self.ledger.go_live();
         }
-        Ok(())
+        output.changes = page.changes;
+        Ok(output)
     }
 }
 

@@ -17,7 +17,8 @@ use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Offers that may wait for one person's answer at a time.
 pub const OPEN_OFFERS_MAX: usize = 3;
@@ -158,7 +159,7 @@ impl Index {
 /// All conversations, and what is known about the people in them.
 #[derive(Serialize, Deserialize)]
 pub struct Desk {
-    terms: Terms,
+    terms: Arc<Terms>,
     today: Date,
     conversations: BTreeMap<RightKey, Box<Conversation>>,
     /// Conversations with somebody else than whose right it is.
@@ -198,7 +199,7 @@ pub struct Desk {
 impl Desk {
     pub fn new(terms: Terms) -> Self {
         Desk {
-            terms,
+            terms: Arc::new(terms),
             today: Date::BEFORE_ALL,
             conversations: BTreeMap::new(),
             by_addressee: Index::default(),
@@ -226,11 +227,15 @@ impl Desk {
 
     /// What is known goes on under these terms.
     pub fn set_terms(&mut self, terms: Terms) {
-        self.terms = terms;
+        self.terms = Arc::new(terms);
     }
 
     pub fn terms(&self) -> &Terms {
         &self.terms
+    }
+    /// The same, for whoever writes in these terms later.
+    pub fn shared_terms(&self) -> Arc<Terms> {
+        self.terms.clone()
     }
     pub fn conversation(&self, right: &RightKey) -> Option<&Conversation> {
         self.conversations.get(right).map(Box::as_ref)
@@ -556,7 +561,7 @@ impl Desk {
         let mut others = self.written_to(conversation.standing.addressee);
         others.extend(self.open_by_phone.of(phone).cloned());
         let taken: BTreeSet<u8> = others.iter().filter(|other| *other != right).map(|other| self.conversations[other].tag).collect();
-        let first = (self.offer_hash(right, conversation.round + 1, "tag") % 90) as u8;
+        let first = (self.terms.offer_hash(right, conversation.round + 1, "tag") % 90) as u8;
         let tags = (0..90).map(|shift| 10 + (first + shift) % 90);
         tags.clone().find(|tag| !taken.contains(tag)).unwrap_or(10 + first)
     }
@@ -609,7 +614,7 @@ impl Desk {
         match act {
             Act::Text(kind) => self.text(right, kind).map(Action::Text),
             Act::OpenCase => Some(Action::OpenCase(self.case(right, conversation))),
-            Act::WithdrawCase => Some(Action::WithdrawCase(self.offer_hash(right, conversation.round, "case"))),
+            Act::WithdrawCase => Some(Action::WithdrawCase(self.terms.offer_hash(right, conversation.round, "case"))),
             Act::Note(kind) => Some(Action::Note(Note { kind, right: Some(right.clone()), phone: conversation.phone })),
         }
     }
@@ -640,7 +645,7 @@ impl Desk {
     fn case(&self, right: &RightKey, conversation: &Conversation) -> Case {
         let Standing { amount, from, .. } = conversation.standing;
         Case {
-            id: self.offer_hash(right, conversation.round, "case"),
+            id: self.terms.offer_hash(right, conversation.round, "case"),
             right: right.clone(),
             round: conversation.round,
             amount,
@@ -654,14 +659,6 @@ impl Desk {
     fn others_asked(&self, right: &RightKey, phone: Phone) -> bool {
         let open = self.open_by_phone.of(phone);
         open.filter(|other| *other != right).any(|other| self.conversations[other].stage.awaits_answer())
-    }
-
-    /// The identity of what belongs to a round of an offer, by names that outlive the process.
-    pub fn offer_hash(&self, right: &RightKey, round: u32, what: &str) -> u128 {
-        let benefit = &self.terms.benefit(right.benefit).id;
-        let ground = self.terms.ground(&right.ground);
-        let name = format!("{}|{benefit}|{ground}|{}|{round}|{what}", self.terms.person.format(right.person), right.period.0);
-        xxh3_128(name.as_bytes())
     }
 
     fn context<'a>(&'a self, right: &RightKey, conversation: &Conversation) -> Context<'a> {
@@ -685,13 +682,9 @@ impl Desk {
         self.numbers(person).find_map(|number| self.contacts.get(&number)?.phone()).filter(|phone| !self.blocked.contains(phone))
     }
 
-    fn language_known(&self, person: PersonId) -> Option<usize> {
+    /// The language in which somebody is written to, if it is known, by its place in the terms.
+    pub fn language_known(&self, person: PersonId) -> Option<usize> {
         self.numbers(person).find_map(|number| self.contacts.get(&number)?.language).map(usize::from)
-    }
-
-    /// The language in which somebody is written to, if it is known.
-    pub fn language(&self, person: PersonId) -> Option<&str> {
-        self.terms.languages.get(self.language_known(person)?).map(String::as_str)
     }
 
     fn day_free(&self, addressee: PersonId) -> bool {

@@ -1,10 +1,12 @@
 //! What the conversation needs of the policy, and nothing more.
 
+use super::RightKey;
 use dataflows::decisions::{identity, write_ground};
 use dataflows::model::{Decision, DecisionId, Ground, PersonKind};
 use dataflows::policy::{BenefitKind, Period, Policy, Texts};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// What the conversation needs of a benefit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -111,6 +113,13 @@ impl Terms {
         let mut text = String::new();
         write_ground(ground, |register| self.register(register), &mut text).expect("memory can be written");
         text
+    }
+
+    /// The identity of what belongs to a round of an offer, by names that outlive the process.
+    pub fn offer_hash(&self, right: &RightKey, round: u32, what: &str) -> u128 {
+        let (benefit, ground) = (&self.benefit(right.benefit).id, self.ground(&right.ground));
+        let name = format!("{}|{benefit}|{ground}|{}|{round}|{what}", self.person.format(right.person), right.period.0);
+        xxh3_128(name.as_bytes())
     }
 
     fn register(&self, register: u16) -> &str {

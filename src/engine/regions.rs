@@ -12,17 +12,22 @@ pub struct Regions {
     now: Circumstances,
     environment: Environment,
     /// The indicator's words; none where the package tells no regions.
-    words: Vec<String>,
+    words: Vec<Arc<str>>,
 }
 
 impl Regions {
     pub fn new(policy: &Arc<Policy>, now: &Circumstances) -> Regions {
         let words = policy.region.map_or_else(Vec::new, |index| match &policy.indicators[index].kind {
-            ValueKind::Enum(words) => words.clone(),
+            ValueKind::Enum(words) => words.iter().map(|word| Arc::from(word.as_str())).collect(),
             _ => Vec::new(),
         });
         let environment = policy.environment(now.today, &now.feeds);
         Regions { policy: policy.clone(), evaluator: Evaluator::new(policy.clone()), now: now.clone(), environment, words }
+    }
+
+    /// Whether they are read as this policy has them.
+    pub fn are_of(&self, policy: &Arc<Policy>) -> bool {
+        Arc::ptr_eq(&self.policy, policy)
     }
 
     /// Has them read as of these circumstances.
@@ -34,8 +39,8 @@ impl Regions {
     }
 
     /// The region of somebody of whom this is known.
-    pub fn read(&mut self, person: PersonId, file: &[u8], role: Role) -> Option<&str> {
+    pub fn read(&mut self, person: PersonId, file: &[u8], role: Role) -> Option<Arc<str>> {
         let region = self.evaluator.region(&self.environment, person, file, role)?;
-        self.words.get(usize::try_from(region).ok()?).map(String::as_str)
+        self.words.get(usize::try_from(region).ok()?).cloned()
     }
 }

@@ -1,8 +1,7 @@
 //! Who lives with whom and how each family stands, as tables of the ledger's file: kept by what epochs say of those who moved and of
 //! households that are judged otherwise.
 
-use super::StoreFailure;
-use crate::engine::Engine;
+use super::{Families, StoreFailure};
 use crate::views::Writer;
 use dataflows::model::{Epoch, HouseholdKey, Move, PersonId, Role, Scores};
 use rusqlite::types::Type;
@@ -71,15 +70,15 @@ pub(super) fn write_rejudged(
 }
 
 /// Writes all families as they stand.
-pub(super) fn write_all(transaction: &Transaction<'_>, rows: &Writer, epoch: Epoch, engine: &mut Engine) -> Result<(), StoreFailure> {
+pub(super) fn write_all(transaction: &Transaction<'_>, rows: &Writer, epoch: Epoch, families: &Families) -> Result<(), StoreFailure> {
     transaction.execute_batch("DELETE FROM households; DELETE FROM categories")?;
     let mut enter = transaction.prepare_cached(ENTER_HOUSEHOLD)?;
-    for (household, members) in engine.households() {
-        enter_household(&mut enter, rows, epoch, household, &members)?;
+    for (household, members) in &families.members {
+        enter_household(&mut enter, rows, epoch, *household, members)?;
     }
     let mut enter = transaction.prepare_cached(ENTER_CATEGORY)?;
-    for (household, _, judgement) in engine.judgements() {
-        enter_category(&mut enter, rows, epoch, household, judgement.scores())?;
+    for (household, scores) in &families.scores {
+        enter_category(&mut enter, rows, epoch, *household, *scores)?;
     }
     Ok(())
 }

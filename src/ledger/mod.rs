@@ -8,6 +8,7 @@ mod checkpoints;
 mod families;
 mod lineage;
 mod outbox;
+mod page;
 mod reader;
 mod reports;
 mod store;
@@ -16,9 +17,10 @@ mod tables;
 pub use checkpoints::{log_bytes, sync_ledger};
 pub use lineage::{FamilyEvent, FamilyId, Fate, Lineage, Resettled};
 pub use outbox::{Message, Outbox, Status, reference_of};
+pub use page::{Families, Page};
 pub use reader::{Brought, Reader, Refused, Stream, Verified, View};
 pub use reports::Report;
-pub use store::{Page, Store};
+pub use store::{Store, WrittenSoFar};
 pub use tables::StoreFailure;
 
 use crate::dispatch::conversation::WINDOW_DAYS;
@@ -45,6 +47,24 @@ pub struct Effects {
     pub payments: Vec<Payment>,
     /// What became of families on the date that the epoch ended, if it began another.
     pub families: Vec<FamilyEvent>,
+}
+
+/// Why there is no conversation about a right in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// It was there before anybody was written to.
+    Baseline,
+    /// It is a refusal.
+    NothingToOffer,
+}
+
+impl Silence {
+    pub fn name(self) -> &'static str {
+        match self {
+            Silence::Baseline => HeldBack::Baseline.name(),
+            Silence::NothingToOffer => "nothing_to_offer",
+        }
+    }
 }
 
 /// Which packages were in force, and which is to be, by fingerprint.
@@ -354,12 +374,16 @@ impl Ledger {
         known.then(|| self.desk.held_back(right)).flatten()
     }
 
-    /// Why there is no conversation about a right in force: it is of the baseline, or a refusal, of which there is nothing to offer.
-    pub fn silence(&self, right: &RightKey) -> Option<&'static str> {
-        let name = name_of(right);
-        let baseline = self.baseline.contains(&name) || self.baseline_doubted.contains(&name);
-        let nothing = || self.rights.get(right).is_some_and(Option::is_none).then_some("nothing_to_offer");
-        if baseline { Some(HeldBack::Baseline.name()) } else { nothing() }
+    /// Of each of these changes, if it is of a right in force, why there is no conversation about that.
+    pub fn silences_of(&self, changes: &[Change]) -> Vec<Option<Silence>> {
+        let silence = |change: &Change| {
+            let right = right_of(&change.decision);
+            let name = name_of(&right);
+            let baseline = self.baseline.contains(&name) || self.baseline_doubted.contains(&name);
+            let nothing = || self.rights.get(&right).is_some_and(Option::is_none).then_some(Silence::NothingToOffer);
+            if baseline { Some(Silence::Baseline) } else { nothing() }
+        };
+        changes.iter().map(silence).collect()
     }
 
     /// How many decisions in force are not written about, by reason.
@@ -455,7 +479,7 @@ impl Ledger {
         for action in actions {
             match action {
                 Action::Text(text) => {
-                    let id = self.desk.offer_hash(&text.right, text.round, text.kind.name());
+                    let id = self.desk.terms().offer_hash(&text.right, text.round, text.kind.name());
                     let entered = self.outbox.enter(id, epoch, self.today, text);
                     debug_assert!(entered, "a conversation says nothing twice");
                     effects.texts += usize::from(entered);

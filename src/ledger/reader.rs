@@ -20,8 +20,8 @@ use xxhash_rust::xxh3::xxh3_128;
 /// nothing, and what was said twice.
 const ACCOUNTS: [(&str, &str); 13] = [
     (
-        "outbox: the same was written twice",
-        "SELECT min(message) FROM outbox GROUP BY person, benefit, ground, period, round, kind HAVING count(*) > 1 LIMIT 1",
+        "outbox: two texts have one name",
+        "SELECT message FROM outbox GROUP BY message HAVING count(*) > 1 LIMIT 1",
     ),
     (
         "outbox: a message is about no right that there is a conversation about",
@@ -181,6 +181,12 @@ impl Reader {
         }
         let mut query = self.0.prepare("SELECT package FROM policies ORDER BY epoch")?;
         Ok(query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+    }
+
+    /// How many decisions are in force, by benefit.
+    pub fn holders(&self) -> Result<BTreeMap<String, u64>, StoreFailure> {
+        let mut query = self.0.prepare("SELECT benefit, count(*) FROM decisions GROUP BY benefit")?;
+        Ok(query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
     }
 
     /// Copies the file, as of one epoch.

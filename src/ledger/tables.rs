@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 
 /// The form of the tables; another one is another program's.
-pub(super) const FORMAT: i64 = 8;
+pub(super) const FORMAT: i64 = 9;
 
 pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta(
@@ -24,9 +24,8 @@ pub(super) const TABLES: &str = "
         kind TEXT, chain TEXT);
     CREATE INDEX IF NOT EXISTS changes_by_person ON changes(person);
     CREATE TABLE IF NOT EXISTS outbox(
-        message TEXT PRIMARY KEY, epoch INTEGER, date TEXT, person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, round INTEGER,
-        kind TEXT, phone TEXT, status TEXT, text TEXT, parts INTEGER, policy TEXT) WITHOUT ROWID;
-    CREATE INDEX IF NOT EXISTS outbox_by_right ON outbox(person, benefit, round);
+        message TEXT NOT NULL, epoch INTEGER, date TEXT, person TEXT, benefit TEXT, ground TEXT, period TEXT, round INTEGER, kind TEXT, phone TEXT,
+        status TEXT, text TEXT, parts INTEGER, policy TEXT, PRIMARY KEY(person, benefit, ground, period, round, kind)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS offers(
         person TEXT, benefit TEXT, ground TEXT, period TEXT NOT NULL, round INTEGER, stage TEXT, since TEXT, lost TEXT, quiet_until TEXT,
         phone TEXT, refusal TEXT, silent TEXT, region TEXT, language TEXT, epoch INTEGER, PRIMARY KEY(person, benefit, ground, period)) WITHOUT ROWID;

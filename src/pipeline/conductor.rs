@@ -4,20 +4,22 @@ use super::keeper::Keeper;
 use super::metrics::{InState, Metrics, TextState};
 use super::progress::Progress;
 use super::regime::{Regime, Taken, date_of};
+use super::registrar::Registrar;
 use super::retelling::retell;
 use super::room::Waiting;
 use super::scribe::Scribe;
 use super::sender::Sender;
 use super::submission::Submission;
 use super::understudy::{Told, Understudy};
-use super::{Failure, Setup, journal_folder, policies_folder, snapshots_folder};
+use super::{Failure, Setup, journal_folder, ledger_file, policies_folder, snapshots_folder};
 use crate::dispatch::{Heard, RightKey, Terms};
 use crate::engine::outcome::{Outcome, compare};
+use crate::engine::regions::Regions;
 use crate::engine::{Engine, EpochOutput};
 use crate::journal::base::{self, Base};
 use crate::journal::entries::stretches;
 use crate::journal::{Disk, Own, Pausable, ReleasedRight};
-use crate::ledger::{Ledger, Message, Page, Resettled, Store, StoreFailure, right_of};
+use crate::ledger::{Families, Ledger, Message, Page, Reader, Resettled, Store, StoreFailure, WrittenSoFar, right_of};
 use crate::network::Texts;
 use crate::packages::{Packages, fingerprint, title};
 use crate::snapshot::Snapshot;
@@ -27,21 +29,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Answering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Answering, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Entries that are read at a time where there are many.
 const STRETCH_BYTES: usize = 1 << 20;
 
-/// With nothing to do for so long the ledger's file hears of what brought it no rows.
-const LEDGER_REST: Duration = Duration::from_millis(100);
-
 /// So many days before its own a policy that was activated has an engine prepared: sooner it would take its memory for nothing.
 const FORESIGHT_DAYS: i32 = 7;
-
-/// Between attempts to write the ledger's file.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// What somebody wants to know of engine and ledger.
 pub(super) type Question = Box<dyn FnOnce(&mut Engine, &Ledger) + Send>;
@@ -74,7 +70,11 @@ pub(super) struct Conductor {
     understudy: Option<Understudy>,
     foreseen: Date,
     ledger: Ledger,
-    store: Store,
+    /// What was in the ledger's file at the start; what comes after is written beside.
+    written: WrittenSoFar,
+    registrar: Option<Registrar>,
+    /// Once somebody has been offered something under the policy in force.
+    regions: Option<Regions>,
     keeper: Keeper,
     progress: Arc<Progress>,
     metrics: Arc<Metrics>,
@@ -110,7 +110,9 @@ impl Conductor {
             engine: Engine::start(policy, setup.workers),
             understudy: None,
             foreseen: Date::BEFORE_ALL,
-            store,
+            written: store.written_so_far(),
+            registrar: Some(Registrar::start(store, setup.data.clone(), (progress.clone(), metrics.clone()))),
+            regions: None,
             keeper,
             sender: Sender::new(&setup.sending, metrics.clone()),
             progress,
@@ -122,7 +124,7 @@ impl Conductor {
     pub fn recall(&mut self) -> Result<Epoch, Failure> {
         let at = |path: PathBuf| move |error| Failure::Folder { path, error };
         let base = base::newest(&journal_folder(&self.data)).map_err(at(journal_folder(&self.data)))?;
-        let frontier = self.store.frontier();
+        let frontier = self.written.epoch;
         if let Some(base) = base.as_ref().filter(|base| frontier < base.epoch) {
             return Err(StoreFailure::Behind { written: frontier, base: base.epoch }.into());
         }
@@ -143,18 +145,19 @@ impl Conductor {
         if let Some((engine, ledger)) = recalled {
             (self.engine, self.ledger) = (engine, ledger);
             self.regime = Regime::new(self.engine.policy().clone(), self.ledger.desk().terms());
-            self.store.write_by(self.regime.policy.clone());
-            self.tell_standing(self.engine.epoch());
+            self.tell_standing();
+            self.tell_epoch(self.engine.epoch());
         }
         Ok(self.engine.epoch())
     }
 
     /// Tells everything that the journal holds after an epoch, as it was told before. Nothing is handed over meanwhile.
     pub fn tell_again<D: Disk + Sync>(&mut self, disk: &D, after: Epoch) -> Result<(), Failure> {
-        self.store.check(after, &self.ledger)?;
-        let (known, schema) = (self.store.frontier(), self.regime.schema.clone());
+        self.written.check(after, &self.ledger)?;
+        let (known, schema) = (self.written.epoch, self.regime.schema.clone());
         let last = retell(disk, after, known, schema, |number, submission| self.epoch(number, submission, None).map(drop))?;
-        Ok(self.store.check_end(last)?)
+        self.written.check_end(last)?;
+        if self.catch_up() { Ok(()) } else { self.end_registrar() }
     }
 
     /// The last epoch that was told.
@@ -171,7 +174,7 @@ impl Conductor {
     /// held, is read from its entries, a stretch at a time.
     fn take_in(&mut self, epoch: Epoch, submission: Submission) -> Taken {
         // What is in the ledger's file was counted before.
-        let expired = (epoch > self.store.frontier()).then_some(0);
+        let expired = (epoch > self.written.epoch).then_some(0);
         let mut taken = Taken { expired, ..Taken::default() };
         let schema = submission.schema.clone().unwrap_or_else(|| self.regime.schema.clone());
         if !submission.bulky && schema.package == self.regime.schema.package {
@@ -202,7 +205,6 @@ impl Conductor {
         self.engine = understudy.engine()?;
         let policy = self.engine.policy().clone();
         self.ledger.enact(package, &policy);
-        self.store.enact(policy.clone());
         let regime = std::mem::replace(&mut self.regime, Regime::new(policy, self.ledger.desk().terms()));
         tracing::info!(epoch, policy = title(&self.regime.policy), milliseconds = begun.elapsed().as_millis() as u64, "policy in force");
         Ok(Some(Former { regime, outcome }))
@@ -216,8 +218,7 @@ impl Conductor {
         Ok(Understudy::start(self.policy(package)?, self.workers, &self.data, self.progress.clone()))
     }
 
-    /// One epoch through engine and ledger; the texts to hand over now. While a pipeline is at work, which `scribe` tells, its file is
-    /// written as soon as it can be.
+    /// One epoch through engine and ledger; the texts to hand over now. It is written beside.
     fn epoch(&mut self, epoch: Epoch, submission: Submission, scribe: Option<&Scribe>) -> Result<Vec<Message>, Failure> {
         let (begun, arrived, journalled) = (Instant::now(), submission.arrived, submission.journalled);
         let before = match self.ledger.packages().next {
@@ -228,13 +229,14 @@ impl Conductor {
         heard.extend(told);
         let mut output = self.engine.commit();
         debug_assert_eq!(output.epoch, epoch, "an epoch of the journal is an epoch of the engine");
-        let families_anew = output.is_first || before.is_some();
-        let (mut ended, mut ended_for_ledger) = (Vec::new(), Vec::new());
+        let mut former = None;
+        let mut ended_for_ledger = Vec::new();
         if let Some(Former { regime, outcome }) = before {
             let comparison = compare(outcome, self.engine.outcome(), &self.engine.secret());
             ended_for_ledger.extend(regime.for_ledger(&comparison.ended).into_owned());
-            (ended, output.changes) = (comparison.ended, comparison.changes);
+            output.changes = comparison.changes;
             (output.standings, output.moves) = (comparison.standings, comparison.moves);
+            former = Some((regime.policy, comparison.ended));
         }
         heard.extend(output.renumbered.iter().copied().map(Heard::Renumbered));
         heard.extend(own.iter().filter_map(news));
@@ -247,23 +249,28 @@ impl Conductor {
         }
         let effects = self.ledger.apply(epoch, output.date, resettled, &changes, &heard);
         let handed = self.act(&own);
-        let (texts, offers) = (self.ledger.take_changed_texts(), self.ledger.take_changed_offers());
-        let page = Page {
-            ended: &ended,
-            families_anew,
-            refused: &refused,
-            own: &own,
-            expired: expired.unwrap_or(0),
-            ..Page::of(&output, &changes, (&texts, &offers, &effects))
-        };
-        self.write(&page, scribe)?;
-        if scribe.is_some() {
-            let changed = (output.changes.as_slice(), output.date);
-            self.sender.heed((&texts, &own), changed, &self.regime.policy, &self.ledger, arrived.unwrap_or(begun));
+        let silences = self.ledger.silences_of(&changes[..output.changes.len()]);
+        self.measure(&output, journalled, decided);
+        if epoch <= self.written.epoch {
+            // What changed is in the file already.
+            drop((self.ledger.take_changed_texts(), self.ledger.take_changed_offers()));
+            self.tell_standing();
+            self.tell_epoch(epoch);
+            self.written.check(epoch, &self.ledger)?;
+            return Ok(handed);
         }
-        self.measure(&output, (arrived, journalled, decided));
-        self.tell_standing(epoch);
-        Ok(handed)
+        let mut page = Page::of(&mut output, (silences, effects), (&mut self.ledger, &mut self.engine), &mut self.regions);
+        if former.is_some() {
+            page.families = Some(Families::of(&mut self.engine));
+        }
+        if scribe.is_some() {
+            let changed = (page.changes.as_slice(), page.date);
+            self.sender.heed((&page.texts, &own), changed, &self.regime.policy, &self.ledger, arrived.unwrap_or(begun));
+        }
+        self.tell_standing();
+        let page = Page { former, refused, own, expired: expired.unwrap_or(0), ..page };
+        let is_written = self.registrar.as_ref().is_some_and(|registrar| registrar.enter(page, arrived, journalled.map(|_| decided)));
+        if is_written { Ok(handed) } else { self.end_registrar().map(|()| handed) }
     }
 
     /// What the pipeline itself did or was told in an epoch; the texts to hand over.
@@ -319,37 +326,17 @@ impl Conductor {
         changes.sort_unstable_by(Change::in_order);
     }
 
-    fn write(&mut self, page: &Page<'_>, scribe: Option<&Scribe>) -> Result<(), Failure> {
-        let epoch = page.epoch;
-        loop {
-            let is_last = scribe.is_some_and(Scribe::is_leaving);
-            let Err(failure) = self.store.write(&self.ledger, page, &mut self.engine) else { return Ok(()) };
-            if !matches!(failure, StoreFailure::Sql(_)) || scribe.is_none() {
-                return Err(failure.into());
-            }
-            if is_last {
-                return Err(self.unwritten(&failure));
-            }
-            // A full disk, for one: nothing is lost, and nothing more is taken in than the queues hold.
-            if self.progress.standing().failure.is_none() {
-                tracing::error!(epoch, %failure, "the ledger cannot be written; trying again");
-            }
-            self.progress.change(|standing| standing.failure = Some(failure.to_string()));
-            std::thread::sleep(PAUSE);
-        }
+    /// What became of whoever writes the ledger's file, which ends with this.
+    fn end_registrar(&mut self) -> Result<(), Failure> {
+        self.registrar.take().map_or(Ok(()), Registrar::end)
     }
 
-    fn unwritten(&self, failure: &StoreFailure) -> Failure {
-        Failure::Unwritten { data: self.data.clone(), what: failure.to_string() }
-    }
-
-    fn tell_standing(&self, epoch: Epoch) {
-        self.metrics.frontier.set(epoch as i64);
+    /// Says how engine and ledger stand; of which epoch that is told once it is written.
+    fn tell_standing(&self) {
         self.metrics.live.set(i64::from(self.ledger.is_live()));
         self.progress.change(|standing| {
-            (standing.epoch, standing.since, standing.date) = (epoch, Instant::now(), self.engine.today());
+            standing.date = self.engine.today();
             (standing.live, standing.texts) = (self.ledger.is_live(), self.ledger.outbox().rows().len() as u64);
-            standing.failure = None;
             (standing.policy, standing.schema) = (self.regime.policy.clone(), self.regime.schema.clone());
             standing.packages.clone_from(self.ledger.packages());
             standing.heard.clear();
@@ -362,13 +349,15 @@ impl Conductor {
         });
     }
 
-    fn measure(&self, output: &EpochOutput, (arrived, journalled, decided): (Option<Instant>, Option<Instant>, Instant)) {
+    /// Says that an epoch is told which was written before.
+    fn tell_epoch(&self, epoch: Epoch) {
+        self.metrics.frontier.set(epoch as i64);
+        self.progress.change(|standing| (standing.epoch, standing.since) = (epoch, Instant::now()));
+    }
+
+    fn measure(&self, output: &EpochOutput, journalled: Option<Instant>, decided: Instant) {
         let (metrics, outbox) = (&self.metrics, self.ledger.outbox());
-        if let Some(journalled) = journalled {
-            metrics.decided.observe(decided.duration_since(journalled).as_secs_f64());
-            Metrics::since(&metrics.written, decided);
-        }
-        arrived.into_iter().for_each(|arrived| Metrics::since(&metrics.in_ledger, arrived));
+        journalled.into_iter().for_each(|journalled| metrics.decided.observe(decided.duration_since(journalled).as_secs_f64()));
         metrics.changes.inc_by(output.changes.iter().filter(|change| change.is_of_decision()).count() as u64);
         metrics.texts.inc_by((outbox.rows().len() as u64).saturating_sub(metrics.texts.get()));
         let submitted = outbox.unanswered().count();
@@ -379,7 +368,8 @@ impl Conductor {
 
     /// Everything that was written has been told: from here on texts are handed over.
     fn begin(&mut self, texts: Texts, scribe: &Scribe) {
-        let holders = self.store.holders().unwrap_or_else(|failure| {
+        self.registrar.iter().for_each(|registrar| registrar.insist(scribe));
+        let holders = Reader::open(&ledger_file(&self.data)).and_then(|reader| reader.holders()).unwrap_or_else(|failure| {
             tracing::error!(%failure, "who holds what cannot be counted");
             BTreeMap::new()
         });
@@ -410,9 +400,7 @@ impl Conductor {
                         continue;
                     }
                     Ok(Work::CatchUp(answer)) => {
-                        self.catch_up();
-                        // Whoever asked may have gone.
-                        let _ = answer.send(());
+                        self.registrar.iter().for_each(|registrar| registrar.catch_up(answer.clone()));
                         continue;
                     }
                     Ok(Work::Farewell) => {
@@ -422,7 +410,7 @@ impl Conductor {
                     Ok(Work::End) | Err(RecvTimeoutError::Disconnected) => break,
                     Err(RecvTimeoutError::Timeout) => {
                         self.sender.intend(&self.ledger, &scribe);
-                        self.keep(true);
+                        self.keep();
                         continue;
                     }
                 };
@@ -435,10 +423,10 @@ impl Conductor {
                     }
                 }
                 self.sender.intend(&self.ledger, &scribe);
-                self.keep(false);
+                self.keep();
             }
-            if let Err(failure) = self.store.catch_up() {
-                self.give_up(&self.unwritten(&failure));
+            if let Err(failure) = self.end_registrar() {
+                self.give_up(&failure);
             }
             self.keeper.end(self.engine.epoch(), &self.engine, &self.ledger);
         };
@@ -453,30 +441,30 @@ impl Conductor {
     /// How long may be waited for the next epoch.
     fn rest(&self) -> Duration {
         match self.sender.rest(&self.ledger) {
-            _ if self.store.is_behind() => LEDGER_REST,
             Some(rest) => rest.min(self.keeper.rest()),
             None => self.keeper.rest(),
         }
     }
 
-    /// What is done beside the stream: the ledger's file hears how far it has come, and a snapshot is begun if one is due. It is of use only
-    /// where the file has come as far. On another date a policy may be near.
-    fn keep(&mut self, idle: bool) {
+    /// What is done beside the stream: a snapshot is begun if one is due. It is of use only where the ledger's file has come as far, which is waited for
+    /// where that is soon. On another date a policy may be near.
+    fn keep(&mut self) {
         if self.engine.today() > self.foreseen {
             self.foresee();
         }
         let epoch = self.engine.epoch();
-        if (!idle && !self.keeper.is_due(epoch)) || self.catch_up() {
+        let is_near = || self.registrar.as_ref().is_some_and(Registrar::is_near);
+        if !self.keeper.is_due(epoch) || is_near() && self.catch_up() {
             self.keeper.look(epoch, &self.engine, &self.ledger);
         }
     }
 
-    fn catch_up(&mut self) -> bool {
-        let done = self.store.catch_up();
-        if let Err(failure) = &done {
-            tracing::error!(%failure, "the ledger cannot be written");
-        }
-        done.is_ok()
+    /// Waits until the ledger's file has all that was told; false if it cannot be written.
+    fn catch_up(&self) -> bool {
+        let (answer_in, answer) = channel();
+        self.registrar.iter().for_each(|registrar| registrar.catch_up(answer_in.clone()));
+        drop(answer_in);
+        self.progress.hear(&answer)
     }
 
     /// The package that comes into force within days, if one does.

@@ -26,6 +26,7 @@ mod policies;
 mod progress;
 mod questions;
 mod regime;
+mod registrar;
 mod retelling;
 mod room;
 mod safekeeping;

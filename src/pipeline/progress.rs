@@ -8,8 +8,12 @@ use crate::sources::is_meant;
 use dataflows::model::{Date, Epoch};
 use dataflows::policy::Policy;
 use std::collections::BTreeSet;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+/// Between looks whether the ledger's file can be written.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What the ledger has reached.
 #[derive(Clone, Debug)]
@@ -98,6 +102,18 @@ impl Progress {
     /// When the ledger had the last epoch that it has.
     pub fn since(&self) -> Instant {
         self.lock().since
+    }
+
+    /// Waits until whoever writes the ledger's file says something; false if they do not, since it cannot be written.
+    pub(super) fn hear(&self, answer: &Receiver<()>) -> bool {
+        loop {
+            match answer.recv_timeout(LOOK) {
+                Ok(()) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) if self.lock().failure.is_some() => return false,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
     }
 
     /// Waits until the ledger has passed an epoch, so long at the most; whether it has.

@@ -44,7 +44,7 @@ impl Questions {
         let (answer_in, answer) = channel();
         if self.work.send(Work::CatchUp(answer_in)).is_ok() {
             // A pipeline that has ended has told it.
-            let _ = answer.recv();
+            self.progress.hear(&answer);
         }
     }
 
