@@ -6,6 +6,7 @@
 //! events cannot matter to who is written to first.
 
 use super::conversation::{self, Act, Consent, Context, Conversation, Event, HeldBack, Kind, NoteKind, Phone, Stage, Standing};
+use super::conversations::{Conversations, Mark};
 use super::iban::Iban;
 use super::payments::{Due, Pay};
 use super::reply::{self, Reply};
@@ -161,7 +162,7 @@ impl Index {
 pub struct Desk {
     terms: Arc<Terms>,
     today: Date,
-    conversations: BTreeMap<RightKey, Box<Conversation>>,
+    conversations: Conversations,
     /// Conversations with somebody else than whose right it is.
     by_addressee: Index,
     /// Conversations that wait for something from a number.
@@ -184,14 +185,10 @@ pub struct Desk {
     replies: HashSet<u128>,
     replies_by_day: BTreeSet<(Date, u128)>,
     wakes: BTreeMap<Date, BTreeSet<RightKey>>,
-    /// Conversations to look at, and people who may be written to, before the epoch is over.
-    due: BTreeSet<RightKey>,
-    touched: BTreeSet<PersonId>,
+    /// People who may be written to before the epoch is over, some of them more than once.
+    touched: Vec<PersonId>,
     counts: [usize; Stage::NAMES.len()],
-    /// Conversations that began or went on since this was last asked.
-    #[serde(skip)]
-    changed: BTreeSet<RightKey>,
-    /// The same for payments.
+    /// Conversations in which somebody agreed, and that went on since this was last asked.
     #[serde(skip)]
     for_payments: BTreeSet<RightKey>,
 }
@@ -201,7 +198,7 @@ impl Desk {
         Desk {
             terms: Arc::new(terms),
             today: Date::BEFORE_ALL,
-            conversations: BTreeMap::new(),
+            conversations: Conversations::default(),
             by_addressee: Index::default(),
             open_by_phone: Index::default(),
             contacts: HashMap::new(),
@@ -217,10 +214,8 @@ impl Desk {
             replies: HashSet::new(),
             replies_by_day: BTreeSet::new(),
             wakes: BTreeMap::new(),
-            due: BTreeSet::new(),
-            touched: BTreeSet::new(),
+            touched: Vec::new(),
             counts: [0; Stage::NAMES.len()],
-            changed: BTreeSet::new(),
             for_payments: BTreeSet::new(),
         }
     }
@@ -238,14 +233,18 @@ impl Desk {
         self.terms.clone()
     }
     pub fn conversation(&self, right: &RightKey) -> Option<&Conversation> {
-        self.conversations.get(right).map(Box::as_ref)
+        self.conversations.get(right)
     }
     pub fn conversations(&self) -> impl Iterator<Item = (&RightKey, &Conversation)> {
-        self.conversations.iter().map(|(right, conversation)| (right, &**conversation))
+        self.conversations.iter()
     }
-    /// The rights whose conversations began or went on since this was last asked.
-    pub fn take_changed(&mut self) -> BTreeSet<RightKey> {
-        std::mem::take(&mut self.changed)
+    /// Those about whose rights conversations began or went on since this was last asked.
+    pub fn take_changed(&mut self) -> Vec<PersonId> {
+        self.conversations.take_marked(Mark::Changed)
+    }
+    /// These rights of somebody, once.
+    pub fn take_changed_of(&mut self, person: PersonId) -> Vec<RightKey> {
+        self.conversations.unmark(person, Mark::Changed)
     }
     /// The same, for whoever orders payments.
     pub fn take_for_payments(&mut self) -> BTreeSet<RightKey> {
@@ -316,7 +315,7 @@ impl Desk {
         self.today = self.today.max(today);
         let later = self.wakes.split_off(&Date(self.today.0.saturating_add(1)));
         for (_, rights) in std::mem::replace(&mut self.wakes, later) {
-            self.due.extend(rights);
+            rights.iter().for_each(|right| self.conversations.mark(right, Mark::Due));
         }
         let forget = Date(self.today.0.saturating_sub(REPLIES_REMEMBERED_DAYS));
         let kept = self.replies_by_day.split_off(&(forget, 0));
@@ -338,26 +337,33 @@ impl Desk {
     /// Runs the timers that are due, then lets the first texts go, to each person the one of the lowest priority number.
     pub fn settle(&mut self) -> Vec<Action> {
         let mut actions = Vec::new();
-        for right in std::mem::take(&mut self.due) {
-            actions.extend(self.tell(&right, Event::Tick));
-            self.wake_again(&right);
-            // It was looked at just now.
-            self.due.clear();
+        for person in self.conversations.take_marked(Mark::Due) {
+            for right in self.conversations.unmark(person, Mark::Due) {
+                actions.extend(self.tell(&right, Event::Tick));
+                self.wake_again(&right);
+            }
+            // They were looked at just now.
+            self.conversations.unmark(person, Mark::Due);
         }
-        for addressee in std::mem::take(&mut self.touched) {
+        self.conversations.take_marked(Mark::Due);
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
+        for addressee in touched {
             actions.extend(self.offer_next(addressee));
         }
-        for right in std::mem::take(&mut self.due) {
-            self.wake_again(&right);
+        for person in self.conversations.take_marked(Mark::Due) {
+            for right in self.conversations.unmark(person, Mark::Due) {
+                self.wake_again(&right);
+            }
         }
         self.touched.clear();
         actions
     }
 
     fn held(&mut self, right: RightKey, standing: Standing) -> Vec<Action> {
-        if !self.conversations.contains_key(&right) {
-            let conversation = Conversation::begin(standing, self.today);
-            self.put(right.clone(), conversation);
+        if self.conversations.get(&right).is_none() {
+            self.put(&right, Conversation::begin(standing, self.today));
         }
         self.tell(&right, Event::Held(standing))
     }
@@ -394,7 +400,7 @@ impl Desk {
                 } else {
                     self.doubtful.remove(person)
                 };
-                self.due.extend(self.concerning(*person));
+                self.look_at(self.concerning(*person));
                 Vec::new()
             }
             Heard::Reply { id, phone, text, at } => self.reply(*id, *phone, text, *at),
@@ -477,8 +483,8 @@ impl Desk {
 
     fn look_for_assignments(&mut self, rights: BTreeSet<RightKey>) -> Vec<Action> {
         let (covered, free): (BTreeSet<_>, BTreeSet<_>) = rights.into_iter().partition(|right| self.assigned_until(right).is_some());
-        self.due.extend(free);
-        self.due.extend(covered.iter().cloned());
+        self.look_at(free);
+        self.look_at(covered.clone());
         self.tell_all(covered, &Event::Assigned)
     }
 
@@ -502,7 +508,7 @@ impl Desk {
             }
             Reply::Start => {
                 self.opted_out.remove(&phone);
-                self.due.extend(self.reached_at(phone));
+                self.look_at(self.reached_at(phone));
                 return Vec::new();
             }
             Reply::Account(_) | Reply::Unclear => (Event::Unclear, None),
@@ -525,15 +531,15 @@ impl Desk {
     /// Lets the best waiting offer go to a person whose day is free.
     fn offer_next(&mut self, addressee: PersonId) -> Vec<Action> {
         let rights = self.written_to(addressee);
-        let open = rights.iter().filter(|right| self.conversations[*right].stage.is_open()).count();
-        let mut waiting: Vec<(i64, Date, RightKey)> = rights.into_iter().filter_map(|right| self.candidate(right)).collect();
+        let mut waiting: Vec<(i64, Date, RightKey)> = rights.iter().filter_map(|right| self.candidate(right)).collect();
+        if waiting.is_empty() {
+            return Vec::new();
+        }
         waiting.sort();
         let Some(phone) = self.phone(addressee) else {
             return self.tell_all(waiting.into_iter().map(|(_, _, right)| right).collect(), &Event::Unreachable);
         };
-        if waiting.is_empty() {
-            return Vec::new();
-        }
+        let open = rights.iter().filter(|right| self.conversations[*right].stage.is_open()).count();
         let tomorrow = Date(self.today.0 + 1);
         let room = |right: &RightKey| open < OPEN_OFFERS_MAX || !self.terms.benefit(right.benefit).consent;
         let next = waiting.iter().position(|(_, _, right)| room(right)).filter(|_| self.day_free(addressee));
@@ -544,11 +550,11 @@ impl Desk {
         self.tell(&right, Event::Offer { phone, tag })
     }
 
-    fn candidate(&self, right: RightKey) -> Option<(i64, Date, RightKey)> {
-        let conversation = &self.conversations[&right];
+    fn candidate(&self, right: &RightKey) -> Option<(i64, Date, RightKey)> {
+        let conversation = &self.conversations[right];
         let to_person = conversation.stage == Stage::Eligible && !self.terms.benefit(right.benefit).to_worker;
-        let waits = to_person && self.ready(&right, conversation).is_ok();
-        waits.then(|| (self.terms.benefit(right.benefit).priority, conversation.since, right))
+        let waits = to_person && self.ready(right, conversation).is_ok();
+        waits.then(|| (self.terms.benefit(right.benefit).priority, conversation.since, right.clone()))
     }
 
     fn ready(&self, right: &RightKey, conversation: &Conversation) -> Result<(), HeldBack> {
@@ -573,28 +579,33 @@ impl Desk {
     /// Steps one conversation, and turns what it wants into actions.
     fn tell(&mut self, right: &RightKey, event: Event) -> Vec<Action> {
         let Some(conversation) = self.conversations.get(right) else { return Vec::new() };
-        let (conversation, acts) = conversation::step((**conversation).clone(), event, &self.context(right, conversation));
-        self.put(right.clone(), conversation);
+        let (conversation, acts) = conversation::step(conversation.clone(), event, &self.context(right, conversation));
+        self.put(right, conversation);
         acts.into_iter().filter_map(|act| self.action(right, act)).collect()
     }
 
+    /// Has conversations looked at before the epoch is over.
+    fn look_at(&mut self, rights: BTreeSet<RightKey>) {
+        rights.iter().for_each(|right| self.conversations.mark(right, Mark::Due));
+    }
+
     /// Puts a conversation back, and keeps the indexes true.
-    fn put(&mut self, right: RightKey, conversation: Conversation) {
-        self.due.insert(right.clone());
-        self.changed.insert(right.clone());
-        self.touched.insert(conversation.standing.addressee);
+    fn put(&mut self, right: &RightKey, conversation: Conversation) {
+        if self.touched.last() != Some(&conversation.standing.addressee) {
+            self.touched.push(conversation.standing.addressee);
+        }
         self.counts[conversation.stage.position()] += 1;
         let (addressee, open_at) = (conversation.standing.addressee, open_phone(&conversation));
         let mut agreed = conversation.consent.is_some();
-        let before = self.conversations.insert(right.clone(), Box::new(conversation));
+        let before = self.conversations.insert(right, conversation);
         if let Some(before) = before {
             agreed |= before.consent.is_some();
             self.counts[before.stage.position()] -= 1;
             if before.standing.addressee != addressee {
-                self.by_addressee.remove(before.standing.addressee, &right);
+                self.by_addressee.remove(before.standing.addressee, right);
             }
             if let Some(phone) = open_phone(&before).filter(|phone| Some(*phone) != open_at) {
-                self.open_by_phone.remove(phone, &right);
+                self.open_by_phone.remove(phone, right);
             }
         }
         // Nothing is ordered for what nobody agreed to.
@@ -605,7 +616,7 @@ impl Desk {
             self.open_by_phone.insert(phone, right.clone());
         }
         if addressee != right.person {
-            self.by_addressee.insert(addressee, right);
+            self.by_addressee.insert(addressee, right.clone());
         }
     }
 
@@ -633,7 +644,7 @@ impl Desk {
             reason: conversation.refusal.as_deref().unwrap_or(""),
             tag,
         };
-        let language = self.language_known(addressee);
+        let language = self.language_known(addressee).map(usize::from);
         let body = texts::render(&self.terms, message(&self.terms, right, kind), language, &filling)?;
         let text = Text { right: right.clone(), round: conversation.round, kind, addressee, phone, tag, body };
         if kind.is_unasked() {
@@ -664,16 +675,17 @@ impl Desk {
     fn context<'a>(&'a self, right: &RightKey, conversation: &Conversation) -> Context<'a> {
         let terms: &BenefitTerms = self.terms.benefit(right.benefit);
         let addressee = conversation.standing.addressee;
+        let phone = self.phone(addressee);
         Context {
             today: self.today,
             terms,
             allow_assumed: self.terms.allow_assumed,
             tellable: self.terms.messages.contains_key(&terms.id),
             account_known: self.numbers(addressee).chain(self.numbers(right.person)).any(|number| self.accounts.contains_key(&number)),
-            opted_out: self.phone(addressee).is_some_and(|phone| self.opted_out.contains(&phone)),
+            opted_out: phone.is_some_and(|phone| self.opted_out.contains(&phone)),
             two_numbers: self.doubtful.contains(&addressee) || self.doubtful.contains(&right.person),
             assigned: self.assigned_until(right).is_some(),
-            phone: self.phone(addressee),
+            phone,
             day_free: self.day_free(addressee),
         }
     }
@@ -683,8 +695,8 @@ impl Desk {
     }
 
     /// The language in which somebody is written to, if it is known, by its place in the terms.
-    pub fn language_known(&self, person: PersonId) -> Option<usize> {
-        self.numbers(person).find_map(|number| self.contacts.get(&number)?.language).map(usize::from)
+    pub fn language_known(&self, person: PersonId) -> Option<u8> {
+        self.numbers(person).find_map(|number| self.contacts.get(&number)?.language)
     }
 
     fn day_free(&self, addressee: PersonId) -> bool {
@@ -701,10 +713,8 @@ impl Desk {
     }
 
     fn written_to(&self, addressee: PersonId) -> BTreeSet<RightKey> {
-        let mut rights = self.of_person(addressee);
-        rights.retain(|right| self.conversations[right].standing.addressee == addressee);
-        rights.extend(self.by_addressee.of(addressee).cloned());
-        rights
+        let own = self.conversations.of_person(addressee).filter(|right| self.conversations[*right].standing.addressee == addressee);
+        own.chain(self.by_addressee.of(addressee)).cloned().collect()
     }
 
     /// Rights of somebody, and those about which they are written to.
@@ -715,8 +725,7 @@ impl Desk {
     }
 
     fn of_person(&self, person: PersonId) -> BTreeSet<RightKey> {
-        let first = RightKey { person, benefit: 0, ground: Ground::Constant, period: Date::BEFORE_ALL };
-        self.conversations.range(first..).map(|(right, _)| right).take_while(|right| right.person == person).cloned().collect()
+        self.conversations.of_person(person).cloned().collect()
     }
 
     fn of_benefit(&self, person: PersonId, benefit: u16) -> BTreeSet<RightKey> {

@@ -3,6 +3,7 @@
 //! Decide here, act there: [`Desk`] and the [`conversation`] of each right are pure; the ledger keeps what they decide.
 
 pub mod conversation;
+mod conversations;
 mod desk;
 mod iban;
 mod listener;

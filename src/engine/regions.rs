@@ -12,14 +12,14 @@ pub struct Regions {
     now: Circumstances,
     environment: Environment,
     /// The indicator's words; none where the package tells no regions.
-    words: Vec<Arc<str>>,
+    words: Arc<[String]>,
 }
 
 impl Regions {
     pub fn new(policy: &Arc<Policy>, now: &Circumstances) -> Regions {
-        let words = policy.region.map_or_else(Vec::new, |index| match &policy.indicators[index].kind {
-            ValueKind::Enum(words) => words.iter().map(|word| Arc::from(word.as_str())).collect(),
-            _ => Vec::new(),
+        let words = policy.region.map_or_else(Arc::default, |index| match &policy.indicators[index].kind {
+            ValueKind::Enum(words) => words.as_slice().into(),
+            _ => Arc::default(),
         });
         let environment = policy.environment(now.today, &now.feeds);
         Regions { policy: policy.clone(), evaluator: Evaluator::new(policy.clone()), now: now.clone(), environment, words }
@@ -38,9 +38,20 @@ impl Regions {
         }
     }
 
-    /// The region of somebody of whom this is known.
-    pub fn read(&mut self, person: PersonId, file: &[u8], role: Role) -> Option<Arc<str>> {
+    /// What the regions are called.
+    pub fn words(&self) -> Arc<[String]> {
+        self.words.clone()
+    }
+
+    /// The region of somebody of whom this is known, by its place among what regions are called.
+    pub fn read(&mut self, person: PersonId, file: &[u8], role: Role) -> Option<u16> {
         let region = self.evaluator.region(&self.environment, person, file, role)?;
-        self.words.get(usize::try_from(region).ok()?).cloned()
+        u16::try_from(region).ok().filter(|region| usize::from(*region) < self.words.len())
+    }
+
+    /// The same in the words of the package.
+    pub fn name(&mut self, person: PersonId, file: &[u8], role: Role) -> Option<String> {
+        let region = self.read(person, file, role)?;
+        Some(self.words[usize::from(region)].clone())
     }
 }

@@ -26,7 +26,7 @@ pub use tables::StoreFailure;
 use crate::dispatch::conversation::WINDOW_DAYS;
 use crate::dispatch::{Action, Case, Desk, Heard, HeldBack, Note, Payment, Payments, Phone, RightKey, Standing, Step, Terms, Text};
 use crate::journal::Pausable;
-use dataflows::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Ground, Outcome};
+use dataflows::model::{Change, ChangeKind, Date, Decision, DecisionId, Epoch, Ground, Outcome, PersonId};
 use dataflows::operators::{Restorer, Saver};
 use dataflows::policy::Policy;
 use hashbrown::{HashMap, HashSet};
@@ -49,20 +49,22 @@ pub struct Effects {
     pub families: Vec<FamilyEvent>,
 }
 
-/// Why there is no conversation about a right in force.
+/// Why nobody is written to about a right in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
-    /// It was there before anybody was written to.
-    Baseline,
+    HeldBack(HeldBack),
     /// It is a refusal.
     NothingToOffer,
+    /// A social worker is told.
+    ToWorker,
 }
 
 impl Silence {
     pub fn name(self) -> &'static str {
         match self {
-            Silence::Baseline => HeldBack::Baseline.name(),
+            Silence::HeldBack(reason) => reason.name(),
             Silence::NothingToOffer => "nothing_to_offer",
+            Silence::ToWorker => "to_worker",
         }
     }
 }
@@ -340,9 +342,13 @@ impl Ledger {
     pub fn take_changed_texts(&mut self) -> Vec<Message> {
         self.outbox.take_changed()
     }
-    /// The rights whose conversations began or went on since this was last asked.
-    pub fn take_changed_offers(&mut self) -> BTreeSet<RightKey> {
+    /// Those about whose rights conversations began or went on since this was last asked.
+    pub fn take_changed_people(&mut self) -> Vec<PersonId> {
         self.desk.take_changed()
+    }
+    /// These rights of somebody, once.
+    pub fn take_changed_offers_of(&mut self, person: PersonId) -> Vec<RightKey> {
+        self.desk.take_changed_of(person)
     }
     /// Whether people are written to.
     pub fn is_live(&self) -> bool {
@@ -366,12 +372,12 @@ impl Ledger {
 
     /// Why nobody was written to about this right in its present round; `None` when they were, or there is no such right.
     pub fn held_back(&self, right: &RightKey) -> Option<HeldBack> {
-        let name = name_of(right);
-        if self.baseline.contains(&name) || self.baseline_doubted.contains(&name) {
-            return Some(HeldBack::Baseline);
+        // A right is known in one place at most.
+        if self.rights.contains_key(right) || self.doubted.contains_key(right) {
+            return self.desk.held_back(right);
         }
-        let known = self.rights.contains_key(right) || self.doubted.contains_key(right);
-        known.then(|| self.desk.held_back(right)).flatten()
+        let name = name_of(right);
+        (self.baseline.contains(&name) || self.baseline_doubted.contains(&name)).then_some(HeldBack::Baseline)
     }
 
     /// Of each of these changes, if it is of a right in force, why there is no conversation about that.
@@ -381,7 +387,7 @@ impl Ledger {
             let name = name_of(&right);
             let baseline = self.baseline.contains(&name) || self.baseline_doubted.contains(&name);
             let nothing = || self.rights.get(&right).is_some_and(Option::is_none).then_some(Silence::NothingToOffer);
-            if baseline { Some(Silence::Baseline) } else { nothing() }
+            if baseline { Some(Silence::HeldBack(HeldBack::Baseline)) } else { nothing() }
         };
         changes.iter().map(silence).collect()
     }

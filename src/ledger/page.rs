@@ -1,18 +1,18 @@
 //! What an epoch brings to the ledger's file: whole, so that whoever writes it needs neither the engine nor the ledger, which may have gone on by then.
 
 use super::{Effects, Ledger, Message, Silence};
-use crate::dispatch::{Consent, Conversation, Phone, RightKey, Terms};
+use crate::dispatch::{Consent, Conversation, Phone, RightKey, Stage, Terms};
 use crate::engine::regions::Regions;
 use crate::engine::{Engine, EpochOutput};
 use crate::journal::Own;
 use crate::sources::Quarantined;
 use dataflows::model::{Change, Date, Epoch, HouseholdKey, Ignored, Move, PersonId, Rejudged, Role, Scores};
 use dataflows::policy::Policy;
-use std::collections::BTreeSet;
+use std::num::NonZero;
 use std::sync::Arc;
 
-/// Of so many offers people are asked together where they live.
-const OFFERS_TOGETHER: usize = 4096;
+/// So many people are asked together where they live.
+const PEOPLE_TOGETHER: usize = 4096;
 
 pub struct Page {
     pub epoch: Epoch,
@@ -35,6 +35,7 @@ pub struct Page {
     pub texts: Vec<Message>,
     /// Conversations that began or went on.
     pub offers: Vec<Offer>,
+    pub regions: Arc<[String]>,
     /// Cases that were opened or withdrawn, what is to be paid, and what social workers are told.
     pub effects: Effects,
     pub refused: Vec<Quarantined>,
@@ -50,22 +51,22 @@ pub struct Families {
     pub scores: Vec<(HouseholdKey, Scores)>,
 }
 
-/// Where a conversation is.
+/// Where a conversation is: on the first day of a quarter there are millions of them in memory.
 pub struct Offer {
     pub right: RightKey,
     pub round: u32,
-    pub stage: &'static str,
+    pub stage: Stage,
     pub since: Date,
     pub lost: Option<Date>,
     pub quiet_until: Date,
-    pub phone: Option<Phone>,
-    pub consent: Option<Box<Consent>>,
-    pub refusal: Option<Box<str>>,
+    pub phone: Option<NonZero<Phone>>,
+    /// The yes and what the agency said, where anybody said something.
+    pub answers: Option<Box<(Option<Consent>, Option<Box<str>>)>>,
     /// Why nobody is written to.
-    pub silent: Option<&'static str>,
-    pub region: Option<Arc<str>>,
-    /// By its place in the terms.
-    pub language: Option<usize>,
+    pub silence: Option<Silence>,
+    /// Where the person lives, by its place among the page's regions, and their language, by its place in the terms.
+    pub region: Option<u16>,
+    pub language: Option<u8>,
 }
 
 impl Page {
@@ -77,7 +78,8 @@ impl Page {
         (ledger, engine): (&mut Ledger, &mut Engine),
         regions: &mut Option<Regions>,
     ) -> Page {
-        let (texts, changed) = (ledger.take_changed_texts(), ledger.take_changed_offers());
+        let people = ledger.take_changed_people();
+        let (offers, regions) = if people.is_empty() { Default::default() } else { offers(ledger, engine, regions, &people) };
         Page {
             epoch: output.epoch,
             date: output.date,
@@ -91,8 +93,9 @@ impl Page {
             moves: std::mem::take(&mut output.moves),
             rejudged: std::mem::take(&mut output.rejudged),
             families: output.is_first.then(|| Families::of(engine)),
-            texts,
-            offers: offers(ledger, engine, regions, changed),
+            texts: ledger.take_changed_texts(),
+            offers,
+            regions,
             effects,
             refused: Vec::new(),
             own: Vec::new(),
@@ -126,42 +129,42 @@ impl Families {
     }
 }
 
-/// Where the conversations about these rights are.
-fn offers(ledger: &Ledger, engine: &Engine, regions: &mut Option<Regions>, rights: BTreeSet<RightKey>) -> Vec<Offer> {
-    if rights.is_empty() {
-        return Vec::new();
-    }
-    let (desk, now) = (ledger.desk(), engine.circumstances());
+/// Where the conversations about these people's rights are that began or went on since this was last asked, and what their regions are called.
+fn offers(ledger: &mut Ledger, engine: &Engine, regions: &mut Option<Regions>, people: &[PersonId]) -> (Vec<Offer>, Arc<[String]>) {
+    let now = engine.circumstances();
     let known = regions.take().filter(|regions| regions.are_of(engine.policy()));
     let regions = regions.insert(known.unwrap_or_else(|| Regions::new(engine.policy(), &now)));
     regions.turn_to(&now);
-    // What a social worker is told is written to nobody.
-    let to_worker = |right: &RightKey| desk.terms().benefit(right.benefit).to_worker.then_some("to_worker");
-    let mut offers = Vec::with_capacity(rights.len());
-    let mut rights = rights.into_iter().peekable();
+    let mut offers = Vec::with_capacity(people.len());
     // All are asked for together: on the first day of a quarter there are millions.
-    while rights.peek().is_some() {
-        let together: Vec<RightKey> = rights.by_ref().take(OFFERS_TOGETHER).collect();
-        let files = engine.files(&together.iter().map(|right| right.person).collect());
-        for right in together {
-            let Some(conversation) = desk.conversation(&right) else { continue };
-            let region = files.get(&right.person).and_then(|(file, place)| regions.read(right.person, file, place.role));
-            let Conversation { round, stage, since, lost, quiet_until, phone, consent, refusal, .. } = conversation;
-            offers.push(Offer {
-                round: *round,
-                stage: stage.name(),
-                since: *since,
-                lost: *lost,
-                quiet_until: *quiet_until,
-                phone: *phone,
-                consent: consent.map(Box::new),
-                refusal: refusal.clone(),
-                silent: ledger.held_back(&right).map_or_else(|| to_worker(&right), |reason| Some(reason.name())),
-                region,
-                language: desk.language_known(conversation.standing.addressee),
-                right,
-            });
+    for people in people.chunks(PEOPLE_TOGETHER) {
+        let files = engine.files(&people.iter().copied().collect());
+        for &person in people {
+            let region = files.get(&person).and_then(|(file, place)| regions.read(person, file, place.role));
+            let rights = ledger.take_changed_offers_of(person);
+            offers.extend(rights.into_iter().filter_map(|right| offer(ledger, right, region)));
         }
     }
-    offers
+    (offers, regions.words())
+}
+
+fn offer(ledger: &Ledger, right: RightKey, region: Option<u16>) -> Option<Offer> {
+    let desk = ledger.desk();
+    let Conversation { round, stage, standing, since, lost, quiet_until, phone, consent, refusal, .. } = desk.conversation(&right)?;
+    // What a social worker is told is written to nobody.
+    let to_worker = || desk.terms().benefit(right.benefit).to_worker.then_some(Silence::ToWorker);
+    let is_answered = consent.is_some() || refusal.is_some();
+    Some(Offer {
+        round: *round,
+        stage: *stage,
+        since: *since,
+        lost: *lost,
+        quiet_until: *quiet_until,
+        phone: phone.and_then(NonZero::new),
+        answers: is_answered.then(|| Box::new((*consent, refusal.clone()))),
+        silence: ledger.held_back(&right).map_or_else(to_worker, |reason| Some(Silence::HeldBack(reason))),
+        region,
+        language: desk.language_known(standing.addressee),
+        right,
+    })
 }

@@ -359,27 +359,29 @@ fn write_offers(transaction: &Transaction<'_>, page: &Page) -> Result<(), StoreF
     let day = |date: Date| (date != Date::NEVER && date != Date::BEFORE_ALL).then(|| date.to_string());
     for offer in &page.offers {
         let [person, benefit, ground, period] = names_of(&page.terms, &offer.right);
-        let language = offer.language.and_then(|language| page.terms.languages.get(language));
+        let language = offer.language.and_then(|language| page.terms.languages.get(usize::from(language)));
+        let region = offer.region.map(|region| &page.regions[usize::from(region)]);
+        let (consent, refusal) = offer.answers.as_deref().map_or((None, None), |(consent, refusal)| (*consent, refusal.as_deref()));
         enter.execute(params![
             person,
             benefit,
             ground,
             period,
             offer.round,
-            offer.stage,
+            offer.stage.name(),
             day(offer.since),
             offer.lost.and_then(day),
             day(offer.quiet_until),
             offer.phone.map(|phone| phone.to_string()),
-            offer.refusal.as_deref(),
-            offer.silent,
-            offer.region.as_deref(),
+            refusal,
+            offer.silence.map(Silence::name),
+            region,
             language,
             page.epoch
         ])?;
-        if let Some(Consent { on, at, reply_hash }) = offer.consent.as_deref() {
+        if let Some(Consent { on, at, reply_hash }) = consent {
             let reply = format!("{reply_hash:016x}");
-            agree.execute(params![person, benefit, ground, period, offer.round, day(*on), at.map(time), reply, page.epoch])?;
+            agree.execute(params![person, benefit, ground, period, offer.round, day(on), at.map(time), reply, page.epoch])?;
         }
     }
     Ok(())
@@ -503,6 +505,7 @@ mod tests {
             families: None,
             texts: Vec::new(),
             offers: Vec::new(),
+            regions: Arc::default(),
             effects: Effects::default(),
             refused: Vec::new(),
             own: Vec::new(),

@@ -253,7 +253,10 @@ impl Conductor {
         self.measure(&output, journalled, decided);
         if epoch <= self.written.epoch {
             // What changed is in the file already.
-            drop((self.ledger.take_changed_texts(), self.ledger.take_changed_offers()));
+            drop(self.ledger.take_changed_texts());
+            for person in self.ledger.take_changed_people() {
+                self.ledger.take_changed_offers_of(person);
+            }
             self.tell_standing();
             self.tell_epoch(epoch);
             self.written.check(epoch, &self.ledger)?;

@@ -281,7 +281,7 @@ impl Respondent<'_> {
         let mut reader = Regions::new(policy, now);
         let mut region = |person| {
             let (file, place) = self.house.file(person)?;
-            Some((person, reader.read(person, &file, place.role)?.to_string()))
+            Some((person, reader.name(person, &file, place.role)?))
         };
         people.into_iter().filter_map(&mut region).collect()
     }

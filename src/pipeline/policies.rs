@@ -138,7 +138,7 @@ impl Questions {
         let mut regions = Regions::new(policy, &engine.circumstances());
         let region = |person| {
             let (file, place) = engine.file(person)?;
-            regions.read(person, &file, place.role).map(|region| region.to_string())
+            regions.name(person, &file, place.role)
         };
         let rights = tell_rows([&in_force, policy], &comparison, region, &mut tell);
         Ok(Compared { epoch, date: engine.today(), before: in_force, now: policy.clone(), rights, retold: true })

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 
-pub const FORMAT: u16 = 6;
+pub const FORMAT: u16 = 7;
 const MAGIC: &[u8; 4] = b"SHQS";
 const LEVEL: i32 = 1;
 /// Synced so often that no sync is long: the journal's own wait behind them.
