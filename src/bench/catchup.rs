@@ -1,6 +1,6 @@
 //! How fast a backlog is worked off: days of a country's life, decoded before, in epochs as large as a pipeline's.
 
-use super::book::{Book, commit};
+use super::book::{Book, commit, finish};
 use super::report::{report, stores};
 use super::{Size, cpu_seconds, life, population};
 use crate::commands::{Failure, load_policy, rss_bytes};
@@ -20,7 +20,7 @@ pub struct Arguments {
     /// Updates of an epoch.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
-    /// Also writes what each epoch leads to into a ledger's file, as the pipeline does.
+    /// Also writes what each epoch leads to into a ledger's file, beside, as the pipeline does; it is over once the file has all.
     #[arg(long)]
     ledger: bool,
 }
@@ -35,22 +35,26 @@ pub fn catchup(Arguments { size, updates, batch, ledger }: &Arguments) -> Result
     }
     last_day.enter(&mut engine);
     let mut book = Book::begin(*ledger, &policy)?;
-    commit(&mut engine, &mut book)?;
+    commit(&mut engine, &mut book, |_| ())?;
+    finish(&book)?;
     let records = waiting.len();
     let (mut epochs, mut rows, mut decisions) = (0, 0, 0);
     let mut waiting = waiting.into_iter();
     let (started, cpu_started) = (Instant::now(), cpu_seconds());
     while waiting.len() > 0 {
         engine.submit(waiting.by_ref().take(*batch as usize).collect());
-        let output = commit(&mut engine, &mut book)?;
-        epochs += 1;
-        rows += output.rows_changed;
-        decisions += output.changes.iter().filter(|change| change.is_of_decision()).count();
+        commit(&mut engine, &mut book, |output| {
+            epochs += 1;
+            rows += output.rows_changed;
+            decisions += output.changes.iter().filter(|change| change.is_of_decision()).count();
+        })?;
     }
+    let decided = started.elapsed().as_secs_f64();
+    finish(&book)?;
     let (seconds, cpu) = (started.elapsed().as_secs_f64(), cpu_seconds() - cpu_started);
     let measured = json!({
         "ledger": ledger, "batch": batch, "updates": records, "epochs": epochs, "rows_changed": rows, "changed_decisions": decisions, "seconds": seconds,
-        "records_per_s": records as f64 / seconds, "cpu_seconds": cpu, "cpu_us_per_update": cpu * 1e6 / records.max(1) as f64,
+        "decided_seconds": decided, "records_per_s": records as f64 / seconds, "cpu_seconds": cpu, "cpu_us_per_update": cpu * 1e6 / records.max(1) as f64,
         "rss_bytes": rss_bytes(), "stores": stores(&engine.sizes(), size.persons),
     });
     report("catchup", size, measured);

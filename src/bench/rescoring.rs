@@ -1,10 +1,10 @@
 //! Open loop: from the scheduled arrival of an update to everything that follows from it, by what it left behind.
 //!
 //! Updates arrive by a Poisson process whether or not the engine is ready, and each is timed from its scheduled arrival, so a stall is
-//! charged to everybody who waited in it. The first second is not counted. With a ledger an update is through when its file has what followed, and
-//! an engine on threads of its own is driven, as a pipeline's is.
+//! charged to everybody who waited in it. The first second is not counted. With a ledger an update is through when that has taken in what followed, whose
+//! file is written beside, and an engine on threads of its own is driven, as a pipeline's is.
 
-use super::book::{Book, commit};
+use super::book::{Book, commit, finish};
 use super::report::{quantiles, report, stores};
 use super::{Curve, Decoded, Size, draw, life, poisson, population, settle};
 use crate::commands::{Failure, load_policy, rss_bytes};
@@ -29,7 +29,7 @@ pub struct Arguments {
     rate: u64,
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Also writes what each epoch leads to into a ledger's file, as the pipeline does.
+    /// Also has a ledger take in what each epoch leads to, and its file written beside, as the pipeline does.
     #[arg(long)]
     ledger: bool,
     /// Also writes curves into this folder, as SVG: latency by rate, latency and memory by population.
@@ -92,12 +92,13 @@ fn with_ledger(
 ) -> Result<Figures, Failure> {
     let (mut engine, mut book) = (Engine::start(policy.clone(), workers), Book::begin(true, policy)?);
     parts.for_each(|part| part.enter(&mut engine));
-    drop(commit(&mut engine, &mut book)?);
+    commit(&mut engine, &mut book, |_| ())?;
+    finish(&book)?;
     let run = open_loop(updates, rate, |batch| {
         engine.submit(std::mem::take(batch));
-        let output = commit(&mut engine, &mut book)?;
-        Ok(Left::of(&output.changes, output.rows_changed))
+        commit(&mut engine, &mut book, |output| Left::of(&output.changes, output.rows_changed))
     })?;
+    finish(&book)?;
     Ok(Figures { run, ledger: true, rss_bytes: rss_bytes(), sizes: engine.sizes() })
 }
 

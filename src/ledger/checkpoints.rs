@@ -3,6 +3,7 @@
 //! wait for syncs of a file that is a thousand times as long as what an epoch writes.
 
 use super::StoreFailure;
+use super::store::PAGE_BYTES;
 use crate::beside::{Beside, End, send};
 use dataflows::model::Epoch;
 use rusqlite::{Connection, ffi};
@@ -19,9 +20,9 @@ const LOOK: Duration = Duration::from_millis(100);
 const ROWS: u64 = 16_000;
 const LONGEST: Duration = Duration::from_secs(60);
 /// Pages in the log at which it is to begin anew. The writer waits for that, and for no more than what came during the checkpoint before.
-const PAGES_MAX: i64 = 1 << 14;
+const PAGES_MAX: i64 = 1 << 13;
 /// What of its file stays where it begins anew, however long it became meanwhile.
-pub(super) const LOG_BYTES_KEPT: i64 = PAGES_MAX << 13;
+pub(super) const LOG_BYTES_KEPT: i64 = 2 * PAGES_MAX * PAGE_BYTES;
 /// A checkpoint that ends the log waits so long for those who read an older state, and whoever writes waits with it.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// What must reach the disk tries so often, and pauses so long between: another checkpoint may be under way.

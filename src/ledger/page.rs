@@ -60,13 +60,19 @@ pub struct Offer {
     pub lost: Option<Date>,
     pub quiet_until: Date,
     pub phone: Option<NonZero<Phone>>,
-    /// The yes and what the agency said, where anybody said something.
-    pub answers: Option<Box<(Option<Consent>, Option<Box<str>>)>>,
+    /// Where anybody said something.
+    pub answers: Option<Box<Answers>>,
     /// Why nobody is written to.
     pub silence: Option<Silence>,
     /// Where the person lives, by its place among the page's regions, and their language, by its place in the terms.
     pub region: Option<u16>,
     pub language: Option<u8>,
+}
+
+/// The yes, and why the agency refused.
+pub struct Answers {
+    pub consent: Option<Consent>,
+    pub refusal: Option<Box<str>>,
 }
 
 impl Page {
@@ -161,7 +167,7 @@ fn offer(ledger: &Ledger, right: RightKey, region: Option<u16>) -> Option<Offer>
         lost: *lost,
         quiet_until: *quiet_until,
         phone: phone.and_then(NonZero::new),
-        answers: is_answered.then(|| Box::new((*consent, refusal.clone()))),
+        answers: is_answered.then(|| Box::new(Answers { consent: *consent, refusal: refusal.clone() })),
         silence: ledger.held_back(&right).map_or_else(to_worker, |reason| Some(Silence::HeldBack(reason))),
         region,
         language: desk.language_known(standing.addressee),

@@ -4,7 +4,7 @@ use super::keeper::Keeper;
 use super::metrics::{InState, Metrics, TextState};
 use super::progress::Progress;
 use super::regime::{Regime, Taken, date_of};
-use super::registrar::Registrar;
+use super::registrar::{ROWS_AHEAD, Registrar};
 use super::retelling::retell;
 use super::room::Waiting;
 use super::scribe::Scribe;
@@ -20,6 +20,7 @@ use crate::journal::base::{self, Base};
 use crate::journal::entries::stretches;
 use crate::journal::{Disk, Own, Pausable, ReleasedRight};
 use crate::ledger::{Families, Ledger, Message, Page, Reader, Resettled, Store, StoreFailure, WrittenSoFar, right_of};
+use crate::memory;
 use crate::network::Texts;
 use crate::packages::{Packages, fingerprint, title};
 use crate::snapshot::Snapshot;
@@ -73,6 +74,8 @@ pub(super) struct Conductor {
     /// What was in the ledger's file at the start; what comes after is written beside.
     written: WrittenSoFar,
     registrar: Option<Registrar>,
+    /// A whole country was told something: what that took of this thread's memory is given back to the system once it is written.
+    has_told_many: bool,
     /// Once somebody has been offered something under the policy in force.
     regions: Option<Regions>,
     keeper: Keeper,
@@ -112,6 +115,7 @@ impl Conductor {
             foreseen: Date::BEFORE_ALL,
             written: store.written_so_far(),
             registrar: Some(Registrar::start(store, setup.data.clone(), (progress.clone(), metrics.clone()))),
+            has_told_many: false,
             regions: None,
             keeper,
             sender: Sender::new(&setup.sending, metrics.clone()),
@@ -229,38 +233,20 @@ impl Conductor {
         heard.extend(told);
         let mut output = self.engine.commit();
         debug_assert_eq!(output.epoch, epoch, "an epoch of the journal is an epoch of the engine");
-        let mut former = None;
-        let mut ended_for_ledger = Vec::new();
-        if let Some(Former { regime, outcome }) = before {
-            let comparison = compare(outcome, self.engine.outcome(), &self.engine.secret());
-            ended_for_ledger.extend(regime.for_ledger(&comparison.ended).into_owned());
-            output.changes = comparison.changes;
-            (output.standings, output.moves) = (comparison.standings, comparison.moves);
-            former = Some((regime.policy, comparison.ended));
-        }
+        let (former, mut ended) = before.map(|before| self.succeeded(before, &mut output)).unzip();
         heard.extend(output.renumbered.iter().copied().map(Heard::Renumbered));
         heard.extend(own.iter().filter_map(news));
         self.release(&own, &mut output.changes);
         let decided = Instant::now();
         let resettled = Resettled { standings: &output.standings, moves: &output.moves };
         let mut changes = self.regime.for_ledger(&output.changes);
-        if !ended_for_ledger.is_empty() {
-            changes.to_mut().append(&mut ended_for_ledger);
-        }
+        ended.iter_mut().filter(|ended| !ended.is_empty()).for_each(|ended| changes.to_mut().append(ended));
         let effects = self.ledger.apply(epoch, output.date, resettled, &changes, &heard);
         let handed = self.act(&own);
         let silences = self.ledger.silences_of(&changes[..output.changes.len()]);
         self.measure(&output, journalled, decided);
         if epoch <= self.written.epoch {
-            // What changed is in the file already.
-            drop(self.ledger.take_changed_texts());
-            for person in self.ledger.take_changed_people() {
-                self.ledger.take_changed_offers_of(person);
-            }
-            self.tell_standing();
-            self.tell_epoch(epoch);
-            self.written.check(epoch, &self.ledger)?;
-            return Ok(handed);
+            return self.pass(epoch).map(|()| handed);
         }
         let mut page = Page::of(&mut output, (silences, effects), (&mut self.ledger, &mut self.engine), &mut self.regions);
         if former.is_some() {
@@ -272,8 +258,30 @@ impl Conductor {
         }
         self.tell_standing();
         let page = Page { former, refused, own, expired: expired.unwrap_or(0), ..page };
+        self.has_told_many |= page.size() > ROWS_AHEAD;
         let is_written = self.registrar.as_ref().is_some_and(|registrar| registrar.enter(page, arrived, journalled.map(|_| decided)));
         if is_written { Ok(handed) } else { self.end_registrar().map(|()| handed) }
+    }
+
+    /// What is other by a policy that came into force takes the place of what the engine says of the epoch. The policy before and what ended for that, and the
+    /// same as the ledger calls it.
+    fn succeeded(&self, Former { regime, outcome }: Former, output: &mut EpochOutput) -> ((Arc<Policy>, Vec<Change>), Vec<Change>) {
+        let comparison = compare(outcome, self.engine.outcome(), &self.engine.secret());
+        let ended_for_ledger = regime.for_ledger(&comparison.ended).into_owned();
+        output.changes = comparison.changes;
+        (output.standings, output.moves) = (comparison.standings, comparison.moves);
+        ((regime.policy, comparison.ended), ended_for_ledger)
+    }
+
+    /// What changed with an epoch is in the file already, if the ledger is the one that was written.
+    fn pass(&mut self, epoch: Epoch) -> Result<(), Failure> {
+        drop(self.ledger.take_changed_texts());
+        for person in self.ledger.take_changed_people() {
+            self.ledger.take_changed_offers_of(person);
+        }
+        self.tell_standing();
+        self.tell_epoch(epoch);
+        Ok(self.written.check(epoch, &self.ledger)?)
     }
 
     /// What the pipeline itself did or was told in an epoch; the texts to hand over.
@@ -456,8 +464,11 @@ impl Conductor {
             self.foresee();
         }
         let epoch = self.engine.epoch();
-        let is_near = || self.registrar.as_ref().is_some_and(Registrar::is_near);
-        if !self.keeper.is_due(epoch) || is_near() && self.catch_up() {
+        let is_near = self.registrar.as_ref().is_some_and(Registrar::is_near);
+        if is_near && std::mem::take(&mut self.has_told_many) {
+            memory::give_back();
+        }
+        if !self.keeper.is_due(epoch) || is_near && self.catch_up() {
             self.keeper.look(epoch, &self.engine, &self.ledger);
         }
     }

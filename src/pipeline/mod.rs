@@ -46,6 +46,7 @@ pub(crate) use policies::compare_in;
 pub use policies::{Compared, in_force, is_ledger_behind, propose};
 pub use progress::{Progress, Standing};
 pub use questions::Questions;
+pub(crate) use registrar::Registrar;
 pub use room::{Held, Room};
 pub use safekeeping::{Kept, copy_data, drill};
 pub use scribe::{Acknowledgement, Answer, Scribe, Unavailable};

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Rows that may wait; who brings more waits until nothing else does, and nothing is being written.
-const ROWS_AHEAD: usize = 1 << 17;
+pub(super) const ROWS_AHEAD: usize = 1 << 17;
 /// What a page counts for beside its rows.
 const PAGE_ROWS: usize = 8;
 /// Rows that are written together: those who read the file, and a checkpoint, wait for no more.
@@ -75,7 +75,7 @@ impl Shared {
 }
 
 /// The way to whoever writes.
-pub(super) struct Registrar {
+pub(crate) struct Registrar {
     /// Nothing once it ends, and so with the thread.
     tasks: Option<Sender<Task>>,
     shared: Shared,
@@ -87,10 +87,10 @@ impl Registrar {
     pub fn start(store: Store, data: PathBuf, (progress, metrics): (Arc<Progress>, Arc<Metrics>)) -> Registrar {
         let (tasks, received) = channel();
         let shared = Shared::default();
-        let mut desk = Desk { store, shared: shared.clone(), insisting: None, data, progress, metrics };
+        let mut copyist = Copyist { store, shared: shared.clone(), insisting: None, data, progress, metrics };
         let work = move || {
-            let done = desk.work(&received);
-            desk.shared.change(|ahead| ahead.has_ended = true);
+            let done = copyist.work(&received);
+            copyist.shared.change(|ahead| ahead.has_ended = true);
             done
         };
         let thread = std::thread::Builder::new().name("registrar".to_owned()).spawn(work).expect("a thread can be started");
@@ -115,10 +115,10 @@ impl Registrar {
         self.send(Task::CatchUp(answer));
     }
 
-    /// Whether little waits to be written.
+    /// Whether what was entered is written soon: nothing of it is told to a whole country.
     pub fn is_near(&self) -> bool {
         let ahead = self.shared.lock();
-        ahead.waiting + ahead.writing <= ROWS_TOGETHER
+        ahead.waiting + ahead.writing <= ROWS_AHEAD + ROWS_TOGETHER
     }
 
     /// Writes what was entered, and ends.
@@ -150,8 +150,8 @@ fn weight(page: &Page) -> usize {
     page.size() + PAGE_ROWS
 }
 
-/// Where it is written.
-struct Desk {
+/// Who writes.
+struct Copyist {
     store: Store,
     shared: Shared,
     /// With whom attempts end; nothing while none is repeated.
@@ -161,7 +161,7 @@ struct Desk {
     metrics: Arc<Metrics>,
 }
 
-impl Desk {
+impl Copyist {
     fn work(&mut self, tasks: &Receiver<Task>) -> Result<(), Failure> {
         let mut next = None;
         loop {
