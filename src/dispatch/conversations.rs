@@ -121,3 +121,45 @@ impl Mark {
         1 << self as u8
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::conversation::Standing;
+    use super::*;
+    use dataflows::model::{Date, Ground};
+
+    fn right(person: PersonId, benefit: u16) -> RightKey {
+        RightKey { person, benefit, ground: Ground::Constant, period: Date::NEVER }
+    }
+
+    fn begun() -> Conversation {
+        let standing = Standing { certain: true, amount: 1, from: Date(0), until: Date::NEVER, addressee: 7, proactive: Date(0) };
+        Conversation::begin(standing, Date(0))
+    }
+
+    fn taken(conversations: &mut Conversations, mark: Mark) -> Vec<RightKey> {
+        let people = conversations.take_marked(mark);
+        people.into_iter().flat_map(|person| conversations.unmark(person, mark)).collect()
+    }
+
+    /// What is marked is told of once, in the order of rights, however often and in whatever order it was marked; each mark by itself.
+    #[test]
+    fn what_is_marked_is_told_of_once_and_in_order() {
+        let mut conversations = Conversations::default();
+        for (person, benefit) in [(9, 2), (1, 5), (9, 1), (1, 5), (4, 0)] {
+            conversations.insert(&right(person, benefit), begun());
+        }
+        let all = [(1, 5), (4, 0), (9, 1), (9, 2)].map(|(person, benefit)| right(person, benefit));
+        assert_eq!(conversations.iter().map(|(right, _)| right.clone()).collect::<Vec<_>>(), all);
+        assert_eq!((taken(&mut conversations, Mark::Due), taken(&mut conversations, Mark::Due)), (all.to_vec(), Vec::new()));
+        assert_eq!(taken(&mut conversations, Mark::Changed), all, "one mark is not the other");
+        // Of somebody whose other right is marked too, and of somebody of whom nothing is kept.
+        [right(9, 2), right(4, 0), right(9, 1), right(9, 2), right(3, 3)].iter().for_each(|right| conversations.mark(right, Mark::Due));
+        let people = conversations.take_marked(Mark::Due);
+        // While some were taken and not asked yet.
+        conversations.mark(&right(9, 1), Mark::Due);
+        let told: Vec<RightKey> = people.into_iter().flat_map(|person| conversations.unmark(person, Mark::Due)).collect();
+        assert_eq!(told, all[1..]);
+        assert!(taken(&mut conversations, Mark::Due).is_empty());
+    }
+}
