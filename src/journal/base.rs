@@ -128,9 +128,19 @@ fn past(journal: &Path, epoch: u64) -> Result<Vec<String>, Failure> {
 /// stands for. These go into `archive`, packed, or nowhere. Whatever ends the process meanwhile, the journal is whole.
 pub fn compact(journal: &Path, epoch: u64, rest: &Path, archive: Option<&Archive>) -> Result<(), Failure> {
     let draft = journal.join(DRAFT);
+    let written = write_base(journal, epoch, rest, &draft);
+    if written.is_err() {
+        // The snapshot may have given way to a newer one meanwhile. Whatever stays behind the next one or the next start takes away.
+        drop(fs::remove_dir_all(&draft));
+    }
+    written.and_then(|()| clear(journal, archive))
+}
+
+/// Writes what counts of everything up to an epoch as a draft, and gives it its name once it would outlive a loss of power.
+fn write_base(journal: &Path, epoch: u64, rest: &Path, draft: &Path) -> Result<(), Failure> {
     let at = |error| Failure::Disk { segment: DRAFT.to_owned(), error };
     if draft.exists() {
-        fs::remove_dir_all(&draft).map_err(at)?;
+        fs::remove_dir_all(draft).map_err(at)?;
     }
     let spool = draft.join("spool");
     fs::create_dir_all(&spool).map_err(at)?;
@@ -141,14 +151,13 @@ pub fn compact(journal: &Path, epoch: u64, rest: &Path, archive: Option<&Archive
     }
     let after = before.as_ref().map_or(0, |before| before.epoch);
     read_epochs(&Folder::beside(journal), after, epoch, |part| merge.take(&part))?;
-    merge.write(&draft)?;
-    write_form(&draft).map_err(at)?;
+    merge.write(draft)?;
+    write_form(draft).map_err(at)?;
     fs::remove_dir_all(spool).map_err(at)?;
     fs::copy(rest, draft.join(REST)).and_then(|_| File::open(draft.join(REST))?.sync_all()).map_err(at)?;
-    File::open(&draft).and_then(|folder| folder.sync_all()).map_err(at)?;
-    fs::rename(&draft, journal.join(format!("{NAME}{epoch:010}"))).map_err(at)?;
-    File::open(journal).and_then(|folder| folder.sync_all()).map_err(at)?;
-    clear(journal, archive)
+    File::open(draft).and_then(|folder| folder.sync_all()).map_err(at)?;
+    fs::rename(draft, journal.join(format!("{NAME}{epoch:010}"))).map_err(at)?;
+    File::open(journal).and_then(|folder| folder.sync_all()).map_err(at)
 }
 
 /// Has each segment of a base say in its header which form that is of.
